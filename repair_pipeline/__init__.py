@@ -1,0 +1,1 @@
+"""Repair trained neural networks by forgetting the training examples that caused their failures."""

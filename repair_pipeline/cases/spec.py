@@ -1,0 +1,172 @@
+"""The spec of a case, its canonical hash and its names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+
+from repair_pipeline.corruption.label_noise import LabelNoise
+from repair_pipeline.errors import InputError
+from repair_pipeline.influence.causes import CausesRule
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
+
+_strict = ConfigDict(extra="forbid")
+Settings = dict[str, Any]
+"""Departures from a method's defaults, by field name."""
+
+
+@dataclass(frozen=True, config=_strict)
+class DatasetSpec:
+    name: Literal["digits", "mnist"]
+    train_size: PositiveInt
+
+
+@dataclass(frozen=True, config=_strict)
+class ModelSpec:
+    name: Literal["cnn"] = "cnn"
+
+
+@dataclass(frozen=True, config=_strict)
+class LabelNoiseSpec:
+    """Class-dependent label noise; ``confusion[i][j]`` is the share of class i's wrong labels that say j."""
+
+    rate: Annotated[float, Field(ge=0, lt=1)]
+    confusion: dict[NonNegativeInt, dict[NonNegativeInt, Annotated[float, Field(gt=0, le=1)]]]
+    kind: Literal["label_noise"] = "label_noise"
+
+    @field_validator("confusion")
+    @classmethod
+    def _rows_are_shares(cls, confusion: dict[int, dict[int, float]]) -> dict[int, dict[int, float]]:
+        for clean, shares in confusion.items():
+            if abs(sum(shares.values()) - 1) > 1e-9:
+                raise ValueError(f"the shares of class {clean} add up to {sum(shares.values()):g}, not to 1")
+            if clean in shares:
+                raise ValueError(f"class {clean} cannot be mistaken for itself")
+        return confusion
+
+    @property
+    def noise(self) -> LabelNoise:
+        return LabelNoise(self.rate, self.confusion)
+
+
+@dataclass(frozen=True, config=_strict)
+class ComputeSpec:
+    threads: PositiveInt = 1
+    """Intra-op threads. The same count gives the same bits on the same machine, so it is part of the case."""
+
+
+@dataclass(frozen=True, config=_strict)
+class CaseSpec:
+    """All that decides a case's numbers."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    dataset: DatasetSpec
+    seed: NonNegativeInt = 0
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    corruption: LabelNoiseSpec | None = None
+    training: Schedule = Field(default_factory=Schedule)
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    influence: dict[str, Settings] = Field(default_factory=lambda: {name: {} for name in METHODS})
+    """Influence methods to run, each with departures from its defaults."""
+    causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
+    treat: tuple[str, ...] = ("ewc", "random")
+    """Influence methods whose causes are treated; ``random`` is the control."""
+    treatments: dict[str, Settings] = Field(default_factory=lambda: {name: {} for name in TREATMENTS})
+    compute: ComputeSpec = Field(default_factory=ComputeSpec)
+
+    @field_validator("influence", "treatments")
+    @classmethod
+    def _known(cls, chosen: dict[str, Settings], info: ValidationInfo) -> dict[str, Settings]:
+        known = METHODS if info.field_name == "influence" else _MAKERS
+        for name, settings in chosen.items():
+            if name not in known:
+                raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
+            try:
+                known[name](**settings)
+            except ValidationError as error:
+                raise ValueError(f"{name}.{_first_line(error)}") from error
+        return chosen
+
+    @model_validator(mode="after")
+    def _plants_what_it_counts(self) -> CaseSpec:
+        if self.causes.top == "planted" and (self.corruption is None or self.corruption.rate == 0):
+            raise ValueError("causes.top is 'planted' and the corruption plants nothing; give causes.fraction=0.15")
+        return self
+
+    @model_validator(mode="after")
+    def _treats_what_it_runs(self) -> CaseSpec:
+        if unknown := [name for name in self.treat if name not in self.influence]:
+            raise ValueError(f"treat names {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}")
+        return self
+
+    def influence_method(self, name: str) -> InfluenceMethod:
+        """The influence method ``name`` with the case's settings."""
+        return METHODS[name](**self.influence[name])
+
+    def treatment(self, name: str) -> Treatment:
+        """The treatment ``name`` with the case's settings."""
+        return _MAKERS[name](**self.treatments[name])
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Every field, defaults included, as plain values that YAML and JSON can hold."""
+        return _SPEC.dump_python(self, mode="json")
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of the canonical hash: of all fields but the name."""
+        return _digest({key: value for key, value in self.resolved.items() if key != "name"})[:8]
+
+    @property
+    def base_id(self) -> str:
+        """Names what lies upstream of the failures, which cases that agree in these fields share."""
+        return _digest({key: self.resolved[key] for key in _UPSTREAM_OF_FAILURES})[:12]
+
+
+_MAKERS = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
+_UPSTREAM_OF_FAILURES = ("dataset", "seed", "model", "corruption", "training", "validation_fraction", "compute")
+_SPEC = TypeAdapter(CaseSpec)
+
+
+def parse_spec(fields: object) -> CaseSpec:
+    """A validated spec.
+
+    Raises:
+        InputError: a field is unknown, missing or out of range.
+    """
+    try:
+        return _SPEC.validate_python(fields)
+    except ValidationError as error:
+        raise InputError(_first_line(error)) from error
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first thing wrong, in one line: where, what, and the value received."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the case"
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{where} is not a key of a case: see docs/cases.md for the keys"
+    if first["type"] == "missing":
+        return f"{where} is missing: give a value"
+    shown = "" if isinstance(first["input"], (dict, CaseSpec)) else f" (got {first['input']!r})"
+    return f"{where}: {what[0].lower()}{what[1:]}{shown}"
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

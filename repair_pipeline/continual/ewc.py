@@ -1,0 +1,43 @@
+"""Elastic weight consolidation, for learning and forgetting alike (Sec. 2.1, 2.2; A.3, A.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repair_pipeline.continual.likelihood import LogLikelihood
+from repair_pipeline.continual.maximise import Maximise
+from repair_pipeline.continual.posterior import Factor, Laplace
+from repair_pipeline.types import Examples, Theta
+
+
+@dataclass(frozen=True, eq=False)
+class EWC:
+    """Moves the mean to the maximum of Σ power · log p(Z|θ) + log q(θ): Eq. 10 for +1, Eq. 15 for -1."""
+
+    maximise: Maximise
+    precision: Literal["updated", "frozen"] = "updated"
+    """``frozen`` keeps q's precision, as the paper does; ``updated`` adds the factors' curvature."""
+
+    def update(self, q: Laplace, factors: list[Factor], log_lik: LogLikelihood) -> Laplace:
+        device = q.mean.device
+        examples = Examples.concat([factor.examples for factor in factors]).to(device)
+        power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors]).to(q.mean)
+
+        def log_posterior(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
+            scale = len(examples) / len(batch)
+            batch = batch.to(device)
+            return scale * (power[batch] * log_lik(theta, examples[batch])).sum() + q.log_density(theta)
+
+        mean = self.maximise(log_posterior, len(examples), q.mean)
+        precision = q.precision
+        if self.precision == "updated":
+            for factor in factors:
+                # A factor's curvature is taken where the factor is part of the posterior: at the new mean when it
+                # is inserted, at the old one when it is deleted. So forgetting undoes learning exactly.
+                precision = precision.updated(factor, mean if factor.power > 0 else q.mean, log_lik)
+        return Laplace(mean, precision)

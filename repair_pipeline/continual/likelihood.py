@@ -1,0 +1,72 @@
+"""p(z|θ) = p(y|x,θ) of a softmax classifier, as a function of its flat parameter vector."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.utils import vector_to_parameters
+
+from repair_pipeline.types import Examples, Theta
+
+
+class LogLikelihood(Protocol):
+    """log p(z|θ) for every z of a batch."""
+
+    def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
+        """In nats, one value an example; log p(Z|θ) is always their sum."""
+
+    def gradients(self, theta: Theta, examples: Examples) -> Float[Tensor, "n p"]:
+        """∇_θ log p(z|θ) of every example."""
+
+
+class Classifier:
+    """The log-likelihood of a torch classifier in eval mode with frozen buffers.
+
+    Frozen, because batch statistics would tie the examples of a batch together (p(D|θ) = ∏ p(z|θ) would not hold)
+    and running statistics would drift with every pass.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        parameters = dict(self._model.named_parameters())
+        self._names = list(parameters)
+        self._shapes = [parameter.shape for parameter in parameters.values()]
+        self._sizes = [parameter.numel() for parameter in parameters.values()]
+        self._buffers = dict(self._model.named_buffers())
+        self.theta_hat: Theta = torch.cat([parameter.flatten() for parameter in parameters.values()])
+        """The model's own parameters θ̂."""
+
+    def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
+        """The classifier's outputs before the softmax."""
+        parts = theta.split(self._sizes)
+        parameters = {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+        return functional_call(self._model, (parameters, self._buffers), (inputs,))
+
+    def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
+        return -nn.functional.cross_entropy(self.logits(theta, examples.inputs), examples.labels, reduction="none")
+
+    def gradients(self, theta: Theta, examples: Examples) -> Float[Tensor, "n p"]:
+        def log_p(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            return -nn.functional.cross_entropy(self.logits(theta, x[None]), y[None])
+
+        return vmap(grad(log_p), in_dims=(None, 0, 0))(theta, examples.inputs, examples.labels)
+
+    def module(self, theta: Theta) -> nn.Module:
+        """A copy of the model with the parameters θ."""
+        model = copy.deepcopy(self._model)
+        vector_to_parameters(theta.detach(), model.parameters())
+        return model.requires_grad_(True)
+
+
+@torch.no_grad()
+def log_likelihoods(
+    log_lik: LogLikelihood, theta: Theta, examples: Examples, batch_size: int = 500
+) -> Float64[Tensor, " n"]:
+    """log p(z|θ) of every example in nats, in float64 on the CPU: one forward pass."""
+    values = [log_lik(theta, batch.to(theta.device)).double().cpu() for batch in examples.batches(batch_size)]
+    return torch.cat(values)

@@ -1,0 +1,93 @@
+"""Stochastic maximisation of a log posterior over flat parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repair_pipeline.training.stopping import Patience
+from repair_pipeline.types import Progress, Theta, silent
+
+Objective = Callable[[Theta, Tensor], Float[Tensor, ""]]
+"""(θ, positions of a batch) → an unbiased estimate of the log posterior in nats."""
+
+
+class Maximise(Protocol):
+    """An optimiser together with its stopping rule."""
+
+    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
+        """argmax_θ of ``objective``, from ``start``, over batches of range(``examples``)."""
+
+
+def _shuffled(examples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield from torch.randperm(examples, generator=generator).split(batch_size)
+
+
+def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> None:
+    (theta.grad,) = torch.autograd.grad(-value, theta)
+    optimiser.step()
+
+
+@dataclass(frozen=True, eq=False)
+class OneCycle:
+    """A fixed number of Adam steps under a one-cycle learning rate: no early stopping, so nothing to be unlucky with.
+
+    The learning rate rises to ``peak`` and falls to almost nothing, which lands at an optimum of the objective itself.
+    """
+
+    generator: torch.Generator
+    steps: int = 150
+    peak: float = 3e-3
+    batch_size: int = 128
+    progress: Progress = silent
+
+    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
+        theta = start.clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([theta], lr=self.peak)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.peak, total_steps=self.steps)
+        batches = _shuffled(examples, self.batch_size, self.generator)
+        for step in range(self.steps):
+            _ascend(optimiser, theta, objective(theta, next(batches)))
+            schedule.step()
+            self.progress(step + 1, self.steps)
+        return theta.detach()
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyStopped:
+    """Adam that stops when ``score`` has not improved for ``patience`` checks, and returns the best θ it checked.
+
+    The paper's rule for Eq. 10 (App. C), and what bounds Eq. 15, whose optimum lies at infinity.
+    """
+
+    generator: torch.Generator
+    score: Callable[[Theta], float]
+    """Higher is better; called with θ at every check, the start included."""
+    learning_rate: float
+    batch_size: int
+    patience: int
+    max_steps: int
+    check_every: int
+    progress: Progress = silent
+
+    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
+        theta = start.clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
+        batches = _shuffled(examples, self.batch_size, self.generator)
+        patience, best = Patience(self.patience), start
+        patience.improves(self.score(start))
+        for step in range(1, self.max_steps + 1):
+            _ascend(optimiser, theta, objective(theta, next(batches)))
+            self.progress(step, self.max_steps)
+            if step % self.check_every == 0:
+                if patience.improves(self.score(theta.detach())):
+                    best = theta.detach().clone()
+                elif patience.spent:
+                    break
+        return best

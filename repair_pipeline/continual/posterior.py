@@ -1,0 +1,95 @@
+"""The posterior q(θ) ≈ p(θ|D) and the factors that are multiplied into it (Sec. 2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import hessian
+
+from repair_pipeline.continual.fisher import squared_gradients
+from repair_pipeline.continual.likelihood import LogLikelihood
+from repair_pipeline.types import Examples, Theta
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """p(Z|θ)^power: +1 inserts Z into the posterior's factor graph, -1 deletes it; a fraction tempers it."""
+
+    examples: Examples
+    power: float
+
+
+class Precision(Protocol):
+    """A symmetric positive semi-definite matrix P over parameters."""
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        """δᵀPδ."""
+
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+        """P + power × the curvature of −log p(Z|θ). Raises where the result is not positive semi-definite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """A diagonal precision, its curvature the empirical Fisher's: EWC."""
+
+    values: Theta
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        return (self.values * delta.square()).sum()
+
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+        curvature = squared_gradients(log_lik, theta, factor.examples)
+        values = self.values + factor.power * curvature
+        # Rounding: what was added in float32 comes off to within a few units in the last place of the larger term.
+        slack = 1e-5 if values.dtype == torch.float32 else 1e-12
+        if bool((values < -slack * self.values.abs()).any()):
+            raise FloatingPointError(
+                f"deleting {len(factor.examples)} examples leaves a negative precision: "
+                "they carry more curvature than the posterior holds, so they are not all in it"
+            )
+        return replace(self, values=values.clamp(min=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A full precision, its curvature the exact Hessian: the oracle for small problems. Memory p²."""
+
+    matrix: Float[Tensor, "p p"]
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        return delta @ self.matrix @ delta
+
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+        curvature = -hessian(lambda at: log_lik(at, factor.examples).sum())(theta)
+        matrix = self.matrix + factor.power * curvature
+        if bool(torch.linalg.eigvalsh(matrix)[0] < -1e-9 * matrix.abs().max()):
+            raise FloatingPointError(f"the precision after {factor.power:+g} × {len(factor.examples)} is not definite")
+        return replace(self, matrix=matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class Laplace:
+    """N(mean, precision⁻¹), the Laplace approximation of a posterior (Eq. 20 to 23)."""
+
+    mean: Theta
+    precision: Precision
+
+    def log_density(self, theta: Theta) -> Float[Tensor, ""]:
+        """−½ (θ − mean)ᵀ P (θ − mean), in nats, up to a constant."""
+        return -0.5 * self.precision.quadratic(theta - self.mean)
+
+
+def laplace(theta_hat: Theta, fisher: Theta, gamma: float, prior: float = 0.0) -> Laplace:
+    """N(θ̂, ((2/γ) diag F̂ + λI)⁻¹). γ = 2/N is the posterior of Eq. 10 and 15 (``docs/adr/0004``).
+
+    Args:
+        fisher: diag F̂, a mean over D.
+        gamma: γ > 0; larger means a weaker hold on θ̂.
+        prior: λ ≥ 0.
+    """
+    return Laplace(theta_hat, Diagonal(2 / gamma * fisher + prior))

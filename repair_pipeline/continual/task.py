@@ -1,0 +1,48 @@
+"""What is given to whoever looks for causes or treats them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.types import Examples, Progress, QuerySide, Theta, silent
+
+
+@dataclass(frozen=True, eq=False)
+class RepairTask:
+    """A model with failures, and all that may be read to repair it. The holdout is not here."""
+
+    classifier: Classifier
+    """log p(z|θ), and the model's parameters θ̂."""
+    fisher: Theta
+    """diag F̂ over fit."""
+    log_lik_hat: Float64[Tensor, " n"]
+    """log p(z|θ̂) of the fit rows, in nats."""
+    fit: Examples
+    """D: N rows."""
+    validation: Examples
+    tests: QuerySide
+    corrupted: frozenset[str]
+    """Ids of the planted rows: known in studies only, read by the oracle and the semi-oracle only."""
+    schedule: Schedule
+    """How the base model was trained."""
+    untrained: Callable[[torch.Generator], nn.Module]
+    """A newly initialised model of the same architecture, on the same device."""
+    generator: torch.Generator
+    progress: Progress = silent
+
+    @property
+    def theta_hat(self) -> Theta:
+        return self.classifier.theta_hat
+
+    def gamma(self, given: float | None) -> float:
+        """``given``, or the posterior's own γ = 2/N (the contract's reading; ``docs/adr/0004``)."""
+        return 2 / len(self.fit) if given is None else given
+
+    def draw(self, pool: Examples, count: int) -> Examples:
+        """``count`` random rows of ``pool``, or all of them where it holds no more."""
+        return pool[torch.randperm(len(pool), generator=self.generator)[:count]]

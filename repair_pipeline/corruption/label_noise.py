@@ -1,0 +1,54 @@
+"""Class-dependent annotation noise (Sec. 4.1, Fig. 2a)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repair_pipeline.corruption.planting import planted_rows
+from repair_pipeline.errors import InputError
+
+Confusion = Mapping[int, Mapping[int, float]]
+"""For each noisy class, how its wrong labels are shared out over other classes; each row sums to 1."""
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """Relabels round(rate × n_class) rows of every class in ``confusion``."""
+
+    rate: float
+    confusion: Confusion
+
+    def matrix(self, classes: int) -> NDArray[np.float64]:
+        """p(given label | clean label), shape (classes, classes), rows summing to 1."""
+        matrix = np.eye(classes)
+        for clean, shares in self.confusion.items():
+            matrix[clean, clean] -= self.rate
+            for given, share in shares.items():
+                matrix[clean, given] += self.rate * share
+        return matrix
+
+    def relabel(self, labels: Tensor, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Tensor:
+        """The given labels (n,): ``labels`` with the planted flips, exact in number in fit and in all rows.
+
+        Raises:
+            InputError: the confusion names a class that ``labels`` do not hold.
+        """
+        named = set(self.confusion).union(*self.confusion.values())
+        if missing := named - set(labels.tolist()):
+            raise InputError(
+                f"corruption.confusion names class {min(missing)}, the training labels are "
+                f"{int(labels.min())} to {int(labels.max())}: name classes among these"
+            )
+        given = labels.clone()
+        for clean, shares in self.confusion.items():
+            of_class = [part[labels[part] == clean].numpy() for part in (fit, validation)]
+            for rows in planted_rows(of_class[0], of_class[1], self.rate, rng):
+                # Cumulative rounding: the shares of a class are whole numbers that add up to its planted rows.
+                ends = [round(len(rows) * total) for total in np.cumsum(list(shares.values()))]
+                for target, part in zip(shares, np.split(rows, ends), strict=False):
+                    given[torch.from_numpy(part)] = target
+        return given

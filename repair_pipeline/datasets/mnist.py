@@ -1,0 +1,64 @@
+"""MNIST (App. C): a random part of the 60,000 training images, the whole test set."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import MNIST
+
+from repair_pipeline.datasets.images import image_dataset
+from repair_pipeline.errors import InputError
+from repair_pipeline.types import Dataset
+
+
+def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
+    """``train_size`` random training images; the 10,000 test images.
+
+    Args:
+        folder: read in torchvision's layout (``folder/MNIST/raw``); downloaded into where it holds none.
+
+    Raises:
+        InputError: there are no images in ``folder`` and none can be downloaded, or ``train_size`` is out of range.
+    """
+    train, test = _read(folder)
+    if not 2 <= train_size <= len(train):
+        raise InputError(f"dataset.train_size is {train_size}, MNIST trains on 2 to {len(train)} images")
+    images = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
+    labels = np.concatenate([train.targets.numpy(), test.targets.numpy()])
+    return image_dataset(
+        images,
+        labels,
+        white=255.0,
+        train=np.sort(rng.choice(len(train), train_size, replace=False)),
+        test=np.arange(len(train), len(images)),
+    )
+
+
+def _read(folder: Path) -> tuple[MNIST, MNIST]:
+    with contextlib.suppress(RuntimeError):  # torchvision's "not found": then it is fetched below
+        return MNIST(str(folder), train=True), MNIST(str(folder), train=False)
+    if not folder.is_dir():
+        raise InputError(_three_ways(folder, "that folder does not exist"))
+    try:
+        # Downloaded beside and renamed, so that an interrupted download leaves nothing that looks whole.
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=".mnist-") as beside,
+            open(os.devnull, "w") as quiet,
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+        ):
+            MNIST(beside, download=True)
+            (Path(beside) / "MNIST").rename(folder / "MNIST")
+    except (OSError, RuntimeError) as error:
+        raise InputError(_three_ways(folder, "it could not be downloaded either")) from error
+    return MNIST(str(folder), train=True), MNIST(str(folder), train=False)
+
+
+def _three_ways(folder: Path, why: str) -> str:
+    return (
+        f"MNIST is not in {folder} and {why}: set REPAIR_DATA_DIR to a folder that holds MNIST/raw, "
+        f"or put the four idx files into {folder / 'MNIST' / 'raw'}, "
+        "or run once with a network so that torchvision downloads it"
+    )

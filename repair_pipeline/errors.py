@@ -1,0 +1,8 @@
+"""The error a user can act on."""
+
+
+class InputError(ValueError):
+    """What was given cannot be used. The message says what, the value received and the next move.
+
+    Both doors turn it into one line: the shell exits with code 2, a Dagster step fails with it as description.
+    """

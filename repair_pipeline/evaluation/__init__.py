@@ -1,0 +1,1 @@
+"""Whether the causes were found and the repair holds."""

@@ -1,0 +1,33 @@
+"""Whether failures are repaired and nothing healthy is lost (Sec. 4.1)."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from repair_pipeline.training.fit import accuracy
+from repair_pipeline.types import TestPartition
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A model's accuracy on the parts of the test set. On all failures the base model's is 0 by construction."""
+
+    query_accuracy: float
+    holdout_accuracy: float
+    remaining_accuracy: float
+    unseen_accuracy: float
+    """Holdout and remaining together, weighted to the test set's natural share of failures."""
+
+
+def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
+    """Read the holdout: the one place where that is done."""
+    failures = sum(map(len, (partition.query, partition.query_tuning, partition.unused_query, partition.holdout)))
+    share = failures / (failures + len(partition.guard) + len(partition.remaining))
+    holdout = accuracy(model, partition.holdout)
+    remaining = accuracy(model, partition.remaining)
+    return Recovery(
+        query_accuracy=accuracy(model, partition.query),
+        holdout_accuracy=holdout,
+        remaining_accuracy=remaining,
+        unseen_accuracy=share * holdout + (1 - share) * remaining,
+    )

@@ -1,0 +1,1 @@
+"""Step I: which training examples caused the failures."""

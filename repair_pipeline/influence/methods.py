@@ -1,0 +1,17 @@
+"""Every influence method by the name that cases, tables and assets use."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
+from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.protocol import InfluenceMethod
+
+METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
+    "ewc": EWCInfluence,
+    "ewc_paper": partial(EWCInfluence, stopping="paper", guard="none"),
+    "loss": Loss,
+    "margin": Margin,
+    "random": Random,
+    "oracle": Oracle,
+}

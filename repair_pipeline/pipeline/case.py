@@ -1,0 +1,127 @@
+"""A case bound to where its files lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from repair_pipeline.cases.build import build_model
+from repair_pipeline.cases.grid import Cell
+from repair_pipeline.cases.presets import case_id, preset
+from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.compute.streams import torch_stream
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.storage.files import read_parquet, read_tensors
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
+from repair_pipeline.types import CorruptedDataset, Progress, TestPartition
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec, its files and the device it runs on. What is read once is kept."""
+
+    spec: CaseSpec
+    layout: Layout
+    data_dir: Path
+    device: torch.device
+
+    @cached_property
+    def id(self) -> str:
+        return case_id(self.spec)
+
+    @property
+    def dataset_path(self) -> Path:
+        return self.layout.base(self.spec.base_id, "dataset.parquet")
+
+    @property
+    def base_model_path(self) -> Path:
+        return self.layout.base(self.spec.base_id, "base_model.safetensors")
+
+    @property
+    def fisher_path(self) -> Path:
+        return self.layout.base(self.spec.base_id, "fisher_diagonal.safetensors")
+
+    @property
+    def partition_path(self) -> Path:
+        return self.layout.table("examples", self.id)
+
+    def influence_path(self, method: str) -> Path:
+        return self.layout.influence(self.id, method)
+
+    def model_path(self, cell: Cell) -> Path:
+        return self.layout.model(self.id, cell.name)
+
+    @cached_property
+    def data(self) -> CorruptedDataset:
+        return load_dataset(self.dataset_path)
+
+    @cached_property
+    def partition(self) -> TestPartition:
+        return load_partition(self.partition_path, self.data.test)
+
+    def model(self, path: Path) -> nn.Module:
+        """The case's architecture with the weights in ``path``, in eval mode on the case's device."""
+        model = build_model(self.spec, self.data, self.device, torch.Generator())
+        model.load_state_dict(read_tensors(path)[0])
+        return model.eval()
+
+    def task(self, step: str, progress: Progress) -> RepairTask:
+        """All that a method may read, with the random stream of ``step``."""
+        tensors, _ = read_tensors(self.fisher_path)
+        return RepairTask(
+            classifier=Classifier(self.model(self.base_model_path)),
+            fisher=tensors["fisher"].to(self.device),
+            log_lik_hat=tensors["log_lik_hat"],
+            fit=self.data.fit.examples,
+            validation=self.data.validation.examples,
+            tests=self.partition.query_side,
+            corrupted=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids,
+            schedule=self.spec.training,
+            untrained=lambda generator: build_model(self.spec, self.data, self.device, generator),
+            generator=torch_stream(self.spec.seed, step),
+            progress=progress,
+        )
+
+    @property
+    def record(self) -> Mapping[str, object] | None:
+        """The case's row of ``cases``, or None where it is not registered."""
+        path = self.layout.table("cases", self.id)
+        return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
+
+    def register(self, status: str) -> None:
+        """Write the case's row of ``cases``; when it was first registered is kept."""
+        made = self.dataset_path.exists()
+        row = {
+            "base_id": self.spec.base_id,
+            "dataset": self.spec.dataset.name,
+            "model": self.spec.model.name,
+            "corruption": self.spec.corruption.kind if self.spec.corruption else None,
+            "seed": self.spec.seed,
+            "query_fraction": self.spec.query_fraction,
+            "spec": json.dumps(self.spec.resolved, sort_keys=True),
+            "fingerprint": fingerprint(self.data) if made else None,
+            "status": status,
+            "created_at": (self.record or {}).get("created_at") or datetime.now(UTC),
+        }
+        save_rows(self.layout.table("cases", self.id), "cases", [row], notes={})
+
+
+def stored_spec(layout: Layout, key: str) -> CaseSpec:
+    """The spec of a registered case, or of a preset.
+
+    Raises:
+        InputError: ``key`` is neither.
+    """
+    path = layout.table("cases", key)
+    if path.is_file():
+        return parse_spec(json.loads(read_parquet(path)[0]["spec"][0].as_py()))
+    return preset(key)

@@ -1,0 +1,111 @@
+"""The case's tables: what was found, what was repaired, what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.evaluation.detection import detect, detection_curve
+from repair_pipeline.evaluation.recovery import recovery
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
+from repair_pipeline.storage.records import ALL_FAILURES, load_scores, save_rows
+from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.types import InfluenceScores, Progress
+
+
+def grid(case: Case) -> list[Cell]:
+    """Every cell of the recovery table that the case names."""
+    return [cell for treatment in case.spec.treatments for cell in cells(case.spec, treatment)]
+
+
+def repairs(case: Case) -> list[Cell]:
+    """The cells that repair rather than compare: the first treated method's causes, by each treatment in turn."""
+    return [cell for cell in grid(case) if cell.influence_method == case.spec.treat[0]] if case.spec.treat else []
+
+
+def missing(case: Case) -> list[str]:
+    """What the case names and is not there, because its step failed or was not run."""
+    wanted = {f"influence_{method}": case.influence_path(method) for method in case.spec.influence}
+    wanted |= {cell.name: case.model_path(cell) for cell in grid(case)}
+    return [name for name, path in wanted.items() if not path.exists()]
+
+
+def _scored(case: Case) -> Iterator[tuple[str, InfluenceScores, Notes]]:
+    for method in case.spec.influence:
+        path = case.influence_path(method)
+        if path.exists():
+            yield method, load_scores(path, case.data.fit.examples), read_parquet(path)[1]
+
+
+def write_detection(case: Case, path: Path, progress: Progress) -> None:
+    """``detection``: a row per influence method."""
+    watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
+    rows = []
+    for method, scores, notes in _scored(case):
+        causes = case.spec.causes.causes(scores, planted=int(corrupted.sum()))
+        found = asdict(detect(scores, corrupted, causes))
+        rows.append({"failure_group": ALL_FAILURES, "method": method, **found, "seconds": notes["seconds"]})
+    save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
+
+
+def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
+    """``detection_curve``: planted rows found against rows inspected; empty where nothing is planted."""
+    watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
+    rows: list[dict[str, Any]] = []
+    if corrupted.any():
+        for method, scores, _ in _scored(case):
+            inspected, found = detection_curve(scores, corrupted)
+            rows += [
+                {"failure_group": ALL_FAILURES, "method": method, "inspected": at, "found": count}
+                for at, count in zip(inspected.tolist(), found.tolist(), strict=True)
+            ]
+    save_rows(path, "detection_curve", rows, watch.notes())
+
+
+def write_recovery(case: Case, path: Path, progress: Progress) -> None:
+    """``recovery``: a row per cell. The one step that reads the holdout."""
+    watch, rows, there = Stopwatch(case.device), [], [cell for cell in grid(case) if case.model_path(cell).exists()]
+    for done, cell in enumerate(there, start=1):
+        notes = read_tensor_notes(case.model_path(cell))
+        accuracies = asdict(recovery(case.model(case.model_path(cell)), case.partition))
+        gamma = getattr(case.spec.treatment(cell.treatment), "gamma", None)
+        rows.append(
+            {
+                "failure_group": ALL_FAILURES,
+                "influence_method": cell.influence_method,
+                "treatment": cell.treatment,
+                "setting": json.dumps(notes["settings"], sort_keys=True),
+                "gamma": gamma,
+                "removed": notes["removed"],
+                "chosen": True,  # one setting a cell, so it is the one kept
+                "seconds": notes["seconds"],
+                **accuracies,
+            }
+        )
+        progress(done, len(there))
+    save_rows(path, "recovery", rows, watch.notes(missing=missing(case)))
+
+
+def write_timings(case: Case, path: Path, progress: Progress) -> None:
+    """``timings``: seconds of every file of the case, gathered from the files themselves."""
+    watch = Stopwatch(case.device)
+    made: list[tuple[str | None, str, Notes]] = [
+        (None, "corrupted_dataset", read_parquet(case.dataset_path)[1]),
+        (None, "base_model", read_tensor_notes(case.base_model_path)),
+        (None, "fisher_diagonal", read_tensor_notes(case.fisher_path)),
+        (None, "failure_partition", read_parquet(case.partition_path)[1]),
+    ]
+    made += [(method, "influence", notes) for method, _, notes in _scored(case)]
+    for cell in grid(case):
+        if case.model_path(cell).exists():
+            made.append((cell.influence_method, cell.name, read_tensor_notes(case.model_path(cell))))
+    rows = [
+        {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
+        for method, step, notes in made
+    ]
+    save_rows(path, "timings", rows, watch.notes())

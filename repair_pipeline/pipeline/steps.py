@@ -1,0 +1,240 @@
+"""What each step makes, from what, and where it lands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from repair_pipeline.cases.build import build_model, load_dataset
+from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.compute.device import threads
+from repair_pipeline.compute.streams import numpy_stream, torch_stream
+from repair_pipeline.continual.fisher import fisher_diagonal
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.pipeline import evaluation
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.reporting.figures import case_figures
+from repair_pipeline.reporting.report import render_report
+from repair_pipeline.storage.files import write_tensors, write_text
+from repair_pipeline.storage.records import load_scores, save_dataset, save_partition, save_scores
+from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.tracking.runs import track
+from repair_pipeline.training.fit import fit
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import Causes, Progress, silent
+
+
+@dataclass(frozen=True)
+class File:
+    """Something a step makes, whole or not at all."""
+
+    path: Path
+    sources: tuple[Path, ...]
+    make: Callable[[Path, Progress], None]
+    optional: tuple[Path, ...] = ()
+    """Sources that it is made from where they are there, and without where they failed."""
+
+    @property
+    def finished(self) -> bool:
+        """It is there, and nothing that it was made from is newer."""
+        if not self.path.exists():
+            return False
+        made = self.path.stat().st_mtime_ns
+        there = [source for source in (*self.sources, *self.optional) if source.exists()]
+        return all(source.stat().st_mtime_ns <= made for source in there)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of every case."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Names of the steps it follows."""
+    files: Callable[[Case], list[File]]
+    """What it makes for a case: nothing where the case does not name it."""
+
+    def run(self, case: Case, force: bool = False, progress: Progress = silent) -> list[Path]:
+        """Make what is not finished (all of it under ``force``); returns what was made.
+
+        Raises:
+            InputError: the case cannot be used as it is.
+            FileNotFoundError: a source is missing, because the step that makes it failed or was not run.
+        """
+        made = []
+        with threads(case.spec.compute.threads):
+            for file in self.files(case):
+                if force or not file.finished:
+                    if missing := [source for source in file.sources if not source.exists()]:
+                        raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
+                    file.make(file.path, progress)
+                    made.append(file.path)
+        return made
+
+
+# The steps that lie upstream of the failures.
+
+
+def _corrupted_dataset(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        watch, spec = Stopwatch(case.device), case.spec
+        found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
+        noise = spec.corruption.noise if spec.corruption else None
+        data = corrupt(found, noise, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
+        save_dataset(path, data, watch.notes())
+
+    return [File(case.dataset_path, (), make)]
+
+
+def _base_model(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        watch, spec, data = Stopwatch(case.device), case.spec, case.data
+        generator = torch_stream(spec.seed, "base_model")
+        untrained = build_model(spec, data, case.device, generator)
+        fit_rows, validation = data.fit.examples, data.validation.examples
+        model = fit(untrained, fit_rows, validation, spec.training, generator, "train", progress)
+        write_tensors(path, model.state_dict(), watch.notes())
+
+    return [File(case.base_model_path, (case.dataset_path,), make)]
+
+
+def _fisher_diagonal(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        watch, rows = Stopwatch(case.device), case.data.fit.examples
+        classifier = Classifier(case.model(case.base_model_path))
+        fisher = fisher_diagonal(classifier, classifier.theta_hat, rows, progress=progress)
+        log_lik_hat = log_likelihoods(classifier, classifier.theta_hat, rows)
+        write_tensors(path, {"fisher": fisher, "log_lik_hat": log_lik_hat}, watch.notes(rows=len(rows)))
+
+    return [File(case.fisher_path, (case.base_model_path,), make)]
+
+
+def _failure_partition(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        watch, spec = Stopwatch(case.device), case.spec
+        base, rng = case.model(case.base_model_path), numpy_stream(spec.seed, "failure_partition")
+        save_partition(path, case.data, partition(base, case.data.test, spec.query_fraction, rng), watch.notes())
+
+    return [File(case.partition_path, (case.base_model_path,), make)]
+
+
+# Step I and step II.
+
+
+def _influence(case: Case, method: str) -> list[File]:
+    if method not in case.spec.influence:
+        return []
+
+    def make(path: Path, progress: Progress) -> None:
+        watch = Stopwatch(case.device)
+        scores = case.spec.influence_method(method).scores(case.task(f"influence/{method}", progress))
+        save_scores(path, scores, watch.notes(settings=case.spec.influence[method]))
+
+    return [File(case.influence_path(method), (case.fisher_path, case.partition_path), make)]
+
+
+def _causes(case: Case, cell: Cell) -> Causes:
+    rows = case.data.fit
+    match cell.removes:
+        case "nothing":
+            return Causes(())
+        case "planted":
+            return Causes(tuple(sorted(rows.corrupted_ids | case.data.validation.corrupted_ids)))
+        case "causes":
+            scores = load_scores(case.influence_path(cell.influence_method or ""), rows.examples)
+            return case.spec.causes.causes(scores, planted=len(rows.corrupted_ids))
+
+
+def _repaired(case: Case, treatment: str) -> list[File]:
+    def make(path: Path, progress: Progress, cell: Cell) -> None:
+        watch, causes = Stopwatch(case.device), _causes(case, cell)
+        task = case.task(f"treatment/{treatment}", progress)
+        model = case.spec.treatment(treatment).repaired(task, causes)
+        removed = int(task.fit.having(causes.as_set).sum())
+        settings = case.spec.treatments[treatment]
+        write_tensors(path, model.state_dict(), watch.notes(**asdict(cell), removed=removed, settings=settings))
+
+    return [
+        File(
+            case.model_path(cell),
+            (
+                case.fisher_path,
+                case.partition_path,
+                *([case.influence_path(cell.influence_method)] if cell.influence_method else []),
+            ),
+            partial(make, cell=cell),
+        )
+        for cell in cells(case.spec, treatment)
+    ]
+
+
+# What it came to.
+
+
+def _evaluation(case: Case) -> list[File]:
+    influence = tuple(case.influence_path(method) for method in case.spec.influence)
+    models = tuple(case.model_path(cell) for cell in evaluation.grid(case))
+    tables = {
+        "detection": (evaluation.write_detection, influence),
+        "detection_curve": (evaluation.write_detection_curve, influence),
+        "recovery": (evaluation.write_recovery, models),
+        "timings": (evaluation.write_timings, influence + models),
+    }
+    return [
+        File(
+            case.layout.table(table, case.id),
+            (case.partition_path,),
+            partial(write, case),
+            optional=optional,
+        )
+        for table, (write, optional) in tables.items()
+    ]
+
+
+def _report(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        write_text(path, render_report(case.layout, case.id, case.data, case.partition))
+
+    tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery")]
+    return [File(case.layout.report(case.id), tuple(tables), make)]
+
+
+def _tracked_run(case: Case) -> list[File]:
+    def make(path: Path, progress: Progress) -> None:
+        repaired = next((cell for cell in evaluation.repairs(case) if case.model_path(cell).exists()), None)
+        model = case.model(case.model_path(repaired)) if repaired else None
+        figures = case_figures(case.layout, case.id, case.data, case.partition)
+        write_text(path, json.dumps(track(case.layout, case.id, model, case.data.test, figures)))
+
+    return [File(case.layout.tracked_run(case.id), (case.layout.report(case.id),), make)]
+
+
+def _steps() -> tuple[Step, ...]:
+    influence = {f"influence_{method}": partial(_influence, method=method) for method in METHODS}
+    repaired = {f"repaired_{treatment}": partial(_repaired, treatment=treatment) for treatment in TREATMENTS}
+    upstream = ("fisher_diagonal", "failure_partition")
+
+    def needs(treatment: str) -> tuple[str, ...]:
+        return (*upstream, *influence) if "causes" in TREATMENTS[treatment].removes else upstream
+
+    return (
+        Step("corrupted_dataset", (), _corrupted_dataset),
+        Step("base_model", ("corrupted_dataset",), _base_model),
+        Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
+        Step("failure_partition", ("base_model",), _failure_partition),
+        *(Step(name, upstream, files) for name, files in influence.items()),
+        *(Step(f"repaired_{treatment}", needs(treatment), repaired[f"repaired_{treatment}"]) for treatment in TREATMENTS),
+        Step("evaluation", (*influence, *repaired), _evaluation),
+        Step("report", ("evaluation",), _report),
+        Step("tracked_run", ("report",), _tracked_run),
+    )
+
+
+STEPS = _steps()
+"""In an order in which each follows what it needs."""

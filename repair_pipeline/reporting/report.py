@@ -1,0 +1,2 @@
+def render_report(layout, case_id, data, partition):
+    return "stub"

@@ -1,0 +1,1 @@
+"""Where values live between steps: Parquet tables, safetensors, and DuckDB views over them."""

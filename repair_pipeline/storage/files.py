@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all. No pickle is read or written."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_NOTES = b"repair_pipeline"
+
+Notes = Mapping[str, Any]
+"""What rides in a file's metadata: JSON values."""
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, flush it to disk, then rename it: readers see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        write(Path(beside))
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(beside, 0o644)  # mkstemp's 0600 would hide results from whoever shares the folder
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+
+
+def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
+    """Write a table with ``notes`` in its schema's metadata."""
+    metadata = {**(table.schema.metadata or {}), _NOTES: json.dumps(dict(notes)).encode()}
+    write_whole(path, lambda beside: pq.write_table(table.replace_schema_metadata(metadata), beside, compression="zstd"))
+
+
+def read_parquet(path: Path) -> tuple[pa.Table, Notes]:
+    """One file's table as written, without columns read from the path, and its notes."""
+    table = pq.ParquetFile(path).read()
+    return table, json.loads((table.schema.metadata or {}).get(_NOTES, b"{}"))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Notes) -> None:
+    """Write named tensors with ``notes`` in the header."""
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_whole(path, lambda beside: save_file(contiguous, beside, {_NOTES.decode(): json.dumps(dict(notes))}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Notes]:
+    """The tensors by name, on the CPU, and the notes."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _tensor_notes(file)
+
+
+def read_tensor_notes(path: Path) -> Notes:
+    """The notes alone: the header is read, the tensors are not."""
+    with safe_open(path, framework="pt") as file:
+        return _tensor_notes(file)
+
+
+def _tensor_notes(file: Any) -> Notes:
+    return json.loads(file.metadata()[_NOTES.decode()])

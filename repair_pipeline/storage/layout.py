@@ -1,0 +1,58 @@
+"""Where each file of a case lies."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below ``home``, hive-partitioned by case (``case_id=...``), or by base where cases share."""
+
+    home: Path
+
+    @staticmethod
+    def from_environment() -> Layout:
+        """``REPAIR_HOME``, or ``data`` in the current folder."""
+        return Layout(Path(os.environ.get("REPAIR_HOME", "data")).absolute())
+
+    @property
+    def results(self) -> Path:
+        return self.home / "results"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster_home"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.home / "mlflow"
+
+    def base(self, base_id: str, file: str) -> Path:
+        """A file that lies upstream of the failures."""
+        return self.results / "bases" / f"base_id={base_id}" / file
+
+    def table(self, table: str, case_id: str) -> Path:
+        """A table that a case has one file of."""
+        return self.results / table / f"case_id={case_id}" / f"{table}.parquet"
+
+    def influence(self, case_id: str, method: str) -> Path:
+        return self.results / "influence" / f"case_id={case_id}" / f"method={method}" / "influence.parquet"
+
+    def model(self, case_id: str, cell: str) -> Path:
+        """The weights of one cell of the recovery table."""
+        return self.results / "models" / f"case_id={case_id}" / f"{cell}.safetensors"
+
+    def report(self, case_id: str) -> Path:
+        return self.results / "reports" / f"case_id={case_id}" / "report.html"
+
+    def tracked_run(self, case_id: str) -> Path:
+        """The case's MLflow run, by id."""
+        return self.results / "tracked_runs" / f"case_id={case_id}" / "run.json"
+
+
+def data_dir() -> Path:
+    """Where data sets are read: ``REPAIR_DATA_DIR``, or ``data`` in the current folder."""
+    return Path(os.environ.get("REPAIR_DATA_DIR", "data")).absolute()

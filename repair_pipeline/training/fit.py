@@ -1,0 +1,91 @@
+"""Maximum likelihood by Adam with early stopping (App. C): base training, fine-tuning and retraining."""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from repair_pipeline.training.stopping import Patience
+from repair_pipeline.types import Examples, Progress, silent
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """App. C's training scheme."""
+
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    max_epochs: int = 100
+    patience: int = 5
+
+
+def fit(
+    model: nn.Module,
+    train: Examples,
+    validation: Examples,
+    schedule: Schedule,
+    generator: torch.Generator,
+    mode: Literal["train", "frozen"],
+    progress: Progress = silent,
+) -> nn.Module:
+    """A copy of ``model`` fitted to ``train``, with the weights of the epoch that was best on ``validation``.
+
+    Best is the highest mean p(y|x). App. C says "no progress on the validation set" and not of what; the validation
+    rows are as noisy as the rest, and unlike the mean log-likelihood or the accuracy, the mean probability neither
+    punishes a model for rejecting wrong labels nor moves in coarse steps (``docs/adr/0006``).
+
+    Args:
+        mode: ``train`` for training from scratch; ``frozen`` (eval mode, buffers as they are) for fine-tuning, so that
+            dropout and batch normalisation do not change what the parameters mean.
+        generator: draws the batches, and seeds what the model itself draws (dropout).
+
+    Returns:
+        A new model on ``model``'s device, in eval mode.
+    """
+    device = next(model.parameters()).device
+    model = copy.deepcopy(model)
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
+    train, validation = train.to(device), validation.to(device)
+    patience, best = Patience(schedule.patience), model.state_dict()
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for epoch in range(schedule.max_epochs):
+            model.train(mode == "train")
+            for batch in torch.randperm(len(train), generator=generator).to(device).split(schedule.batch_size):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(model(train.inputs[batch]), train.labels[batch]).backward()
+                optimiser.step()
+            progress(epoch + 1, schedule.max_epochs)
+            if patience.improves(mean_probability(model, validation)):
+                best = copy.deepcopy(model.state_dict())
+            elif patience.spent:
+                break
+    model.load_state_dict(best)
+    return model.eval()
+
+
+@torch.no_grad()
+def logits(model: nn.Module, examples: Examples, batch_size: int = 500) -> Float[Tensor, "n k"]:
+    """The model's outputs in eval mode, on the CPU."""
+    device = next(model.parameters()).device
+    model.eval()
+    return torch.cat([model(batch.inputs.to(device)).cpu() for batch in examples.batches(batch_size)])
+
+
+def predictions(model: nn.Module, examples: Examples) -> Int64[Tensor, " n"]:
+    """The predicted classes, on the CPU."""
+    return logits(model, examples).argmax(dim=1)
+
+
+def accuracy(model: nn.Module, examples: Examples) -> float:
+    """The share of ``examples`` predicted as labelled."""
+    return (predictions(model, examples) == examples.labels.cpu()).double().mean().item()
+
+
+def mean_probability(model: nn.Module, examples: Examples) -> float:
+    """The mean of p(y|x) over ``examples``: one minus the mean absolute error, which label noise does not mislead."""
+    log_p = -nn.functional.cross_entropy(logits(model, examples), examples.labels.cpu(), reduction="none")
+    return log_p.double().exp().mean().item()

@@ -1,0 +1,1 @@
+"""Step II: erasing the causes from the model."""

@@ -1,0 +1,15 @@
+"""What a treatment is."""
+
+from typing import Protocol
+
+from torch import nn
+
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.types import Causes
+
+
+class Treatment(Protocol):
+    """Turns the base model into a repaired one. A new treatment is one class in one file."""
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        """The model after removing ``causes``, in eval mode; the task's own model is left as it is."""

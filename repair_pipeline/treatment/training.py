@@ -1,0 +1,54 @@
+"""Treatments that train on what is left of the data."""
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.types import Causes
+
+_strict = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_strict)
+class Untouched:
+    """No treatment: the base model, before."""
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        return task.classifier.module(task.theta_hat)
+
+
+@dataclass(frozen=True, config=_strict)
+class Finetune:
+    """Maximise log p(D∖C|θ) from θ̂ with frozen buffers (Sec. 2.2, Example 1).
+
+    App. C's scheme, the same for every control, with early stopping on the validation rows not removed.
+    """
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        return fit(
+            task.classifier.module(task.theta_hat),
+            task.fit.without(causes.as_set),
+            task.validation.without(causes.as_set),
+            Schedule(),
+            task.generator,
+            mode="frozen",
+            progress=task.progress,
+        )
+
+
+@dataclass(frozen=True, config=_strict)
+class Retrain:
+    """Train anew on D∖C from another initialisation, as the base model was trained."""
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        return fit(
+            task.untrained(task.generator),
+            task.fit.without(causes.as_set),
+            task.validation.without(causes.as_set),
+            task.schedule,
+            task.generator,
+            mode="train",
+            progress=task.progress,
+        )

@@ -1,0 +1,31 @@
+"""Every treatment by name, and what it is asked to remove."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from repair_pipeline.treatment.ewc_deletion import EWCDeletion
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
+
+Removes = Literal["nothing", "planted", "causes"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A treatment and the rows it is run without.
+
+    ``nothing`` and ``planted`` are one run a case; ``causes`` is one run for every influence method that is treated.
+    """
+
+    treatment: Callable[..., Treatment]
+    removes: tuple[Removes, ...]
+
+
+TREATMENTS: Mapping[str, Recipe] = {
+    "base": Recipe(Untouched, removes=("nothing",)),
+    "finetune": Recipe(Finetune, removes=("causes", "nothing")),
+    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",)),
+    "reseed": Recipe(Retrain, removes=("nothing",)),
+    "semi_oracle": Recipe(Finetune, removes=("planted",)),
+}

@@ -1,0 +1,179 @@
+"""The values that flow from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+Theta = Float[Tensor, " p"]
+"""All adapted parameters of a model, flattened in the order of ``named_parameters()``."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as a long step advances."""
+
+
+def silent(done: int, total: int) -> None:
+    """The progress callback of whoever does not watch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled examples z = (x, y) with the stable ids that survive every subset, shuffle and shard."""
+
+    ids: NDArray[np.str_]
+    inputs: Float[Tensor, "n *features"]
+    labels: Int64[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.inputs) == len(self.labels):
+            raise ValueError(f"{len(self.ids)} ids, {len(self.inputs)} inputs and {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Tensor | slice) -> Examples:
+        """The subset at ``index``: a slice, a boolean mask (n,) or integer positions."""
+        at = index if isinstance(index, slice) else index.cpu().numpy()
+        return Examples(self.ids[at], self.inputs[index], self.labels[index])
+
+    def batches(self, size: int) -> Iterator[Examples]:
+        """Consecutive batches of ``size`` (the last may be smaller), in order."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def having(self, ids: frozenset[str]) -> Bool[Tensor, " n"]:
+        """Mask of the examples whose id is in ``ids``."""
+        return torch.from_numpy(np.isin(self.ids, np.array(sorted(ids), dtype=np.str_)))
+
+    def without(self, ids: frozenset[str]) -> Examples:
+        """The examples whose id is not in ``ids``: D∖C."""
+        return self[~self.having(ids)]
+
+    def to(self, device: torch.device) -> Examples:
+        """The same examples on ``device``."""
+        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+
+    @staticmethod
+    def concat(parts: list[Examples]) -> Examples:
+        """All of ``parts``, one after the other."""
+        return Examples(
+            np.concatenate([part.ids for part in parts]),
+            torch.cat([part.inputs for part in parts]),
+            torch.cat([part.labels for part in parts]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set as it was found: before splitting and corruption."""
+
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+    mean: Float[Tensor, " channels"]
+    """Subtracted from every input (App. C); added back to draw one."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Training examples beside the truth about them, which no method but the oracle may read."""
+
+    examples: Examples
+    clean_labels: Int64[Tensor, " n"]
+    corrupted: Bool[Tensor, " n"]
+    """Intervened upon, whether or not the label changed."""
+
+    @property
+    def corrupted_ids(self) -> frozenset[str]:
+        return frozenset(self.examples.ids[self.corrupted.cpu().numpy()].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class CorruptedDataset:
+    """What a base model is trained on (fit, validation) and tested on (test)."""
+
+    fit: TrainingRows
+    """D: N rows; only these are scored, removed, counted as planted, and in the Fisher."""
+    validation: TrainingRows
+    """As noisy as the rest; early stopping reads it."""
+    test: Examples
+    classes: tuple[str, ...]
+    mean: Float[Tensor, " channels"]
+
+
+@dataclass(frozen=True, eq=False)
+class TestPartition:
+    """The test set, split by what the base model gets wrong and what each part may be read for."""
+
+    __test__ = False
+
+    query: Examples
+    """Failures that causes are searched for: F_q."""
+    query_tuning: Examples
+    """A tenth of the query side, for stopping and choosing."""
+    holdout: Examples
+    """Half of all failures, F_h: read once, by the evaluation."""
+    guard: Examples
+    """A class-stratified half of the correctly classified cases: benchmark cases B of A.1."""
+    remaining: Examples
+    """The other half: what a repair must not break."""
+    unused_query: Examples
+    """Query-side failures left aside by ``query_fraction``."""
+
+    @property
+    def query_side(self) -> QuerySide:
+        """All of the partition that finding causes and treating may read."""
+        return QuerySide(self.query, self.query_tuning, self.guard)
+
+    def parts(self) -> dict[str, Examples]:
+        """The parts by name, in the order of declaration."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class QuerySide:
+    """The test rows that may be read before the verdict. The holdout is not among them, by construction."""
+
+    query: Examples
+    query_tuning: Examples
+    guard: Examples
+
+
+@dataclass(frozen=True, eq=False)
+class InfluenceScores:
+    """r̃(z) in nats for every z of D. r̃ > 0: z opposes the failures' correction, so it is harmful (Eq. 7)."""
+
+    ids: NDArray[np.str_]
+    values: Float64[Tensor, " n"]
+    notes: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that stand beside the table: sizes, weights, residuals."""
+
+    def __post_init__(self) -> None:
+        if not bool(torch.isfinite(self.values).all()):
+            bad = self.ids[~torch.isfinite(self.values).numpy()]
+            raise FloatingPointError(f"{len(bad)} influence scores are not finite, {bad[0]} the first")
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """Positions from most to least harmful; ties broken by example id."""
+        return np.lexsort((self.ids, -self.values.numpy()))
+
+
+@dataclass(frozen=True)
+class Causes:
+    """C ⊂ D: the training examples to erase, most harmful first."""
+
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def as_set(self) -> frozenset[str]:
+        return frozenset(self.ids)
