@@ -28,12 +28,15 @@ class EWC:
         examples = Examples.concat([factor.examples for factor in factors]).to(device)
         power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors]).to(q.mean)
 
-        def log_posterior(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
-            scale = len(examples) / len(batch)
-            batch = batch.to(device)
-            return scale * (power[batch] * log_lik(theta, examples[batch])).sum() + q.log_density(theta)
+        total = power.abs().sum()
 
-        mean = self.maximise(log_posterior, len(examples), q.mean)
+        def log_posterior(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
+            # Rows are drawn with probability proportional to |power|, so each stands in with its sign alone.
+            batch = batch.to(device)
+            data = (power[batch].sign() * log_lik(theta, examples[batch])).mean()
+            return total * data + q.log_density(theta)
+
+        mean = self.maximise(log_posterior, power.abs(), q.mean)
         precision = q.precision
         if self.precision == "updated":
             for factor in factors:

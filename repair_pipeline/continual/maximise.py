@@ -14,19 +14,28 @@ from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Progress, Theta, silent
 
 Objective = Callable[[Theta, Tensor], Float[Tensor, ""]]
-"""(θ, positions of a batch) → an unbiased estimate of the log posterior in nats."""
+"""(θ, positions of a batch) → an estimate of the log posterior in nats, unbiased for batches drawn by weight."""
+
+Weights = Float[Tensor, " n"]
+"""How often each example is to be drawn, relative to the others."""
 
 
 class Maximise(Protocol):
     """An optimiser together with its stopping rule."""
 
-    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
-        """argmax_θ of ``objective``, from ``start``, over batches of range(``examples``)."""
+    def __call__(self, objective: Objective, weights: Weights, start: Theta) -> Theta:
+        """argmax_θ of ``objective``, from ``start``, over batches of examples drawn by ``weights``."""
 
 
-def _shuffled(examples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Shuffled epochs, for ever. An epoch holds an example with probability weight / largest weight, drawn afresh.
+
+    So a large set that is tempered to a small weight shows other rows every epoch, and no batch is swamped by it.
+    """
+    keep = (weights / weights.max()).cpu()
     while True:
-        yield from torch.randperm(examples, generator=generator).split(batch_size)
+        kept = torch.nonzero(torch.rand(len(keep), generator=generator) < keep).flatten()
+        yield from kept[torch.randperm(len(kept), generator=generator)].split(batch_size)
 
 
 def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> None:
@@ -47,11 +56,11 @@ class OneCycle:
     batch_size: int = 128
     progress: Progress = silent
 
-    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
+    def __call__(self, objective: Objective, weights: Weights, start: Theta) -> Theta:
         theta = start.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([theta], lr=self.peak)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.peak, total_steps=self.steps)
-        batches = _shuffled(examples, self.batch_size, self.generator)
+        batches = _batches(weights, self.batch_size, self.generator)
         for step in range(self.steps):
             _ascend(optimiser, theta, objective(theta, next(batches)))
             schedule.step()
@@ -76,10 +85,10 @@ class EarlyStopped:
     check_every: int
     progress: Progress = silent
 
-    def __call__(self, objective: Objective, examples: int, start: Theta) -> Theta:
+    def __call__(self, objective: Objective, weights: Weights, start: Theta) -> Theta:
         theta = start.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
-        batches = _shuffled(examples, self.batch_size, self.generator)
+        batches = _batches(weights, self.batch_size, self.generator)
         patience, best = Patience(self.patience), start
         patience.improves(self.score(start))
         for step in range(1, self.max_steps + 1):

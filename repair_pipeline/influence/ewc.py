@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.ewc import EWC
@@ -23,8 +23,11 @@ class EWCInfluence:
     """``one_cycle``: 150 Adam steps to an optimum of the objective. ``paper``: App. C's early stopping, which varies
     with the seed between useful and useless (``docs/adr/0005``)."""
     guard: Literal["none", "joint"] = "joint"
-    """``joint``: θ* also learns |F_q| cases that the model gets right, so r̃ is conflict with F ∪ B. ``none``: the
-    paper's."""
+    """``joint``: θ* also learns cases that the model gets right, so r̃ is conflict with F ∪ B. ``none``: the paper's."""
+    guard_cases: PositiveInt | None = None
+    """|B_q|; None draws on the whole guard pool (``docs/adr/0007``)."""
+    guard_rho: PositiveFloat = 1.0
+    """ρ, guard cases per failure in every pass: the guard is the tempered factor p(B_q|θ)^τ, τ = ρ|F_q| / |B_q|."""
     gamma: PositiveFloat | None = None
     """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
     prior: NonNegativeFloat = 0.0
@@ -32,8 +35,7 @@ class EWCInfluence:
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         failures = task.tests.query
-        # |B_q| = |F_q| rows at power 1 are one guard case per failure: ρ = τ = 1.
-        guard = Factor(task.draw(task.tests.guard, len(failures)), 1) if self.guard == "joint" else None
+        guard = self._guard(task) if self.guard == "joint" else None
         # Eq. 11 reads the mean alone, so the updated precision is not computed.
         ewc = EWC(self._maximise(task), precision="frozen")
         gamma = task.gamma(self.gamma)
@@ -47,9 +49,13 @@ class EWCInfluence:
                 "failures": len(failures),
                 "guard_cases": len(guard.examples) if guard else 0,
                 "guard_tau": guard.power if guard else 0.0,
-                "guard_rho": guard.power * len(guard.examples) / len(failures) if guard else 0.0,
+                "guard_rho": self.guard_rho if guard else 0.0,
             },
         )
+
+    def _guard(self, task: RepairTask) -> Factor:
+        cases = task.draw(task.tests.guard, self.guard_cases or len(task.tests.guard))
+        return Factor(cases, power=self.guard_rho * len(task.tests.query) / len(cases))
 
     def _maximise(self, task: RepairTask) -> Maximise:
         if self.stopping == "one_cycle":
