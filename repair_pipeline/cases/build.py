@@ -26,9 +26,7 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return mnist(spec.dataset.train_size, rng, data_dir)
 
 
-def build_model(
-    spec: CaseSpec, data: CorruptedDataset, device: torch.device, generator: torch.Generator
-) -> nn.Module:
+def build_model(spec: CaseSpec, data: CorruptedDataset, device: torch.device, generator: torch.Generator) -> nn.Module:
     """A newly initialised model of the case, fitting the data's channels and classes."""
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -29,14 +34,22 @@ Settings = dict[str, Any]
 """Departures from a method's defaults, by field name."""
 
 
+def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
+    return {name: {} for name in names}
+
+
 @dataclass(frozen=True, config=_strict)
 class DatasetSpec:
+    """Where the examples come from."""
+
     name: Literal["digits", "mnist"]
     train_size: PositiveInt
 
 
 @dataclass(frozen=True, config=_strict)
 class ModelSpec:
+    """What is trained on them."""
+
     name: Literal["cnn"] = "cnn"
 
 
@@ -65,6 +78,8 @@ class LabelNoiseSpec:
 
 @dataclass(frozen=True, config=_strict)
 class ComputeSpec:
+    """What it is computed with."""
+
     threads: PositiveInt = 1
     """Intra-op threads. The same count gives the same bits on the same machine, so it is part of the case."""
 
@@ -81,12 +96,12 @@ class CaseSpec:
     training: Schedule = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    influence: dict[str, Settings] = Field(default_factory=lambda: {name: {} for name in METHODS})
+    influence: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(METHODS))
     """Influence methods to run, each with departures from its defaults."""
     causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
     treat: tuple[str, ...] = ("ewc", "random")
     """Influence methods whose causes are treated; ``random`` is the control."""
-    treatments: dict[str, Settings] = Field(default_factory=lambda: {name: {} for name in TREATMENTS})
+    treatments: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(TREATMENTS))
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
 
     @field_validator("influence", "treatments")

@@ -26,7 +26,7 @@ class EWC:
     def update(self, q: Laplace, factors: list[Factor], log_lik: LogLikelihood) -> Laplace:
         device = q.mean.device
         examples = Examples.concat([factor.examples for factor in factors]).to(device)
-        power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors]).to(q.mean)
+        power = torch.cat([q.mean.new_full((len(factor.examples),), factor.power) for factor in factors])
 
         total = power.abs().sum()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from repair_pipeline.continual.likelihood import LogLikelihood
 from repair_pipeline.continual.posterior import Factor, Laplace
 from repair_pipeline.types import Examples
 
 
+@runtime_checkable
 class ContinualLearner(Protocol):
     """Approximates q'(θ) ∝ q(θ) ∏ p(Z|θ)^power."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
@@ -14,6 +14,7 @@ from torch.nn.utils import vector_to_parameters
 from repair_pipeline.types import Examples, Theta
 
 
+@runtime_checkable
 class LogLikelihood(Protocol):
     """log p(z|θ) for every z of a batch."""
 
@@ -44,7 +45,9 @@ class Classifier:
     def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
         """The classifier's outputs before the softmax."""
         parts = theta.split(self._sizes)
-        parameters = {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+        parameters = {
+            name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
+        }
         return functional_call(self._model, (parameters, self._buffers), (inputs,))
 
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
@@ -59,7 +62,7 @@ class Classifier:
     def module(self, theta: Theta) -> nn.Module:
         """A copy of the model with the parameters θ."""
         model = copy.deepcopy(self._model)
-        vector_to_parameters(theta.detach(), model.parameters())
+        vector_to_parameters(theta.detach().clone(), model.parameters())
         return model.requires_grad_(True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ Weights = Float[Tensor, " n"]
 """How often each example is to be drawn, relative to the others."""
 
 
+@runtime_checkable
 class Maximise(Protocol):
     """An optimiser together with its stopping rule."""
 

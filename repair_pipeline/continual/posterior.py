@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,13 +23,14 @@ class Factor:
     power: float
 
 
+@runtime_checkable
 class Precision(Protocol):
     """A symmetric positive semi-definite matrix P over parameters."""
 
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         """δᵀPδ."""
 
-    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Precision:
         """P + power × the curvature of −log p(Z|θ). Raises where the result is not positive semi-definite."""
 
 
@@ -42,7 +43,7 @@ class Diagonal:
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         return (self.values * delta.square()).sum()
 
-    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Diagonal:
         curvature = squared_gradients(log_lik, theta, factor.examples)
         values = self.values + factor.power * curvature
         # Rounding: what was added in float32 comes off to within a few units in the last place of the larger term.
@@ -64,7 +65,7 @@ class Dense:
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         return delta @ self.matrix @ delta
 
-    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Self:
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Dense:
         curvature = -hessian(lambda at: log_lik(at, factor.examples).sum())(theta)
         matrix = self.matrix + factor.power * curvature
         if bool(torch.linalg.eigvalsh(matrix)[0] < -1e-9 * matrix.abs().max()):

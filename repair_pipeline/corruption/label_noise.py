@@ -44,7 +44,9 @@ class LabelNoise:
                 f"{int(labels.min())} to {int(labels.max())}: name classes among these"
             )
         given = labels.clone()
-        for clean, shares in self.confusion.items():
+        # In the order of the classes: cases that differ in the order of their keys alone have one id, so one outcome.
+        for clean in sorted(self.confusion):
+            shares = dict(sorted(self.confusion[clean].items()))
             of_class = [part[labels[part] == clean].numpy() for part in (fit, validation)]
             for rows in planted_rows(of_class[0], of_class[1], self.rate, rng):
                 # Cumulative rounding: the shares of a class are whole numbers that add up to its planted rows.

@@ -1,10 +1,9 @@
 """From influence scores to a set of causes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
-from typing_extensions import Annotated
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Causes, InfluenceScores

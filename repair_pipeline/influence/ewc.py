@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.ewc import EWC
@@ -24,8 +24,8 @@ class EWCInfluence:
     with the seed between useful and useless (``docs/adr/0005``)."""
     guard: Literal["none", "joint"] = "joint"
     """``joint``: θ* also learns cases that the model gets right, so r̃ is conflict with F ∪ B. ``none``: the paper's."""
-    guard_cases: PositiveInt | None = None
-    """|B_q|; None draws on the whole guard pool (``docs/adr/0007``)."""
+    guard_ratio: PositiveFloat | None = None
+    """|B_q| / |F_q|; None draws on the whole guard pool (``docs/adr/0007``)."""
     guard_rho: PositiveFloat = 1.0
     """ρ, guard cases per failure in every pass: the guard is the tempered factor p(B_q|θ)^τ, τ = ρ|F_q| / |B_q|."""
     gamma: PositiveFloat | None = None
@@ -54,8 +54,10 @@ class EWCInfluence:
         )
 
     def _guard(self, task: RepairTask) -> Factor:
-        cases = task.draw(task.tests.guard, self.guard_cases or len(task.tests.guard))
-        return Factor(cases, power=self.guard_rho * len(task.tests.query) / len(cases))
+        pool, failures = task.tests.guard, len(task.tests.query)
+        count = len(pool) if self.guard_ratio is None else max(1, round(self.guard_ratio * failures))
+        cases = task.draw(pool, count)
+        return Factor(cases, power=self.guard_rho * failures / len(cases))
 
     def _maximise(self, task: RepairTask) -> Maximise:
         if self.stopping == "one_cycle":

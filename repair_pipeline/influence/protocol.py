@@ -1,11 +1,12 @@
 """What an influence method is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
 
+@runtime_checkable
 class InfluenceMethod(Protocol):
     """Scores every training example by the harm it does to the failures. A new method is one class in one file."""
 

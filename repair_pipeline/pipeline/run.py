@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from repair_pipeline.types import Progress
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[Step], Progress]
-"""Called as a step begins; gives the callback of its progress."""
+Watch = Callable[[Step], AbstractContextManager[Progress]]
+"""Entered as a step begins, with the callback of its progress; left as it ends."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +28,38 @@ class Outcome:
     """By step; one method's failure stops no other."""
 
 
+class StepFailed(RuntimeError):
+    """A step that the rest of the case needs has failed; its cause is the error itself."""
+
+
 def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
     """Make what is not finished of a case, in order.
 
     Raises:
         InputError: the case cannot be used; what this run had written is taken back.
+        StepFailed: a step failed that others need; what was finished is kept and the next run goes on from there.
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}
-    registered = case.record is not None
+    known = case.record is not None
     try:
         for step in STEPS:
             try:
-                made += step.run(case, force, watch(step))
+                if force or not all(file.finished for file in step.files(case)):
+                    with watch(step) as progress:
+                        made += step.run(case, force, progress)
                 if step.name == "corrupted_dataset":
                     case.register("running")
             except InputError:
                 raise
             except Exception as error:
-                if not step.name.startswith(("influence_", "repaired_")):
-                    raise
+                if not step.isolated:
+                    case.register("failed")
+                    raise StepFailed(f"{step.name} failed: {error}") from error
                 log.exception("%s failed; the other methods go on", step.name)
                 failed[step.name] = error
     except InputError:
-        if not registered:
-            made.append(case.layout.table("cases", case.id))
-        take_back(made)
-        raise
-    except Exception:
-        case.register("failed")
+        take_back(made if known else [*made, case.layout.table("cases", case.id)])
         raise
     case.register("failed" if failed else "finished")
     return Outcome(made, failed)

@@ -59,6 +59,8 @@ class Step:
     """Names of the steps it follows."""
     files: Callable[[Case], list[File]]
     """What it makes for a case: nothing where the case does not name it."""
+    isolated: bool = False
+    """One of several methods: its failure stops no other."""
 
     def run(self, case: Case, force: bool = False, progress: Progress = silent) -> list[Path]:
         """Make what is not finished (all of it under ``force``); returns what was made.
@@ -228,8 +230,10 @@ def _steps() -> tuple[Step, ...]:
         Step("base_model", ("corrupted_dataset",), _base_model),
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
         Step("failure_partition", ("base_model",), _failure_partition),
-        *(Step(name, upstream, files) for name, files in influence.items()),
-        *(Step(f"repaired_{treatment}", needs(treatment), repaired[f"repaired_{treatment}"]) for treatment in TREATMENTS),
+        *(Step(name, upstream, files, isolated=True) for name, files in influence.items()),
+        *(
+            Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()
+        ),
         Step("evaluation", (*influence, *repaired), _evaluation),
         Step("report", ("evaluation",), _report),
         Step("tracked_run", ("report",), _tracked_run),

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _NOTES = b"repair_pipeline"
@@ -37,13 +37,19 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text."""
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8")
+
+    write_whole(path, write)
 
 
 def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
     """Write a table with ``notes`` in its schema's metadata."""
     metadata = {**(table.schema.metadata or {}), _NOTES: json.dumps(dict(notes)).encode()}
-    write_whole(path, lambda beside: pq.write_table(table.replace_schema_metadata(metadata), beside, compression="zstd"))
+    write_whole(
+        path, lambda beside: pq.write_table(table.replace_schema_metadata(metadata), beside, compression="zstd")
+    )
 
 
 def read_parquet(path: Path) -> tuple[pa.Table, Notes]:
@@ -60,15 +66,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Notes) -> No
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Notes]:
     """The tensors by name, on the CPU, and the notes."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _tensor_notes(file)
+    return load_file(path), read_tensor_notes(path)
 
 
 def read_tensor_notes(path: Path) -> Notes:
     """The notes alone: the header is read, the tensors are not."""
     with safe_open(path, framework="pt") as file:
-        return _tensor_notes(file)
-
-
-def _tensor_notes(file: Any) -> Notes:
-    return json.loads(file.metadata()[_NOTES.decode()])
+        return json.loads(file.metadata()[_NOTES.decode()])

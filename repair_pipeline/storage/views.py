@@ -32,7 +32,7 @@ def query(layout: Layout, sql: str) -> pa.Table:
     connection.execute("SET enable_external_access=false; SET lock_configuration=true")
     try:
         _require_select_over_views(connection, sql)
-        return connection.execute(sql).to_arrow_table()
+        return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
         raise InputError(f"the query fails: {' '.join(str(error).split())}") from error
 

@@ -18,8 +18,8 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Examples
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-import mlflow  # noqa: E402
-from mlflow.models import infer_signature  # noqa: E402
+import mlflow
+from mlflow.models import infer_signature
 
 EXPERIMENT = "repair_pipeline"
 

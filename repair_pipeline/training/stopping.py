@@ -1,27 +1,23 @@
-"""Early stopping that remembers the best so far."""
-
-from typing import Generic, TypeVar
-
-State = TypeVar("State")
+"""Early stopping."""
 
 
-class Patience(Generic[State]):
-    """Keeps the state of the best score; is spent after ``patience`` checks in a row without a better one."""
+class Patience:
+    """Watches a score; is spent after ``checks`` scores in a row that are no better than the best."""
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        self.best: State | None = None
-        self.best_score = -float("inf")
-        self.since = 0
+    def __init__(self, checks: int) -> None:
+        self._checks = checks
+        self._best = -float("inf")
+        self._since = 0
 
     def improves(self, score: float) -> bool:
-        """Record ``score`` (higher is better); True where it is the best so far, whose state is then to be kept."""
-        if score > self.best_score:
-            self.best_score, self.since = score, 0
+        """Record ``score`` (higher is better); True where it is the best so far."""
+        if score > self._best:
+            self._best, self._since = score, 0
             return True
-        self.since += 1
+        self._since += 1
         return False
 
     @property
     def spent(self) -> bool:
-        return self.since >= self.patience
+        """Whether to stop."""
+        return self._since >= self._checks

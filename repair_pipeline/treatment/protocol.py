@@ -1,6 +1,6 @@
 """What a treatment is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -8,6 +8,7 @@ from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import Causes
 
 
+@runtime_checkable
 class Treatment(Protocol):
     """Turns the base model into a repaired one. A new treatment is one class in one file."""
 

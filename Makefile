@@ -1,0 +1,43 @@
+# Everything runs in .venv, which the first target that needs it makes from the pins in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check lint format types imports constraints
+
+demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
+	@$(BIN)/repair run digits-label_noise-s0
+
+test: $(INSTALLED)  ## Run the tests
+	@$(BIN)/pytest
+
+check: lint types imports test  ## Lint, format, types, import contracts, tests
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	@$(BIN)/mypy
+
+imports: $(INSTALLED)
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+constraints: $(INSTALLED)  ## Pin anew: names and versions only
+	@$(BIN)/uv pip compile --quiet --no-emit-index-url --no-annotate --no-header --all-extras --python-version 3.11 \
+		pyproject.toml -o constraints.txt --upgrade
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,46 @@
+"""``repair list`` and ``repair report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from repair_pipeline.cases.presets import preset_names
+from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+
+
+def show_cases(register: bool) -> None:
+    """A row for every preset and every stored case; with ``register`` each becomes a partition in Dagster."""
+    layout = Layout.from_environment()
+    stored = {row["case_id"]: row for row in query(layout, "SELECT * FROM cases ORDER BY created_at").to_pylist()}
+    keys = [*preset_names(), *(key for key in stored if key not in preset_names())]
+    table = Table("case", "data", "corruption", "seed", "status")
+    for key in keys:
+        spec = stored_spec(layout, key)
+        corruption = f"{spec.corruption.kind} {spec.corruption.rate:g}" if spec.corruption else "none"
+        data = f"{spec.dataset.name}, {spec.dataset.train_size} rows"
+        table.add_row(key, data, corruption, str(spec.seed), stored.get(key, {}).get("status", "preset"))
+    Console().print(table)
+    if register:
+        register_cases(dagster_instance(layout), layout, keys)
+        Console().print(f"{len(keys)} cases are partitions in Dagster")
+
+
+def report_path(key: str) -> Path:
+    """Where the report of case ``key`` lies.
+
+    Raises:
+        InputError: the case is unknown, or has not been run.
+    """
+    layout = Layout.from_environment()
+    stored_spec(layout, key)
+    path = layout.report(key)
+    if not path.is_file():
+        raise InputError(f"case {key} has no report yet: run it first: repair run {key}")
+    return path

@@ -1,0 +1,37 @@
+"""``repair doctor``."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from repair_pipeline.defs.partitions import dagster_instance
+from repair_pipeline.defs.slots import free_slots, stuck_slots
+from repair_pipeline.storage.layout import Layout, data_dir
+
+_PACKAGES = ("repair_pipeline", "dagster", "mlflow", "torch", "torchvision", "pyarrow", "duckdb", "numpy")
+
+
+def examine(free: str | None) -> None:
+    """Print what a bug report needs, and pool slots that ended runs still hold; ``free`` those of one run."""
+    layout = Layout.from_environment()
+    instance = dagster_instance(layout)
+    if free is not None:
+        free_slots(instance, free)
+    table = Table("what", "found", show_header=False)
+    table.add_row("python", platform.python_version())
+    for package in _PACKAGES:
+        table.add_row(package, version(package))
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: heavy steps run on the CPU"
+    table.add_row("GPU", gpu)
+    table.add_row("results", str(layout.results))
+    table.add_row("data sets", str(data_dir()))
+    stuck = stuck_slots(instance)
+    table.add_row("stuck slots", ", ".join(stuck) or "none")
+    Console().print(table)
+    for run_id in stuck:
+        Console().print(f"free it: repair doctor --free {run_id}", highlight=False, soft_wrap=True)

@@ -1,0 +1,49 @@
+"""``repair run``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from repair_pipeline.cases.resolve import load_spec, with_settings
+from repair_pipeline.cli.progress import StepBars
+from repair_pipeline.cli.tables import recovery_table
+from repair_pipeline.compute.device import DeviceName, resolve_device
+from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.run import StepFailed, run_case
+from repair_pipeline.storage.layout import Layout, data_dir
+
+
+def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
+    """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
+    layout = Layout.from_environment()
+    found = load_spec(source) if source.endswith((".yaml", ".yml")) else stored_spec(layout, source)
+    case = Case(with_settings(found, settings), layout, data_dir(), resolve_device(device))
+    console = Console()
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)", highlight=False)
+    try:
+        outcome = run_case(case, StepBars(console), force)
+    except StepFailed as error:
+        logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
+        print(f"repair: {error}; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(1) from None
+    register_cases(dagster_instance(layout), layout, [case.id])
+    if not outcome.made:
+        console.print("everything was finished already; --force makes it again")
+    console.print()
+    console.print(recovery_table(case))
+    console.print()
+    report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
+    console.print(f"report   {report}", highlight=False, soft_wrap=True)
+    console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
+    console.print("pages    repair ui", highlight=False)
+    for step, error in outcome.failed.items():
+        print(f"repair: {step} failed: {error}; run the same command again to retry it", file=sys.stderr)
+    if outcome.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Dagster: the pipeline's steps as assets, and what schedules and runs them."""

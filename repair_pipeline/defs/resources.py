@@ -1,0 +1,40 @@
+"""What a run may choose: the device, and whether what is finished is made again."""
+
+from __future__ import annotations
+
+import dagster as dg
+import torch
+from pydantic import Field
+
+from repair_pipeline.compute.device import DeviceName, resolve_device
+from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.storage.layout import Layout, data_dir
+
+
+class Device(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's parameter is of no use here
+    """Where the heavy steps run."""
+
+    name: DeviceName = Field(default="auto", description="auto (the GPU where there is one), cpu or cuda")
+
+    def resolve(self) -> torch.device:
+        """The device.
+
+        Raises:
+            InputError: ``cuda`` was asked for and there is none.
+        """
+        return resolve_device(self.name)
+
+
+class Store(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where cases and their files lie: ``REPAIR_HOME`` and ``REPAIR_DATA_DIR``."""
+
+    force: bool = Field(default=False, description="make again what is finished")
+
+    def case(self, key: str, device: torch.device) -> Case:
+        """The case of a partition key.
+
+        Raises:
+            InputError: there is no such case.
+        """
+        layout = Layout.from_environment()
+        return Case(stored_spec(layout, key), layout, data_dir(), device)

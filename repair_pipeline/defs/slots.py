@@ -1,0 +1,42 @@
+"""Pool slots that a killed run never gave back."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+from dagster import DagsterEventType
+
+
+def stuck_slots(instance: dg.DagsterInstance) -> dict[str, list[str]]:
+    """The steps that hold a slot, by the id of their run, where that run has ended or its process is gone."""
+    held: dict[str, list[str]] = {}
+    for pool in instance.event_log_storage.get_concurrency_keys():
+        for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
+            held.setdefault(slot.run_id, []).append(slot.step_key)
+    return {run_id: steps for run_id, steps in held.items() if not _alive(instance, run_id)}
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Give back every slot that a run holds."""
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def _alive(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return False
+    # A run whose process was killed says "started" for ever, so its process is looked for.
+    events = [entry.dagster_event for entry in instance.all_logs(run_id, DagsterEventType.ENGINE_EVENT)]
+    pids = [event.engine_event_data.metadata.get("pid") for event in events if event is not None]
+    return any(_is_process(int(str(pid.value))) for pid in pids[-1:] if pid is not None)
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process is a process
+    return True

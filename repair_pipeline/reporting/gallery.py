@@ -1,0 +1,86 @@
+"""Pictures of examples with what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repair_pipeline.reporting.evidence import Evidence
+from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Picture
+from repair_pipeline.types import Examples
+
+SHOWN = 16
+_COLUMNS = 4
+_LONGEST = 14
+"""Letters of a class name that fit below an image."""
+
+
+def are_images(examples: Examples) -> bool:
+    """Inputs are n × 1 or 3 channels × height × width."""
+    return examples.inputs.ndim == 4 and examples.inputs.shape[1] in (1, 3)
+
+
+def most_and_least_harmful(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions in D of the ``SHOWN`` most harmful rows, and of as many least harmful, the least first."""
+    assert evidence.scores is not None
+    order = evidence.scores.order
+    return order[:SHOWN], order[-SHOWN:][::-1].copy()
+
+
+def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Picture:
+    """Rows of D with given and true labels and influence; planted ones framed and named."""
+    assert evidence.scores is not None
+    fit, names = evidence.data.fit, evidence.data.classes
+    captions, says = [], []
+    for row in at:
+        given, value = names[fit.examples.labels[row]], evidence.scores.values[row].item()
+        lines, planted = [f"given {_short(given)}"], bool(fit.corrupted[row])
+        said = f"given {given}"
+        if evidence.planted:  # elsewhere nobody knows the truth about a label
+            true = names[fit.clean_labels[row]]
+            lines.append(f"true {_short(true)}")
+            said += f", true {true}, {'planted' if planted else 'not planted'}"
+        lines.append(f"{'planted' if planted else 'r̃'} {value:+.2f}")
+        captions.append("\n".join(lines))
+        says.append(f"{said}, influence {value:+.2f}")
+    inputs = fit.examples.inputs[at]
+    figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[at])
+    return Picture(figure, f"{title}: {'; '.join(says)}.")
+
+
+def failures(evidence: Evidence) -> Picture:
+    """The first of the failures that causes were searched with; the holdout's stay unseen."""
+    shown = evidence.partition.query[: 2 * _COLUMNS]
+    labels = [evidence.data.classes[label] for label in shown.labels]
+    captions = [f"label {_short(label)}" for label in labels]
+    figure = _grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
+    return Picture(figure, f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}.")
+
+
+def _grid(
+    evidence: Evidence, inputs: Float[Tensor, "n c h w"], captions: Sequence[str], framed: NDArray[np.bool_]
+) -> Figure:
+    lines, rows = max(caption.count("\n") for caption in captions) + 1, -(-len(captions) // _COLUMNS)
+    figure = Figure(figsize=(WIDTH, rows * (1.02 + 0.19 * lines)), layout="constrained")
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flat
+    images = (inputs + evidence.data.mean[:, None, None]).clip(0, 1).permute(0, 2, 3, 1).numpy()
+    for ax, image, caption, frame in zip(axes, images, captions, framed, strict=False):
+        ax.imshow(
+            image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1, interpolation="none"
+        )
+        ax.set_xlabel(caption, fontsize=9, fontweight="bold" if frame else "normal", labelpad=3)
+        ax.spines[:].set(visible=True, color=VERMILLION if frame else FAINT, linewidth=3 if frame else 0.8)
+    for ax in figure.axes:
+        ax.set(xticks=[], yticks=[])
+    for ax in figure.axes[len(captions) :]:
+        ax.set_axis_off()
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -1,0 +1,64 @@
+"""What every picture shares: its words for who cannot see it, and one look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cycler import cycler
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind people; lines and marks differ in more than colour all the same.
+BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+INK, GREY, FAINT = "#1f2933", "#5f6b76", "#d9dee3"
+
+WIDTH = 4.8
+"""Inches: 10 pt text is as large as the page's on a laptop, and still read on a phone."""
+
+_LOOK: dict[str, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # class names may hold dollar signs
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 3.2,
+    "hatch.linewidth": 0.6,
+    "savefig.dpi": 200,
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE])
+    + cycler(linestyle=["-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))])
+    + cycler(marker=["o", "s", "^", "D", "v", "P"]),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, and the same in words."""
+
+    figure: Figure
+    says: str
+
+
+def look() -> Any:
+    """The context in which every figure is drawn."""
+    return rc_context(_LOOK)
+
+
+def canvas(height: float) -> tuple[Figure, Axes]:
+    """One chart of the common width."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()

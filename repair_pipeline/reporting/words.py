@@ -1,0 +1,78 @@
+"""Plain words for the names in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from repair_pipeline.reporting.evidence import Row
+
+Kind = Literal["before", "repair", "control", "reference"]
+KINDS: dict[Kind, str] = {
+    "before": "Before repair",
+    "repair": "Repairs",
+    "control": "Controls: what would have happened anyway",
+    "reference": "Reference: with the planted rows known",
+}
+"""In the order in which they are shown."""
+
+METHODS = {
+    "ewc": "EWC-influence: the model learns the failures, steadied by healthy cases; rows that become less likely rank first",
+    "ewc_paper": "EWC-influence with the paper's stopping rule and no healthy cases",
+    "loss": "training loss: rows that the model finds unlikely rank first",
+    "margin": "logit margin: rows whose given label loses to another by most rank first",
+    "random": "any order, as good as chance",
+    "oracle": "planted rows first, by construction",
+}
+
+_WITHOUT_CAUSES = {
+    "base": "the model before any repair",
+    "finetune": "fine-tuned with nothing removed",
+    "reseed": "retrained on all rows with another seed",
+    "semi_oracle": "fine-tuned without exactly the planted rows",
+}
+
+_OF_CAUSES = {
+    "finetune": "fine-tuned without {rows}",
+    "ewc_deletion": "EWC-deletion of {rows}",
+}
+
+
+def kind(row: Row) -> Kind:
+    """What a row of the recovery table is there for."""
+    if row["treatment"] == "base":
+        return "before"
+    if row["treatment"] == "semi_oracle" or row["influence_method"] == "oracle":
+        return "reference"
+    return "repair" if row["influence_method"] not in (None, "random") else "control"
+
+
+def by_kind(rows: Iterable[Row]) -> list[Row]:
+    """Before, repairs, controls, references; else in the order given."""
+    return sorted(rows, key=lambda row: list(KINDS).index(kind(row)))
+
+
+def short_name(row: Row) -> str:
+    """A row of the recovery table by the names that SQL knows."""
+    if row["influence_method"] is not None:
+        return f"{row['influence_method']} → {row['treatment']}"
+    return "finetune, nothing removed" if row["treatment"] == "finetune" else str(row["treatment"])
+
+
+def in_words(row: Row) -> str:
+    """A row of the recovery table, said."""
+    treatment, method = row["treatment"], row["influence_method"]
+    if method is None:
+        return _WITHOUT_CAUSES.get(treatment, treatment)
+    rows = f"{row['removed']} random rows" if method == "random" else f"the {row['removed']} causes found by {method}"
+    return _OF_CAUSES.get(treatment, f"{treatment} of {{rows}}").format(rows=rows)
+
+
+def percent(share: float | None) -> str:
+    """A share of one, with one decimal."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def count(share: float, total: int) -> int:
+    """How many of ``total`` an accuracy over them stands for."""
+    return round(share * total)

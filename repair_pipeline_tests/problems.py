@@ -1,0 +1,115 @@
+"""Small float64 problems whose answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repair_pipeline.continual.fisher import fisher_diagonal
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.types import Examples, QuerySide
+
+
+def examples(inputs: Tensor, labels: Tensor, prefix: str = "z") -> Examples:
+    """Examples with readable ids."""
+    return Examples(np.array([f"{prefix}{at:03d}" for at in range(len(inputs))]), inputs, labels)
+
+
+@dataclass(frozen=True)
+class LinearGaussian:
+    """log N(y | xθ, noise²): conjugate, so every posterior is known. An example's inputs are (x, y), its label unused."""
+
+    noise: float
+
+    def __call__(self, theta: Tensor, z: Examples) -> Tensor:
+        residual = (z.inputs[:, -1] - z.inputs[:, :-1] @ theta) / self.noise
+        return -0.5 * residual.square() - np.log(self.noise * np.sqrt(2 * np.pi))
+
+    def gradients(self, theta: Tensor, z: Examples) -> Tensor:
+        x, y = z.inputs[:, :-1], z.inputs[:, -1]
+        return (y - x @ theta)[:, None] * x / self.noise**2
+
+
+def regression(count: int, seed: int, features: int = 3) -> Examples:
+    """Rows for LinearGaussian."""
+    inputs = torch.randn(count, features + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return examples(inputs, torch.zeros(count, dtype=torch.int64), prefix=f"s{seed}-")
+
+
+def blobs(count: int, seed: int, features: int = 4, classes: int = 3) -> Examples:
+    """Classes around distinct centres, overlapping, in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    centres = torch.randn(classes, features, dtype=torch.float64, generator=torch.Generator().manual_seed(99))
+    inputs = centres[labels] + torch.randn(count, features, dtype=torch.float64, generator=generator)
+    return examples(inputs, labels, prefix=f"s{seed}-")
+
+
+def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
+    """The module in float64 with parameters of its own, whatever was drawn before."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator))
+    return module
+
+
+def logistic(features: int = 4, classes: int = 3) -> nn.Module:
+    """Multinomial logistic regression, whose gradients are known by hand."""
+    return seeded(nn.Linear(features, classes))
+
+
+CORNERS = torch.tensor([[-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0], [2.0, -2.0]], dtype=torch.float64)
+"""Centres of classes 0, 1 and 2; at the fourth, class 0 again, most training rows are mislabelled as class 1."""
+
+
+def _corner(number: int, count: int, generator: torch.Generator) -> Tensor:
+    return CORNERS[number] + 0.3 * torch.randn(count, 2, dtype=torch.float64, generator=generator)
+
+
+def _network(generator: torch.Generator) -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 12), nn.Tanh(), nn.Linear(12, 3)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.7 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator))
+    return model
+
+
+def repair_task(seed: int = 0) -> RepairTask:
+    """A network that fails in one corner, because its training rows there, copies of the failures, are mislabelled."""
+    generator = torch.Generator().manual_seed(1)
+    corners = [_corner(number, 24, generator) for number in range(3)]
+    failing = _corner(3, 30, generator)
+    mislabelled = failing[:8]
+    inputs = torch.cat([*(corner[:16] for corner in corners), mislabelled])
+    labels = torch.cat([torch.arange(3).repeat_interleave(16), torch.ones(8, dtype=torch.int64)])
+    order = torch.randperm(len(inputs), generator=generator)
+    rows = examples(inputs[order], labels[order], prefix="train")
+    planted = frozenset(rows.ids[(order >= 48).numpy()].tolist())
+    validation = examples(torch.cat([corner[16:18] for corner in corners]), torch.arange(3).repeat_interleave(2), "val")
+    tests = QuerySide(
+        query=examples(failing[:16], torch.zeros(16, dtype=torch.int64), "query"),
+        query_tuning=examples(failing[16:20], torch.zeros(4, dtype=torch.int64), "tuning"),
+        guard=examples(torch.cat([corner[18:] for corner in corners]), torch.arange(3).repeat_interleave(6), "guard"),
+    )
+    schedule = Schedule(learning_rate=0.02, batch_size=16, max_epochs=40, patience=40)
+    base = fit(_network(generator), rows, validation, schedule, generator, mode="train")
+    classifier = Classifier(base)
+    return RepairTask(
+        classifier=classifier,
+        fisher=fisher_diagonal(classifier, classifier.theta_hat, rows),
+        log_lik_hat=log_likelihoods(classifier, classifier.theta_hat, rows),
+        fit=rows,
+        validation=validation,
+        tests=tests,
+        corrupted=planted,
+        schedule=schedule,
+        untrained=_network,
+        generator=torch.Generator().manual_seed(seed),
+    )
