@@ -1,5 +1,7 @@
 """What every test stands on: shapes are checked, runs repeat, MNIST is counted."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import settings
@@ -9,7 +11,10 @@ import repair_pipeline_tests.typechecking
 
 install_import_hook(repair_pipeline_tests.typechecking.SCIENCE, "repair_pipeline_tests.typechecking.checked")
 
-from repair_pipeline.storage.layout import data_dir  # noqa: E402 - after the hook, which must see every import
+# After the hook, which must see every import of the package.
+from repair_pipeline.continual.task import RepairTask  # noqa: E402
+from repair_pipeline.storage.layout import data_dir  # noqa: E402
+from repair_pipeline_tests.problems import repair_task  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -43,3 +48,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def _trained_task() -> RepairTask:
+    return repair_task()
+
+
+@pytest.fixture
+def task(_trained_task: RepairTask, generator: torch.Generator) -> RepairTask:
+    """A trained network with failures, its random stream at the start."""
+    return replace(_trained_task, generator=generator)

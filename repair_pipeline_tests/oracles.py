@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import grad, hessian
+from torch.autograd.functional import hessian, jacobian
 
 Array = NDArray[np.float64]
 
@@ -64,8 +64,8 @@ class Newton:
 
         theta = start
         for _ in range(30):
-            step = torch.linalg.solve(hessian(expected)(theta), grad(expected)(theta))
+            step = torch.linalg.solve(hessian(expected, theta), jacobian(expected, theta))
             theta = theta - step
-            if step.norm() <= 1e-13 * (1 + theta.norm()):
+            if step.norm() <= 1e-12 * (1 + theta.norm()):
                 return theta
         raise AssertionError("Newton's method did not converge: the objective is not concave enough for this oracle")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def logistic(features: int = 4, classes: int = 3) -> nn.Module:
 
 
 CORNERS = torch.tensor([[-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0], [2.0, -2.0]], dtype=torch.float64)
-"""Centres of classes 0, 1 and 2; at the fourth, class 0 again, most training rows are mislabelled as class 1."""
+"""Centres of classes 0, 1 and 2; the fourth is class 0 again, and most training rows there are labelled 1."""
 
 
 def _corner(number: int, count: int, generator: torch.Generator) -> Tensor:
@@ -81,35 +81,41 @@ def _network(generator: torch.Generator) -> nn.Module:
     return model
 
 
-def repair_task(seed: int = 0) -> RepairTask:
-    """A network that fails in one corner, because its training rows there, copies of the failures, are mislabelled."""
+def repair_task() -> RepairTask:
+    """A network that fails in one corner, because most training rows there, copies of failures, are mislabelled."""
     generator = torch.Generator().manual_seed(1)
-    corners = [_corner(number, 24, generator) for number in range(3)]
-    failing = _corner(3, 30, generator)
-    mislabelled = failing[:8]
-    inputs = torch.cat([*(corner[:16] for corner in corners), mislabelled])
-    labels = torch.cat([torch.arange(3).repeat_interleave(16), torch.ones(8, dtype=torch.int64)])
+    corners = [_corner(number, 100, generator) for number in range(3)]
+    failing = _corner(3, 80, generator)
+    mislabelled, rightly = failing[:24], failing[40:52]
+    inputs = torch.cat([*(corner[:60] for corner in corners), mislabelled, rightly])
+    labels = torch.cat([torch.arange(3).repeat_interleave(60), torch.ones(24), torch.zeros(12)]).long()
     order = torch.randperm(len(inputs), generator=generator)
     rows = examples(inputs[order], labels[order], prefix="train")
-    planted = frozenset(rows.ids[(order >= 48).numpy()].tolist())
-    validation = examples(torch.cat([corner[16:18] for corner in corners]), torch.arange(3).repeat_interleave(2), "val")
-    tests = QuerySide(
-        query=examples(failing[:16], torch.zeros(16, dtype=torch.int64), "query"),
-        query_tuning=examples(failing[16:20], torch.zeros(4, dtype=torch.int64), "tuning"),
-        guard=examples(torch.cat([corner[18:] for corner in corners]), torch.arange(3).repeat_interleave(6), "guard"),
+    planted = frozenset(rows.ids[((order >= 180) & (order < 204)).numpy()].tolist())
+    validation = torch.cat([*(corner[60:66] for corner in corners), failing[52:56]])
+    validation_labels = torch.cat([torch.arange(3).repeat_interleave(6), torch.zeros(4)]).long()
+    guard = torch.cat([corner[66:] for corner in corners])
+    task = RepairTask(
+        classifier=Classifier(_network(generator)),
+        fisher=torch.zeros(0, dtype=torch.float64),
+        log_lik_hat=torch.zeros(0, dtype=torch.float64),
+        fit=rows,
+        validation=examples(validation, validation_labels, "validation"),
+        tests=QuerySide(
+            query=examples(failing[:24], torch.zeros(24).long(), "query"),
+            query_tuning=examples(failing[56:62], torch.zeros(6).long(), "tuning"),
+            guard=examples(guard, torch.arange(3).repeat_interleave(34), "guard"),
+        ),
+        corrupted=planted,
+        schedule=Schedule(learning_rate=0.02, batch_size=64, max_epochs=60, patience=60),
+        untrained=_network,
+        generator=generator,
     )
-    schedule = Schedule(learning_rate=0.02, batch_size=16, max_epochs=40, patience=40)
-    base = fit(_network(generator), rows, validation, schedule, generator, mode="train")
+    base = fit(_network(generator), rows, rows, task.schedule, generator, mode="train")
     classifier = Classifier(base)
-    return RepairTask(
+    return replace(
+        task,
         classifier=classifier,
         fisher=fisher_diagonal(classifier, classifier.theta_hat, rows),
         log_lik_hat=log_likelihoods(classifier, classifier.theta_hat, rows),
-        fit=rows,
-        validation=validation,
-        tests=tests,
-        corrupted=planted,
-        schedule=schedule,
-        untrained=_network,
-        generator=torch.Generator().manual_seed(seed),
     )

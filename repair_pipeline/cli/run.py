@@ -14,7 +14,7 @@ from repair_pipeline.cli.tables import recovery_table
 from repair_pipeline.compute.device import DeviceName, resolve_device
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.pipeline.case import Case, stored_spec
-from repair_pipeline.pipeline.run import StepFailed, run_case
+from repair_pipeline.pipeline.run import StepError, run_case
 from repair_pipeline.storage.layout import Layout, data_dir
 
 
@@ -29,7 +29,7 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)", highlight=False)
     try:
         outcome = run_case(case, StepBars(console), force)
-    except StepFailed as error:
+    except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
         print(f"repair: {error}; what was finished is kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(1) from None

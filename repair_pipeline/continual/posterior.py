@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import hessian
+from torch.func import grad, jacrev
 
 from repair_pipeline.continual.fisher import squared_gradients
 from repair_pipeline.continual.likelihood import LogLikelihood
@@ -66,7 +66,8 @@ class Dense:
         return delta @ self.matrix @ delta
 
     def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Dense:
-        curvature = -hessian(lambda at: log_lik(at, factor.examples).sum())(theta)
+        # Reverse over reverse: torch's own hessian is forward over reverse, which warns of torch.jit's deprecation.
+        curvature = -jacrev(grad(lambda at: log_lik(at, factor.examples).sum()))(theta)
         matrix = self.matrix + factor.power * curvature
         if bool(torch.linalg.eigvalsh(matrix)[0] < -1e-9 * matrix.abs().max()):
             raise FloatingPointError(f"the precision after {factor.power:+g} × {len(factor.examples)} is not definite")

@@ -11,7 +11,7 @@ from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.storage.layout import Layout, data_dir
 
 
-class Device(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's parameter is of no use here
+class Device(dg.ConfigurableResource):
     """Where the heavy steps run."""
 
     name: DeviceName = Field(default="auto", description="auto (the GPU where there is one), cpu or cuda")
@@ -25,7 +25,7 @@ class Device(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's pa
         return resolve_device(self.name)
 
 
-class Store(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Store(dg.ConfigurableResource):
     """Where cases and their files lie: ``REPAIR_HOME`` and ``REPAIR_DATA_DIR``."""
 
     force: bool = Field(default=False, description="make again what is finished")

@@ -28,7 +28,7 @@ class Outcome:
     """By step; one method's failure stops no other."""
 
 
-class StepFailed(RuntimeError):
+class StepError(RuntimeError):
     """A step that the rest of the case needs has failed; its cause is the error itself."""
 
 
@@ -37,7 +37,7 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
 
     Raises:
         InputError: the case cannot be used; what this run had written is taken back.
-        StepFailed: a step failed that others need; what was finished is kept and the next run goes on from there.
+        StepError: a step failed that others need; what was finished is kept and the next run goes on from there.
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}
@@ -55,7 +55,7 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
             except Exception as error:
                 if not step.isolated:
                     case.register("failed")
-                    raise StepFailed(f"{step.name} failed: {error}") from error
+                    raise StepError(f"{step.name} failed: {error}") from error
                 log.exception("%s failed; the other methods go on", step.name)
                 failed[step.name] = error
     except InputError:

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, WIDTH, Picture, canvas
-from repair_pipeline.reporting.words import by_kind, kind, short_name
+from repair_pipeline.reporting.words import IN_NATS, by_kind, kind, short_name
 from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
@@ -66,7 +66,7 @@ def influence_histogram(evidence: Evidence) -> Picture:
     values, planted = evidence.scores.values.numpy(), evidence.data.fit.corrupted.numpy()
     width = (values.max() - values.min()) / 40 or 1.0
     # Zero is an edge, so that no bar holds harmful and helpful rows together.
-    edges = width * np.arange(np.floor(values.min() / width), np.ceil(values.max() / width) + 1.5)
+    edges = (width * np.arange(np.floor(values.min() / width), np.ceil(values.max() / width) + 1.5)).tolist()
     figure, ax = canvas(3.3)
     clean = "not planted" if planted.any() else "training rows"
     ax.hist(values[~planted], edges, color=SKY, edgecolor="white", linewidth=0.4, label=clean)
@@ -75,7 +75,7 @@ def influence_histogram(evidence: Evidence) -> Picture:
             values[planted],
             edges,
             histtype="stepfilled",
-            facecolor=f"{VERMILLION}33",
+            facecolor="none",
             edgecolor=VERMILLION,
             linewidth=1.4,
             hatch="////",
@@ -84,14 +84,15 @@ def influence_histogram(evidence: Evidence) -> Picture:
     ax.axvline(0, color=INK, lw=1.2)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
-    ax.set(xlabel=f"influence r̃ by {evidence.method} (nats): below 0 helps, above 0 harms", ylabel="rows (log scale)")
+    unit = " (nats)" if evidence.method in IN_NATS else ""
+    ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: below 0 helps, above 0 harms", ylabel="rows (log scale)")
     ax.legend(loc="upper right")
     shares = f"{(values > 0).sum()} of {len(values)} training rows lie above zero"
     if planted.any():
         shares += f", among them {(values[planted] > 0).sum()} of the {planted.sum()} planted"
     return Picture(
         figure,
-        f"Histogram of influence by {evidence.method}, in nats, from {values.min():.2f} to {values.max():.2f}; above "
+        f"Histogram of influence by {evidence.method}{unit}, from {values.min():.2f} to {values.max():.2f}; above "
         f"zero is harmful. {shares}.",
     )
 
@@ -112,11 +113,13 @@ def recovery(evidence: Evidence) -> Picture:
         low = 0.0 if part == "holdout" else 10 * np.floor(min(shares, default=0) / 10 - 0.01)
         for at, (row, share) in enumerate(zip(rows, shares, strict=True)):
             edge, marker, face = marks[kind(row)]
-            ax.plot(share, at, marker=marker, ls="", ms=7, mec=edge, mfc=face, mew=1.6, label=kind(row))
+            ax.plot(share, at, marker=marker, ls="", ms=7, mec=edge, mfc=face, mew=1.6, label=kind(row), clip_on=False)
             ax.annotate(f"{share:.1f}", (share, at), (8, 0), textcoords="offset points", va="center", fontsize=9)
         ax.set_xlim(low - 0.06 * (100 - low), 100 + 0.42 * (100 - low))
         ax.set_xticks(np.linspace(low, 100, 3))
         ax.set(title=f"{part} (%)", ylim=(len(rows) - 0.5, -0.5))
+        ax.spines.left.set_visible(False)
+        ax.tick_params(axis="y", length=0, labelsize=9)
         ax.title.set_fontsize(10)
     axes[0].set_yticks(range(len(rows)), [short_name(row) for row in rows])
     handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Picture
+from repair_pipeline.reporting.words import signed
 from repair_pipeline.types import Examples
 
 SHOWN = 16
@@ -45,9 +46,9 @@ def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Pict
             true = names[fit.clean_labels[row]]
             lines.append(f"true {_short(true)}")
             said += f", true {true}, {'planted' if planted else 'not planted'}"
-        lines.append(f"{'planted' if planted else 'r̃'} {value:+.2f}")
+        lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
-        says.append(f"{said}, influence {value:+.2f}")
+        says.append(f"{said}, influence {signed(value)}")
     inputs = fit.examples.inputs[at]
     figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[at])
     return Picture(figure, f"{title}: {'; '.join(says)}.")
@@ -67,7 +68,7 @@ def _grid(
 ) -> Figure:
     lines, rows = max(caption.count("\n") for caption in captions) + 1, -(-len(captions) // _COLUMNS)
     figure = Figure(figsize=(WIDTH, rows * (1.02 + 0.19 * lines)), layout="constrained")
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flat
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat
     images = (inputs + evidence.data.mean[:, None, None]).clip(0, 1).permute(0, 2, 3, 1).numpy()
     for ax, image, caption, frame in zip(axes, images, captions, framed, strict=False):
         ax.imshow(
@@ -75,8 +76,6 @@ def _grid(
         )
         ax.set_xlabel(caption, fontsize=9, fontweight="bold" if frame else "normal", labelpad=3)
         ax.spines[:].set(visible=True, color=VERMILLION if frame else FAINT, linewidth=3 if frame else 0.8)
-    for ax in figure.axes:
-        ax.set(xticks=[], yticks=[])
     for ax in figure.axes[len(captions) :]:
         ax.set_axis_off()
     return figure

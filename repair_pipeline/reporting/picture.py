@@ -17,7 +17,7 @@ INK, GREY, FAINT = "#1f2933", "#5f6b76", "#d9dee3"
 WIDTH = 4.8
 """Inches: 10 pt text is as large as the page's on a laptop, and still read on a phone."""
 
-_LOOK: dict[str, Any] = {
+_LOOK: dict[Any, Any] = {
     "font.size": 10,
     "text.color": INK,
     "text.parse_math": False,  # class names may hold dollar signs

@@ -17,7 +17,7 @@ from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.gallery import are_images, most_and_least_harmful
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.reporting.verdict import verdict
-from repair_pipeline.reporting.words import KINDS, METHODS, in_words, kind, percent, short_name
+from repair_pipeline.reporting.words import KINDS, METHODS, in_words, kind, short_name, signed
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
 
@@ -28,7 +28,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"percent": percent, "short_name": short_name, "in_words": in_words}
+_TEMPLATES.filters |= {"signed": signed, "short_name": short_name, "in_words": in_words}
 
 
 def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> str:
@@ -41,7 +41,7 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         recovery={said: [row for row in evidence.recovery if kind(row) == of] for of, said in KINDS.items()},
         extremes={} if evidence.scores is None or are_images(data.fit.examples) else _extremes(evidence),
         methods=METHODS,
-        spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, allow_unicode=True),
+        spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, default_flow_style=None, allow_unicode=True),
         queries=queries(evidence),
     )
 

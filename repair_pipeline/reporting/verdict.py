@@ -21,42 +21,42 @@ class Verdict:
 
 
 def verdict(evidence: Evidence) -> Verdict:
-    """What failed, what was found, what the repair gained over its controls, and what it cost.
+    """What failed, what was found, what each repair gained over its controls, and what it cost.
 
-    Nothing is picked by its result: the repairs are those of the method that the case treats first, in the table's order.
+    Nothing is picked by its result: the repairs are of the method that the case treats first, in the table's order.
     """
     repairs = [
         row for row in evidence.recovery if kind(row) == "repair" and row["influence_method"] == evidence.treated
     ]
+    semi_oracles = [row for row in evidence.recovery if row["treatment"] == "semi_oracle"]
     points = [("What failed", _failed(evidence)), ("What was found", _found(evidence))]
-    for row in repairs:
-        points += [("What the repair gained", _gained(evidence, row)), ("What it cost", _cost(evidence, row))]
-    points += [("For comparison", _compared(evidence, row)) for row in evidence.recovery if _is_semi_oracle(row)]
+    points += [("Another repair" if at else "The repair", _repaired(evidence, row)) for at, row in enumerate(repairs)]
+    points += [("For comparison", _compared(evidence, row)) for row in semi_oracles]
     points.append(("How far to trust it", _trusted(evidence)))
     return Verdict(_headline(evidence, repairs), points)
 
 
 def _controls(evidence: Evidence, repair: Row) -> list[Row]:
-    """What the repair must beat: controls of other treatments answer other questions."""
-    return [
-        row
-        for row in evidence.recovery
-        if kind(row) == "control" and (row["influence_method"] is None or row["treatment"] == repair["treatment"])
-    ]
+    """What the repair must beat. Random rows under another treatment answer another question."""
+    controls = [row for row in evidence.recovery if kind(row) == "control"]
+    return [row for row in controls if row["influence_method"] is None or row["treatment"] == repair["treatment"]]
 
 
 def _headline(evidence: Evidence, repairs: list[Row]) -> str:
     if not repairs:
         return "No repair was made."
-    repair, total = repairs[0], len(evidence.partition.holdout)
-    fixed, controls = count(repair["holdout_accuracy"], total), _controls(evidence, repair)
+    total, controls = len(evidence.partition.holdout), _controls(evidence, repairs[0])
+    fixed = count(repairs[0]["holdout_accuracy"], total)
+    says = f"The repair corrects {fixed} of {total} held-out failures"
     if not controls:
-        return f"The repair corrects {fixed} of {total} held-out failures; without a control, its gain is unknown."
+        return f"{says}; no control was run, so what it gained is not known."
     best = max(count(row["holdout_accuracy"], total) for row in controls)
+    before = _unseen_before(evidence)
+    harm = "" if before is None or repairs[0]["unseen_accuracy"] >= before else " It breaks more than it mends."
     if fixed <= best:
-        return "On the held-out failures the repair does not beat the controls."
+        return f"{says} and does not beat the controls: the best of them corrects {best}.{harm}"
     sure = "" if _interval(fixed, best, total)[0] > 0 else ": too few to rule out chance"
-    return f"The repair corrects {fixed} of {total} held-out failures, {fixed - best} more than the best control{sure}."
+    return f"{says}, {fixed - best} more than the best control{sure}.{harm}"
 
 
 def _failed(evidence: Evidence) -> str:
@@ -64,15 +64,15 @@ def _failed(evidence: Evidence) -> str:
     return (
         f"The model is wrong on {evidence.failures} of {tests} test rows ({percent(evidence.failures / tests)}). "
         f"{len(part.query)} of these failures were used to search for causes (query), {len(part.holdout)} were kept "
-        f"aside to judge the repair (holdout)."
+        "aside to judge the repair (holdout)."
     )
 
 
 def _found(evidence: Evidence) -> str:
     by_method = {row["method"]: row for row in evidence.detection}
-    row, rows = by_method.get(evidence.treated or evidence.method or ""), len(evidence.data.fit.examples)
+    row, rows = by_method.get(evidence.treated or evidence.method), len(evidence.data.fit.examples)
     if row is None:
-        return "No influence method finished, so no causes are known."
+        return "The influence method did not finish, so no causes are known."
     taken = f"{row['method']} takes {row['n_causes']} of {rows} training rows for causes"
     if not evidence.planted:
         return f"{taken}. Nothing was planted in this case, so how many of them are right is not known."
@@ -85,49 +85,48 @@ def _found(evidence: Evidence) -> str:
     )
 
 
-def _gained(evidence: Evidence, repair: Row) -> str:
+def _repaired(evidence: Evidence, repair: Row) -> str:
     total, controls = len(evidence.partition.holdout), _controls(evidence, repair)
-    fixed = count(repair["holdout_accuracy"], total)
-    says = f"The model {in_words(repair)} corrects {fixed} of {total} held-out failures ({percent(fixed / total)})."
+    fixed, *fixes = (count(row["holdout_accuracy"], total) for row in (repair, *controls))
+    says = f"{_sentence(in_words(repair))} corrects {fixed} of {total} held-out failures ({percent(fixed / total)})."
+    listed = ", ".join(f"{in_words(row)} corrects {fix}" for row, fix in zip(controls, fixes, strict=True))
     if not controls:
-        return f"{says} No control was run, so what it gained is not known."
-    fixes = [count(row["holdout_accuracy"], total) for row in controls]
-    listed = ", ".join(f"{in_words(row)}: {fix}" for row, fix in zip(controls, fixes, strict=True))
-    if fixed <= max(fixes):
-        judged = "It does not beat the controls"
+        judged = "No control was run, so what it gained is not known."
+    elif fixed <= max(fixes):
+        judged = f"It does not beat the controls: {listed}."
     else:
         low, high = _interval(fixed, max(fixes), total)
         judged = (
-            f"That is {100 * (fixed - max(fixes)) / total:+.1f} points over the best control (95% interval for these "
-            f"rows, taken as independent: {100 * low:+.1f} to {100 * high:+.1f})"
+            f"That is {100 * (fixed - max(fixes)) / total:.1f} points over the best control (95% interval, rows taken "
+            f"as independent: {100 * low:.1f} to {100 * high:.1f}): {listed}."
         )
-    some = "" if len(controls) == _CONTROLS else f" Only {len(controls)} of {_CONTROLS} controls are there."
-    return f"{says} {judged} ({listed}).{some}"
+    few = f" Only {len(controls)} of {_CONTROLS} controls are there." if 0 < len(controls) < _CONTROLS else ""
+    return f"{says} {judged}{few} {_cost(evidence, repair, controls)}"
 
 
-def _cost(evidence: Evidence, repair: Row) -> str:
+def _cost(evidence: Evidence, repair: Row, controls: list[Row]) -> str:
     total = len(evidence.partition.remaining)
-    lost = [total - count(row["remaining_accuracy"], total) for row in (repair, *_controls(evidence, repair))]
+    lost, *losses = (total - count(row["remaining_accuracy"], total) for row in (repair, *controls))
     against = ""
-    if lost[1:]:
-        low, high = min(lost[1:]), max(lost[1:])
-        against = f"; the controls break {low if low == high else f'{low} to {high}'}"
-    base = [row["unseen_accuracy"] for row in evidence.recovery if row["treatment"] == "base"]
-    before = f"from {percent(base[0])} before" if base else "from what is not recorded"
+    if losses:
+        least, most = min(losses), max(losses)
+        against = f" (the controls break {least if least == most else f'{least} to {most}'})"
+    before = _unseen_before(evidence)
+    goes = "is" if before is None else f"goes from {percent(before)} to"
     return (
-        f"It breaks {lost[0]} of {total} remaining rows that were right ({percent(lost[0] / total)}){against}. Over "
-        f"unseen rows at the test set's natural mix, accuracy goes {before} to {percent(repair['unseen_accuracy'])}."
+        f"It breaks {lost} of {total} remaining rows that were right{against}. Over unseen rows, at the test set's "
+        f"natural mix, accuracy {goes} {percent(repair['unseen_accuracy'])}."
     )
 
 
-def _is_semi_oracle(row: Row) -> bool:
-    return bool(row["treatment"] == "semi_oracle")
+def _unseen_before(evidence: Evidence) -> float | None:
+    return next((row["unseen_accuracy"] for row in evidence.recovery if row["treatment"] == "base"), None)
 
 
 def _compared(evidence: Evidence, row: Row) -> str:
     holdout, remaining = len(evidence.partition.holdout), len(evidence.partition.remaining)
     return (
-        f"The model {in_words(row)} (semi-oracle) corrects {count(row['holdout_accuracy'], holdout)} of {holdout} "
+        f"{_sentence(in_words(row))} (semi-oracle) corrects {count(row['holdout_accuracy'], holdout)} of {holdout} "
         f"held-out failures and breaks {remaining - count(row['remaining_accuracy'], remaining)} of {remaining} "
         "remaining rows."
     )
@@ -135,12 +134,16 @@ def _compared(evidence: Evidence, row: Row) -> str:
 
 def _trusted(evidence: Evidence) -> str:
     total = len(evidence.partition.holdout)
-    missing = f" Not everything finished: {', '.join(evidence.missing)} missing." if evidence.missing else ""
+    missing = f" Not everything is there; missing: {', '.join(evidence.missing)}." if evidence.missing else ""
     return (
-        f"This is one seed and {total} held-out failures; one row is {100 / total:.1f} points. Failures are failures of "
-        "this very model, so some flip whatever is done: only a gain over the controls, repeated over seeds, says that "
-        f"a repair works.{missing}"
+        f"This is one seed and {total} held-out failures; one row is {100 / total:.1f} points. Failures are failures "
+        "of this very model, so some flip whatever is done: only a gain over the controls, repeated over seeds, says "
+        f"that a repair works.{missing}"
     )
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _interval(fixed: int, best: int, total: int) -> tuple[float, float]:

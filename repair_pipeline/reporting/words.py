@@ -11,13 +11,13 @@ Kind = Literal["before", "repair", "control", "reference"]
 KINDS: dict[Kind, str] = {
     "before": "Before repair",
     "repair": "Repairs",
-    "control": "Controls: what would have happened anyway",
-    "reference": "Reference: with the planted rows known",
+    "control": "Controls",
+    "reference": "Reference",
 }
 """In the order in which they are shown."""
 
 METHODS = {
-    "ewc": "EWC-influence: the model learns the failures, steadied by healthy cases; rows that become less likely rank first",
+    "ewc": "EWC-influence: the model learns the failures beside healthy cases; rows that turn unlikely rank first",
     "ewc_paper": "EWC-influence with the paper's stopping rule and no healthy cases",
     "loss": "training loss: rows that the model finds unlikely rank first",
     "margin": "logit margin: rows whose given label loses to another by most rank first",
@@ -25,15 +25,18 @@ METHODS = {
     "oracle": "planted rows first, by construction",
 }
 
+IN_NATS = ("ewc", "ewc_paper", "loss")
+"""Methods whose scores are differences of log-likelihoods."""
+
 _WITHOUT_CAUSES = {
     "base": "the model before any repair",
-    "finetune": "fine-tuned with nothing removed",
-    "reseed": "retrained on all rows with another seed",
-    "semi_oracle": "fine-tuned without exactly the planted rows",
+    "finetune": "fine-tuning with nothing removed",
+    "reseed": "retraining on all rows with another seed",
+    "semi_oracle": "fine-tuning without the planted rows",
 }
 
 _OF_CAUSES = {
-    "finetune": "fine-tuned without {rows}",
+    "finetune": "fine-tuning without {rows}",
     "ewc_deletion": "EWC-deletion of {rows}",
 }
 
@@ -63,14 +66,19 @@ def in_words(row: Row) -> str:
     """A row of the recovery table, said."""
     treatment, method = row["treatment"], row["influence_method"]
     if method is None:
-        return _WITHOUT_CAUSES.get(treatment, treatment)
+        return _WITHOUT_CAUSES.get(treatment, str(treatment))
     rows = f"{row['removed']} random rows" if method == "random" else f"the {row['removed']} causes found by {method}"
     return _OF_CAUSES.get(treatment, f"{treatment} of {{rows}}").format(rows=rows)
 
 
-def percent(share: float | None) -> str:
+def percent(share: float) -> str:
     """A share of one, with one decimal."""
-    return "–" if share is None else f"{share:.1%}"
+    return f"{share:.1%}"
+
+
+def signed(value: float) -> str:
+    """With two decimals, and a minus as wide as a plus."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def count(share: float, total: int) -> int:

@@ -1,0 +1,122 @@
+"""From a step of the pipeline to an asset."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from repair_pipeline.defs.assets.backlink import link_back
+from repair_pipeline.defs.assets.checks import SUCCEEDED, checks
+from repair_pipeline.defs.assets.labels import label
+from repair_pipeline.defs.assets.measures import measures
+from repair_pipeline.defs.partitions import CASES
+from repair_pipeline.defs.resources import Device, Store
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.evaluation import missing
+from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.types import Progress
+
+Result = dg.MaterializeResult | dg.AssetCheckResult
+
+
+def asset(step: Step) -> dg.AssetsDefinition:
+    """A step as an asset. What a case does not name is a skipped output; a method that fails is a failed check."""
+    check_specs = {spec.get_python_identifier(): spec for spec in (check.spec(step.name) for check in checks(step))}
+    outputs = ["result", *check_specs]
+    tolerant = any(other.isolated for other in STEPS if other.name in step.needs)
+    return dg.AssetsDefinition(
+        node_def=_whatever_is_there(step, outputs) if tolerant else _op(step, step.name, step.needs, outputs),
+        keys_by_input_name={need: dg.AssetKey(need) for need in step.needs},
+        keys_by_output_name={"result": dg.AssetKey(step.name)},
+        check_specs_by_output_name=check_specs,
+        specs=[dg.AssetSpec(step.name, deps=step.needs, partitions_def=CASES, **label(step).attributes())],
+    )
+
+
+def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> dg.OpDefinition:
+    # Values pass between steps as files, so every input and output is Nothing: an order, which nothing pickles.
+    @dg.op(
+        name=name,
+        ins={name: dg.In(dg.Nothing) for name in inputs},
+        out={name: dg.Out(dg.Nothing, is_required=False) for name in outputs},
+        pool="gpu" if label(step).heavy else None,
+    )
+    def make(context: dg.OpExecutionContext, device: Device, store: Store) -> Iterator[Result]:
+        try:
+            case = store.case(context.partition_key, device.resolve())
+            yield from made(step, case, store.force, context.log)
+            if step.name == "tracked_run":
+                link_back(case, context.run_id)
+        except InputError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    return make
+
+
+def _whatever_is_there(step: Step, outputs: Sequence[str]) -> dg.GraphDefinition:
+    """The step made from those of its needs that are there.
+
+    Dagster skips what follows a skipped output, unless it comes in by a fan-in, which an asset has only inside a graph.
+    """
+    make = _op(step, f"make_{step.name}", ["needs"], outputs)
+    # A fan-in cannot take an input that also waits for blocking checks; an op of its own can wait for them.
+    waits = {other.name for other in STEPS if any(check.blocking for check in checks(other))}
+
+    @dg.graph(
+        name=step.name,
+        ins={need: dg.GraphIn() for need in step.needs},
+        out={name: dg.GraphOut() for name in outputs},
+    )
+    def whatever_is_there(**needs: dg.OpDefinition) -> dict[str, object]:
+        ready = [checked.alias(f"{name}_checked")(need) if name in waits else need for name, need in needs.items()]
+        return dict(zip(outputs, make(ready), strict=True))
+
+    return whatever_is_there
+
+
+@dg.op(ins={"need": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+def checked() -> None:
+    """Waits until the blocking checks of an asset have passed; skipped where the asset is."""
+
+
+def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager) -> Iterator[Result]:
+    """Run a step on a case, check what it made and say what it is."""
+    try:
+        fresh = step.run(case, force, _progress(step, log))
+    except Exception as error:
+        if not step.isolated or isinstance(error, InputError):
+            _note_failure(case)
+            raise
+        log.exception("%s failed; the other methods go on", step.name)
+        trace = dg.MetadataValue.md(f"```\n{traceback.format_exc()}\n```")
+        says = f"{type(error).__name__}: {error}"
+        yield dg.AssetCheckResult(check_name=SUCCEEDED, passed=False, description=says, metadata={"traceback": trace})
+        return
+    if not step.files(case):
+        log.info("%s is not named by case %s, so it is skipped", step.name, case.id)
+        return
+    if step.name == "corrupted_dataset":
+        case.register("running")
+    verdicts = [(check, check.result(case)) for check in checks(step)]
+    if any(check.blocking and not verdict.passed for check, verdict in verdicts):
+        _note_failure(case)
+        metadata = {}
+    else:
+        metadata = {"reused": not fresh, **measures(step, case)}
+    if step is STEPS[-1]:
+        case.register("failed" if missing(case) else "finished")
+    yield dg.MaterializeResult(metadata=metadata, check_results=[verdict for _, verdict in verdicts])
+
+
+def _note_failure(case: Case) -> None:
+    if case.record is not None:
+        case.register("failed")
+
+
+def _progress(step: Step, log: dg.DagsterLogManager) -> Progress:
+    def tell(done: int, total: int) -> None:
+        if done * 10 // total > (done - 1) * 10 // total:  # every tenth: each line is a row in Dagster's database
+            log.info("%s: %d of %d", step.name, done, total)
+
+    return tell

@@ -1,0 +1,92 @@
+"""What Dagster's pages say of a step before it has run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.storage.schemas import TABLES
+from repair_pipeline.treatment.treatments import TREATMENTS
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where an asset stands in the lineage, and what it is."""
+
+    group: str
+    description: str
+    kinds: frozenset[str]
+    heavy: bool = False
+    """It wants the GPU, and so a slot of its pool."""
+    table: str | None = None
+    """The SQL view that it adds to."""
+
+    def attributes(self) -> dict[str, Any]:
+        """The label as Dagster takes it."""
+        schema = {"dagster/column_schema": table_schema(TABLES[self.table])} if self.table else {}
+        return {
+            "group_name": self.group,
+            "description": self.description,
+            "kinds": set(self.kinds),
+            "owners": ["team:repair"],
+            "metadata": schema,
+        }
+
+
+def label(step: Step) -> Label:
+    """The label of a step; a method's is its own docstring."""
+    match step.name.split("_", 1):
+        case ["influence", method]:
+            return Label("step_1_causes", _first_line(METHODS[method]), _PARQUET, heavy=True, table="influence")
+        case ["repaired", treatment]:
+            return Label("step_2_treatment", _first_line(TREATMENTS[treatment].treatment), _TORCH, heavy=True)
+        case _:
+            return _LABELS[step.name]
+
+
+def table_schema(schema: pa.Schema) -> dg.TableSchema:
+    """Columns with types, units and sign."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                column.name,
+                str(column.type),
+                description=(column.metadata or {}).get(b"description", b"").decode() or None,
+            )
+            for column in schema
+        ]
+    )
+
+
+def _first_line(method: Any) -> str:
+    return str(getattr(method, "func", method).__doc__).splitlines()[0]
+
+
+_PARQUET = frozenset({"parquet"})
+_TORCH = frozenset({"torch", "safetensors"})
+_LABELS = {
+    "corrupted_dataset": Label("base", "The training rows, with label noise planted, and the test rows.", _PARQUET),
+    "base_model": Label("base", "θ̂: the model whose failures are to be repaired.", _TORCH, heavy=True),
+    "fisher_diagonal": Label("base", "F̂: the mean of squared per-sample gradients over D.", _TORCH, heavy=True),
+    "failure_partition": Label(
+        "base",
+        "The test rows, split by what the model gets wrong and what each part may be read for.",
+        _PARQUET,
+        table="examples",
+    ),
+    "evaluation": Label(
+        "evidence",
+        "What was found and what was repaired, with controls. The one step that reads the holdout.",
+        _PARQUET,
+        table="recovery",
+    ),
+    "report": Label("evidence", "The case on one self-contained page.", frozenset({"html"})),
+    "tracked_run": Label(
+        "evidence", "The case in MLflow: spec, code, metrics, figures and the repaired model.", frozenset({"mlflow"})
+    ),
+}

@@ -1,0 +1,161 @@
+"""What Dagster's pages say of what a step has made: sizes, numbers, pictures, and how to ask for more."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from repair_pipeline.defs.assets.labels import table_schema
+from repair_pipeline.evaluation.detection import detect
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.evaluation import missing
+from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.reporting.figures import case_figures
+from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes, read_tensors
+from repair_pipeline.storage.records import load_scores
+from repair_pipeline.tracking.runs import run_url
+
+Measures = dict[str, Any]
+
+
+def measures(step: Step, case: Case) -> Measures:
+    """The metadata of a materialisation."""
+    paths = [file.path for file in step.files(case)]
+    where = {"path": dg.MetadataValue.path(os.path.commonpath(paths))}
+    match step.name.split("_", 1):
+        case ["influence", method]:
+            return {**where, **_influence(case, method)}
+        case ["repaired", _]:
+            return {**where, **_repaired(paths)}
+        case _:
+            return {**where, **_MEASURES[step.name](case)}
+
+
+def _corrupted_dataset(case: Case) -> Measures:
+    data, (_, notes) = case.data, read_parquet(case.dataset_path)
+    counts = {"fit": len(data.fit.examples), "validation": len(data.validation.examples), "test": len(data.test)}
+    planted = {
+        "planted_in_fit": len(data.fit.corrupted_ids),
+        "planted_in_validation": len(data.validation.corrupted_ids),
+    }
+    return {
+        "dagster/row_count": sum(counts.values()),
+        **counts,
+        **planted,
+        "classes": len(data.classes),
+        **_cost(notes),
+    }
+
+
+def _base_model(case: Case) -> Measures:
+    tensors, notes = read_tensors(case.base_model_path)
+    return {"parameters": sum(tensor.numel() for tensor in tensors.values()), **_cost(notes)}
+
+
+def _fisher_diagonal(case: Case) -> Measures:
+    tensors, notes = read_tensors(case.fisher_path)
+    fisher = tensors["fisher"]
+    return {"mean": fisher.mean().item(), "largest": fisher.max().item(), "rows": notes["rows"], **_cost(notes)}
+
+
+def _failure_partition(case: Case) -> Measures:
+    table, notes = read_parquet(case.partition_path)
+    sizes = {name: len(part) for name, part in case.partition.parts().items()}
+    right = sizes["guard"] + sizes["remaining"]
+    return {
+        "dagster/row_count": len(table),
+        "base_test_accuracy": right / sum(sizes.values()),
+        "failures": sum(sizes.values()) - right,
+        **sizes,
+        **_cost(notes),
+        **_sql(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{case.id}' GROUP BY split"),
+    }
+
+
+def _influence(case: Case, method: str) -> Measures:
+    rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
+    scores = load_scores(case.influence_path(method), rows.examples)
+    causes = case.spec.causes.causes(scores, planted=len(rows.corrupted_ids))
+    found = {key: value for key, value in asdict(detect(scores, rows.corrupted, causes)).items() if value is not None}
+    harmful = int((scores.values > 0).sum())
+    said = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
+    where = f"case_id = '{case.id}' AND method = '{method}'"
+    return {
+        "dagster/row_count": len(scores.ids),
+        "harmful": harmful,
+        **found,
+        **said,
+        **_sql(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
+    }
+
+
+def _repaired(paths: list[Path]) -> Measures:
+    columns = ("influence_method", "removes", "removed", "seconds")
+    cells = [{key: notes[key] for key in columns} for notes in map(read_tensor_notes, paths)]
+    return {"cells": len(cells), "models": _table(pa.Table.from_pylist(cells))}
+
+
+def _evaluation(case: Case) -> Measures:
+    detection, _ = read_parquet(case.layout.table("detection", case.id))
+    recovery, _ = read_parquet(case.layout.table("recovery", case.id))
+    found = {f"auc_{row['method']}": row["auc"] for row in detection.to_pylist() if row["auc"] is not None}
+    for row in recovery.to_pylist():
+        cell = "_".join(filter(None, (row["influence_method"], row["treatment"])))
+        found |= {f"holdout_{cell}": row["holdout_accuracy"], f"remaining_{cell}": row["remaining_accuracy"]}
+    return {
+        "dagster/row_count": len(recovery),
+        "missing": ", ".join(missing(case)) or "nothing",
+        "recovery": _table(recovery),
+        "detection": _table(detection),
+        **_sql(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
+        **found,
+    }
+
+
+def _report(case: Case) -> Measures:
+    figures = case_figures(case.layout, case.id, case.data, case.partition)
+    return {name: _picture(name, figure) for name, figure in figures.items()}
+
+
+def _tracked_run(case: Case) -> Measures:
+    run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
+    return {"mlflow_run": dg.MetadataValue.url(run_url(run)), "mlflow_run_id": run["run_id"]}
+
+
+_MEASURES: Mapping[str, Callable[[Case], Measures]] = {
+    "corrupted_dataset": _corrupted_dataset,
+    "base_model": _base_model,
+    "fisher_diagonal": _fisher_diagonal,
+    "failure_partition": _failure_partition,
+    "evaluation": _evaluation,
+    "report": _report,
+    "tracked_run": _tracked_run,
+}
+
+
+def _cost(notes: Notes) -> Measures:
+    return {"seconds": notes["seconds"], "device": notes["device"]}
+
+
+def _sql(statement: str) -> Measures:
+    return {"ask": dg.MetadataValue.md(f'```\nrepair query "{statement}"\n```')}
+
+
+def _table(table: pa.Table) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in table.to_pylist()], table_schema(table.schema))
+
+
+def _picture(name: str, figure: Figure) -> dg.MarkdownMetadataValue:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=80)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})")

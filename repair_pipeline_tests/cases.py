@@ -1,0 +1,71 @@
+"""One row an influence method and one row a treatment: the laws of ``test_laws.py`` run on every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """An influence method, and which laws are not its own."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    finds_learnt_noise: bool = False
+    """Ranks mislabelled copies of the failures first although the model has learnt them, and gives them r̃ > 0."""
+    reads_truth: bool = False
+    reads_failures: bool = True
+    follows_rows: bool = True
+    """A row's score goes with the row, wherever it stands."""
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
+
+    def make(self) -> InfluenceMethod:
+        return METHODS[self.name](**self.settings)
+
+
+METHOD_ROWS = [
+    MethodRow("ewc", finds_learnt_noise=True),
+    MethodRow("ewc", {"guard": "none"}, finds_learnt_noise=True),
+    MethodRow("ewc", {"guard_ratio": 0.5}, finds_learnt_noise=True),
+    MethodRow("ewc", {"gamma": 0.2, "prior": 0.1}, finds_learnt_noise=True),
+    MethodRow("ewc_paper", finds_learnt_noise=True),
+    MethodRow("loss", reads_failures=False),
+    MethodRow("margin", reads_failures=False),
+    MethodRow("random", reads_failures=False, follows_rows=False),
+    MethodRow("oracle", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
+]
+
+
+@dataclass(frozen=True)
+class TreatmentRow:
+    """A treatment, and which laws are not its own."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    repairs: bool = False
+    """Rids the small network of its failures when the mislabelled rows are removed, and breaks nothing else."""
+    moves: bool = True
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
+
+    def make(self) -> Treatment:
+        return TREATMENTS[self.name].treatment(**self.settings)
+
+
+TREATMENT_ROWS = [
+    TreatmentRow("base", moves=False),
+    TreatmentRow("finetune", repairs=True),
+    TreatmentRow("ewc_deletion"),
+    TreatmentRow("reseed", repairs=True),
+    TreatmentRow("semi_oracle", repairs=True),
+]

@@ -1,0 +1,135 @@
+"""The shell's door: what it prints, what it refuses, what it leaves behind."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from repair_pipeline.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+dataset: {name: digits, train_size: 300}
+training: {max_epochs: 2}
+corruption: {rate: 0.3, confusion: {1: {7: 1.0}, 7: {1: 1.0}}}
+causes: {top: planted}
+influence: {loss: {}, random: {}}
+treat: [loss, random]
+treatments: {base: {}, ewc_deletion: {}}
+"""
+
+
+@pytest.fixture
+def repair(tmp_path, monkeypatch):
+    """Runs a command with a store of its own."""
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REPAIR_DATA_DIR", str(tmp_path / "no-such-folder"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    return invoke
+
+
+@pytest.fixture
+def tiny(tmp_path) -> str:
+    """A case file that runs in seconds."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+BAD_INPUT = {
+    "unknown case": (["run", "digits-noise-s0"], "digits-noise-s0", "preset"),
+    "unknown key": (["run", "digits-label_noise-s0", "--set", "corruption.rat=0.4"], "corruption.rat", "keys"),
+    "rate too large": (["run", "digits-label_noise-s0", "--set", "corruption.rate=1.0"], "1.0", "less than 1"),
+    "rate negative": (["run", "digits-label_noise-s0", "--set", "corruption.rate=-0.1"], "-0.1", "greater than"),
+    "not a setting": (["run", "digits-label_noise-s0", "--set", "seed"], "'seed'", "--set corruption.rate=0.4"),
+    "no such file": (["run", "no-such.yaml"], "no-such.yaml", "path"),
+    "no data folder": (["run", "mnist-label_noise-s0"], "no-such-folder", "REPAIR_DATA_DIR"),
+    "too few failures": (
+        ["run", "digits-label_noise-s0", "--set", "dataset.train_size=1793", "--set", "training.max_epochs=1"],
+        "of 4 test rows",
+        "more test rows",
+    ),
+    "no validation rows": (
+        ["run", "digits-label_noise-s0", "--set", "dataset.train_size=6", "--set", "corruption=null"]
+        + ["--set", "causes={fraction: 0.1}"],
+        "6 training rows",
+        "more rows",
+    ),
+    "causes take everything": (
+        ["run", "digits-label_noise-s0", "--set", "causes={top: 5000}", "--set", "training.max_epochs=1"],
+        "5000",
+        "leave some",
+    ),
+    "report before run": (["report", "digits-label_noise-s0"], "digits-label_noise-s0", "repair run"),
+    "not a select": (["query", "DROP TABLE cases"], "DROP", "SELECT"),
+    "two selects": (["query", "SELECT 1; SELECT 2"], "SELECT and SELECT", "exactly one"),
+    "a file": (["query", "SELECT * FROM '/etc/passwd'"], "/etc/passwd", "ask"),
+    "not sql": (["query", "hello"], "hello", "fails"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_one_line_and_exit_2_and_writes_nothing(repair, tmp_path, name):
+    arguments, value, next_move = BAD_INPUT[name]
+    result = repair(*arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("repair: ")
+    assert value in line
+    assert next_move in line
+    assert not list(tmp_path.rglob("*.*")), "something was written"
+
+
+def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothing(repair, tiny, tmp_path):
+    first = repair("run", tiny)
+    assert first.exit_code == 0, first.stderr
+    (case_id,) = re.findall(r"case (tiny-[0-9a-f]{8}) on cpu", first.stdout)
+    for word in ("before", "loss → ewc_deletion", "control: ewc_deletion, random rows removed", "report", "repair ui"):
+        assert word in first.stdout
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "home/results/models").rglob("*.safetensors")}
+    assert len(files) == 3
+
+    second = repair("run", tiny)
+    assert second.exit_code == 0
+    assert "everything was finished already" in second.stdout
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+
+    listed = repair("list").stdout
+    assert case_id in listed
+    assert "finished" in listed
+
+    sql = f"SELECT treatment, remaining_accuracy FROM recovery WHERE case_id = '{case_id}' AND treatment = 'base'"
+    as_json = json.loads(repair("query", sql, "--format", "json").stdout)
+    as_csv = list(csv.DictReader(io.StringIO(repair("query", sql, "--format", "csv").stdout)))
+    assert as_json == [{"treatment": "base", "remaining_accuracy": 1.0}]
+    assert [row["treatment"] for row in as_csv] == ["base"]
+    assert "remaining_accuracy" in repair("query", sql).stdout
+
+    report = repair("report", case_id)
+    assert Path(report.stdout.strip()).read_text().startswith("<!doctype html>")
+
+
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_and_stands_in_the_readme(repair, command):
+    assert f"Example: repair {command}" in repair(command, "--help").stdout
+    assert f"repair {command}" in (ROOT / "README.md").read_text()
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, repair_pipeline.cli.main; print(*(name for name in sys.modules if '.' not in name))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "dagster", "mlflow", "duckdb", "pyarrow", "sklearn", "matplotlib"} & set(loaded)

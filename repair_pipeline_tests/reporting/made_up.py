@@ -1,0 +1,162 @@
+"""A finished case whose every number is known, written as a run would write it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.reporting.evidence import Evidence, read_evidence
+from repair_pipeline.reporting.report import render_report
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import (
+    fingerprint,
+    load_dataset,
+    load_partition,
+    save_dataset,
+    save_partition,
+    save_rows,
+    save_scores,
+)
+from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
+
+HOLDOUT, REMAINING, ROWS, PLANTED = 10, 20, 40, 8
+CASE_ID = "digits-label_noise-s0"
+
+# influence_method, treatment, removed, corrected of the holdout, kept of the remaining
+RECOVERY = [
+    (None, "base", 0, 0, 20),
+    ("ewc", "finetune", 8, 9, 19),
+    ("random", "finetune", 8, 1, 17),
+    (None, "finetune", 0, 2, 18),
+    ("ewc", "ewc_deletion", 8, 1, 20),
+    ("random", "ewc_deletion", 8, 0, 16),
+    (None, "reseed", 0, 3, 18),
+    (None, "semi_oracle", 8, 10, 20),
+]
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """What a variant changes of the case: three classes of 40 rows, 8 of them planted, and 20 failures."""
+
+    home: Path
+    planted: bool = True
+    images: bool = True
+    channels: int = 1
+    influence: tuple[str, ...] = ("ewc", "loss", "random", "oracle")
+    recovery: tuple[tuple[Any, ...], ...] = tuple(RECOVERY)
+    missing: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ("cat", "dog", "owl")
+    name: str = CASE_ID
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.home)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return read_evidence(self.layout, self.name, self.data, self.partition)
+
+    @cached_property
+    def html(self) -> str:
+        return render_report(self.layout, self.name, self.data, self.partition)
+
+    @cached_property
+    def data(self) -> CorruptedDataset:
+        return load_dataset(self.layout.base("b", "dataset.parquet"))
+
+    @cached_property
+    def partition(self) -> TestPartition:
+        return load_partition(self.layout.table("examples", self.name), self.data.test)
+
+    def written(self) -> MadeUp:
+        """The same, its files in place."""
+        data = self._dataset()
+        save_dataset(self.layout.base("b", "dataset.parquet"), data, {})
+        cuts = np.cumsum([6, 2, HOLDOUT, 20, REMAINING])
+        parts = [data.test[slice(a, b)] for a, b in zip([0, *cuts], [*cuts, len(data.test)], strict=True)]
+        save_partition(self.layout.table("examples", self.name), data, TestPartition(*parts), {})
+        self._save("cases", [self._case(data)])
+        for method in self.influence:
+            save_scores(self.layout.influence(self.name, method), _scores(data), {})
+        self._save("detection", [self._detection(at, method) for at, method in enumerate(self.influence)])
+        curve = [(0, 0), (10, 6), (ROWS, PLANTED)] if self.planted else []
+        at = [(method, *point) for method in self.influence for point in curve]
+        self._save("detection_curve", [_row(("method", "inspected", "found"), values) for values in at])
+        self._save("recovery", [_recovered(*values) for values in self.recovery], missing=list(self.missing))
+        step = {"method": None, "step": "base_model", "seconds": 12.34, "device": "cpu", "threads": 1}
+        self._save("timings", [step])
+        return self
+
+    def _save(self, table: str, rows: list[dict[str, Any]], **notes: Any) -> None:
+        filled = [{"failure_group": "all", **row} for row in rows]
+        save_rows(self.layout.table(table, self.name), table, filled, notes)
+
+    def _dataset(self) -> CorruptedDataset:
+        def examples(part: str, n: int) -> Examples:
+            shape = (n, self.channels, 4, 4) if self.images else (n, 5)
+            ids = np.array([f"{part}-{at:03d}" for at in range(n)], dtype=np.str_)
+            return Examples(
+                ids,
+                torch.linspace(-0.5, 0.5, n).view(n, *[1] * (len(shape) - 1)).expand(shape).clone(),
+                torch.arange(n) % 3,
+            )
+
+        def rows(part: str, n: int, planted: int) -> TrainingRows:
+            corrupted = torch.arange(n) < planted
+            clean = examples(part, n)
+            given = torch.where(corrupted, (clean.labels + 1) % 3, clean.labels)
+            return TrainingRows(Examples(clean.ids, clean.inputs, given), clean.labels, corrupted)
+
+        mean = torch.full((self.channels,), 0.5)
+        fit, validation = rows("fit", ROWS, PLANTED if self.planted else 0), rows("validation", 4, 0)
+        return CorruptedDataset(fit, validation, examples("test", 60), self.classes, mean)
+
+    def _case(self, data: CorruptedDataset) -> dict[str, Any]:
+        noise = {"rate": 0.2, "confusion": {0: {1: 1.0}, 1: {2: 1.0}, 2: {0: 1.0}}} if self.planted else None
+        spec = parse_spec(
+            {
+                "name": CASE_ID,
+                "dataset": {"name": "digits", "train_size": 44},
+                "corruption": noise,
+                "influence": {method: {} for method in self.influence},
+                "treat": [method for method in ("ewc", "random") if method in self.influence],
+            }
+        )
+        return {
+            "base_id": "b", "dataset": "digits", "model": "cnn", "corruption": "label_noise" if noise else None,
+            "seed": 0, "query_fraction": 1.0, "spec": json.dumps(spec.resolved, sort_keys=True),
+            "fingerprint": fingerprint(data), "status": "running", "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+        }  # fmt: skip
+
+    def _detection(self, at: int, method: str) -> dict[str, Any]:
+        counts = {"method": method, "n_corrupted": PLANTED if self.planted else 0, "n_causes": 8, "seconds": 0.5}
+        ranked = ("auc", "average_precision", "precision_at_n", "precision", "recall")
+        values = (0.9375 - 0.125 * at, 0.812, 0.75, 0.75, 0.75) if self.planted else (None,) * 5
+        return counts | _row(ranked, values)
+
+
+def _row(columns: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(columns, values, strict=True))
+
+
+def _scores(data: CorruptedDataset) -> InfluenceScores:
+    """The planted rows come first, at 3.05, 2.95, ..."""
+    return InfluenceScores(data.fit.examples.ids, 3.05 - 0.1 * torch.arange(ROWS, dtype=torch.float64))
+
+
+def _recovered(method: str | None, treatment: str, removed: int, corrected: int, kept: int) -> dict[str, Any]:
+    holdout, remaining = corrected / HOLDOUT, kept / REMAINING
+    return {
+        "influence_method": method, "treatment": treatment, "setting": "{}", "gamma": None, "removed": removed,
+        "chosen": True, "query_accuracy": 0.625, "holdout_accuracy": holdout, "remaining_accuracy": remaining,
+        "unseen_accuracy": (holdout + 2 * remaining) / 3, "seconds": 1.5,
+    }  # fmt: skip

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from repair_pipeline.reporting.figures import case_figures, pictures
+from repair_pipeline_tests.reporting.made_up import CASE_ID, PLANTED, ROWS, MadeUp
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return MadeUp(tmp_path_factory.mktemp("home")).written()
+
+
+@pytest.fixture(scope="module")
+def drawn(case):
+    return pictures(case.evidence)
+
+
+def test_the_figures_are_those_of_the_report(case, drawn):
+    figures = case_figures(case.layout, CASE_ID, case.data, case.partition)
+    assert list(figures) == list(drawn)
+    assert set(figures) == {
+        "failure_classes", "failures", "detection_curve", "influence_histogram", "most_harmful", "least_harmful",
+        "recovery", "label_noise",
+    }  # fmt: skip
+
+
+def test_failures_are_counted_by_class(drawn):
+    (axes,) = drawn["failure_classes"].figure.axes
+    assert sum(bar.get_width() for bar in axes.patches) == 20
+
+
+def test_the_curve_of_each_method_lies_between_oracle_and_random(drawn):
+    (axes,) = drawn["detection_curve"].figure.axes
+    lines = {line.get_label(): np.array(line.get_data()).T.tolist() for line in axes.lines}
+    assert lines["oracle, perfect order"] == [[0, 0], [PLANTED, PLANTED], [ROWS, PLANTED]]
+    assert lines["random, on average"] == [[0, 0], [ROWS, PLANTED]]
+    assert lines["ewc, AUC 0.938"] == [[0, 0], [10, 6], [ROWS, PLANTED]]
+    assert "loss, AUC 0.812" in lines
+
+
+def test_the_histogram_counts_every_row_on_its_side_of_zero(case, drawn):
+    (axes,) = drawn["influence_histogram"].figure.axes
+    values = case.evidence.scores.values
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches if hasattr(bar, "get_x")]
+    assert sum(height for _, height in bars) == ROWS - PLANTED
+    assert sum(height for x, height in bars if x > 0) == int((values > 0).sum()) - PLANTED
+
+
+def test_the_most_harmful_come_first_with_both_labels(drawn):
+    captions = [axes.get_xlabel() for axes in drawn["most_harmful"].figure.axes]
+    assert len(captions) == 16
+    assert captions[0] == "given dog\ntrue cat\nplanted +3.05"
+    assert captions[PLANTED] == "given owl\ntrue owl\nr̃ +2.25"
+    assert drawn["least_harmful"].figure.axes[0].get_xlabel() == "given cat\ntrue cat\nr̃ −0.85"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_get_the_mean_back_and_stay_in_range(tmp_path, channels):
+    case = MadeUp(tmp_path, channels=channels).written()
+    (image,) = pictures(case.evidence)["least_harmful"].figure.axes[0].images
+    assert image.get_array().shape == ((4, 4) if channels == 1 else (4, 4, 3))
+    assert_allclose(image.get_array(), 1.0)
+
+
+def test_the_label_noise_is_that_of_the_rows(drawn):
+    (axes,) = drawn["label_noise"].figure.axes
+    assert {(text.get_position(), text.get_text()) for text in axes.texts if text.get_fontweight() == "bold"} == {
+        ((1, 0), "3"),
+        ((2, 1), "3"),
+        ((0, 2), "2"),
+    }
+
+
+def test_a_dot_for_each_model_stands_at_its_accuracy(drawn):
+    holdout, remaining = drawn["recovery"].figure.axes[:2]
+    names = [label.get_text() for label in holdout.get_yticklabels()]
+    at = names.index("ewc → finetune")
+    assert_allclose([holdout.lines[at].get_xdata(), remaining.lines[at].get_xdata()], [[90], [95]])

@@ -1,0 +1,152 @@
+"""Laws that every influence method and every treatment obeys. A new one is one row in ``cases.py``."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.training.fit import accuracy
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import Causes
+from repair_pipeline_tests.cases import METHOD_ROWS, TREATMENT_ROWS, MethodRow, TreatmentRow
+
+every_method = pytest.mark.parametrize("row", METHOD_ROWS, ids=str)
+every_treatment = pytest.mark.parametrize("row", TREATMENT_ROWS, ids=str)
+
+
+def again(task, **changes):
+    """The task with its random stream back at the start."""
+    return replace(task, generator=torch.Generator().manual_seed(0), **changes)
+
+
+def planted(task):
+    return Causes(tuple(sorted(task.corrupted)))
+
+
+def weights(model):
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+def test_every_method_and_treatment_has_a_row():
+    assert {row.name for row in METHOD_ROWS} == set(METHODS)
+    assert {row.name for row in TREATMENT_ROWS} == set(TREATMENTS)
+
+
+# Influence.
+
+
+@every_method
+def test_a_method_gives_every_training_row_one_finite_score(task, row: MethodRow):
+    method = row.make()
+    assert isinstance(method, InfluenceMethod)
+    scores = method.scores(task)
+    assert scores.ids.tolist() == task.fit.ids.tolist()
+    assert scores.values.isfinite().all()
+    assert len(scores.values.unique()) > 1
+
+
+@every_method
+def test_mislabelled_copies_of_the_failures_rank_first(task, row: MethodRow):
+    scores = row.make().scores(task)
+    first = frozenset(scores.ids[scores.order[: len(task.corrupted)]].tolist())
+    # The network has learnt its wrong labels, so whoever reads no failures is blind to them: that is the point.
+    assert (first == task.corrupted) is row.finds_learnt_noise
+    if row.finds_learnt_noise:
+        assert (scores.values[task.fit.having(task.corrupted)] > 0).all()
+
+
+@every_method
+def test_the_same_stream_gives_the_same_scores(task, row: MethodRow):
+    once, twice = (row.make().scores(again(task)).values for _ in range(2))
+    assert torch.equal(once, twice)
+
+
+@every_method
+def test_no_method_but_the_oracle_reads_the_truth(task, row: MethodRow):
+    honest = row.make().scores(again(task)).values
+    flipped = again(task, corrupted=frozenset(task.fit.ids.tolist()) - task.corrupted)
+    assert torch.equal(row.make().scores(flipped).values, honest) is not row.reads_truth
+
+
+@every_method
+def test_only_methods_that_need_failures_read_them(task, row: MethodRow):
+    healthy = again(task, tests=replace(task.tests, query=task.tests.guard))
+    same = torch.equal(row.make().scores(healthy).values, row.make().scores(again(task)).values)
+    assert same is not row.reads_failures
+
+
+@every_method
+def test_permuting_the_training_rows_permutes_the_scores(task, row: MethodRow):
+    order = torch.randperm(len(task.fit), generator=torch.Generator().manual_seed(7))
+    permuted = again(task, fit=task.fit[order], log_lik_hat=task.log_lik_hat[order])
+    scores, expected = row.make().scores(permuted).values, row.make().scores(again(task)).values[order]
+    if row.follows_rows:
+        torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    else:
+        assert not torch.equal(scores, expected)
+
+
+@every_method
+def test_a_method_leaves_the_task_as_it_is(task, row: MethodRow):
+    theta, fisher, log_lik = (value.clone() for value in (task.theta_hat, task.fisher, task.log_lik_hat))
+    row.make().scores(task)
+    assert torch.equal(task.theta_hat, theta)
+    assert torch.equal(task.fisher, fisher)
+    assert torch.equal(task.log_lik_hat, log_lik)
+
+
+# Treatment.
+
+
+@every_treatment
+def test_a_treatment_gives_a_model_in_eval_mode(task, row: TreatmentRow):
+    treatment = row.make()
+    assert isinstance(treatment, Treatment)
+    assert not treatment.repaired(task, planted(task)).training
+
+
+@every_treatment
+def test_a_treatment_leaves_the_base_model_as_it_is(task, row: TreatmentRow):
+    theta = task.theta_hat.clone()
+    repaired = row.make().repaired(task, planted(task))
+    with torch.no_grad():
+        for parameter in repaired.parameters():
+            parameter.add_(1)
+    assert torch.equal(task.theta_hat, theta)
+    assert torch.equal(weights(task.classifier.module(theta)), theta)
+
+
+@every_treatment
+def test_the_same_stream_gives_the_same_weights(task, row: TreatmentRow):
+    once, twice = (weights(row.make().repaired(again(task), planted(task))) for _ in range(2))
+    assert torch.equal(once, twice)
+    assert torch.equal(once, task.theta_hat) is not row.moves
+
+
+@every_treatment
+def test_no_treatment_reads_the_truth(task, row: TreatmentRow):
+    honest = weights(row.make().repaired(again(task), planted(task)))
+    blind = weights(row.make().repaired(again(task, corrupted=frozenset()), planted(task)))
+    assert torch.equal(honest, blind)
+
+
+@every_treatment
+def test_removing_the_mislabelled_rows_repairs_and_breaks_nothing(task, row: TreatmentRow):
+    repaired = row.make().repaired(task, planted(task))
+    assert accuracy(repaired, task.tests.guard) == 1
+    assert (accuracy(repaired, task.tests.query) == 1) is row.repairs
+
+
+@every_treatment
+def test_what_is_removed_is_not_read(task, row: TreatmentRow):
+    removed = task.fit.having(task.corrupted)
+    labels = torch.where(removed, (task.fit.labels + 1) % 3, task.fit.labels)
+    relabelled = again(task, fit=replace(task.fit, labels=labels))
+    same = torch.equal(
+        weights(row.make().repaired(again(task), planted(task))), weights(row.make().repaired(relabelled, planted(task)))
+    )
+    # EWC-deletion is the exception: what it removes is all that it reads of D.
+    assert same is (row.name != "ewc_deletion")
