@@ -147,10 +147,11 @@ class QuerySide:
 
 @dataclass(frozen=True, eq=False)
 class InfluenceScores:
-    """r̃(z) in nats for every z of D. r̃ > 0: z opposes the failures' correction, so it is harmful (Eq. 7)."""
+    """r̃(z) for every z of D, in nats unless said. r̃ > 0: z opposes the failures' correction, it is harmful (Eq. 7)."""
 
     ids: NDArray[np.str_]
     values: Float64[Tensor, " n"]
+    unit: str = "nats"
     notes: Mapping[str, float] = field(default_factory=dict)
     """Numbers that stand beside the table: sizes, weights, residuals."""
 

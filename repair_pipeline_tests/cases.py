@@ -54,6 +54,8 @@ class TreatmentRow:
     repairs: bool = False
     """Rids the small network of its failures when the mislabelled rows are removed, and breaks nothing else."""
     moves: bool = True
+    """Always ends elsewhere than it started."""
+    reads_removed: bool = False
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
@@ -65,7 +67,7 @@ class TreatmentRow:
 TREATMENT_ROWS = [
     TreatmentRow("base", moves=False),
     TreatmentRow("finetune", repairs=True),
-    TreatmentRow("ewc_deletion"),
+    TreatmentRow("ewc_deletion", moves=False, reads_removed=True),
     TreatmentRow("reseed", repairs=True),
     TreatmentRow("semi_oracle", repairs=True),
 ]

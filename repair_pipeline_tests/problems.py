@@ -22,7 +22,7 @@ def examples(inputs: Tensor, labels: Tensor, prefix: str = "z") -> Examples:
 
 @dataclass(frozen=True)
 class LinearGaussian:
-    """log N(y | xθ, noise²): conjugate, so every posterior is known. An example's inputs are (x, y), its label unused."""
+    """log N(y | xθ, noise²): conjugate, so every posterior is known. Inputs are (x, y); labels are not used."""
 
     noise: float
 

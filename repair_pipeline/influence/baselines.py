@@ -17,7 +17,7 @@ class Random:
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         values = torch.rand(len(task.fit), generator=task.generator, dtype=torch.float64)
-        return InfluenceScores(task.fit.ids, values)
+        return InfluenceScores(task.fit.ids, values, unit="none")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -25,7 +25,7 @@ class Oracle:
     """1 for planted rows, 0 for the rest: the most a method can find."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        return InfluenceScores(task.fit.ids, task.fit.having(task.corrupted).double())
+        return InfluenceScores(task.fit.ids, task.fit.having(task.corrupted).double(), unit="none")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -49,4 +49,4 @@ class Margin:
             given = nn.functional.one_hot(batch.labels, logits.shape[1]).bool()
             others = logits.masked_fill(given, -torch.inf).amax(dim=1)
             margins.append((others - logits[given]).double().cpu())
-        return InfluenceScores(task.fit.ids, torch.cat(margins))
+        return InfluenceScores(task.fit.ids, torch.cat(margins), unit="logits")

@@ -203,7 +203,7 @@ def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         write_text(path, render_report(case.layout, case.id, case.data, case.partition))
 
-    tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery")]
+    tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery", "timings")]
     return [File(case.layout.report(case.id), tuple(tables), make)]
 
 

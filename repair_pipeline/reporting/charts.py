@@ -8,10 +8,12 @@ from matplotlib.ticker import FuncFormatter
 
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, WIDTH, Picture, canvas
-from repair_pipeline.reporting.words import IN_NATS, by_kind, kind, short_name
+from repair_pipeline.reporting.words import IN_NATS, by_kind, kind, short_name, shortened
 from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
+_LONGEST = 20
+"""Letters of a class name beside an axis."""
 
 
 def failure_classes(evidence: Evidence) -> Picture:
@@ -23,7 +25,7 @@ def failure_classes(evidence: Evidence) -> Picture:
     figure, ax = canvas(0.7 + 0.27 * len(worst))
     bars = ax.barh(range(len(worst)), counts[worst], color=BLUE, height=0.7)
     ax.bar_label(bars, [f"{counts[at]} of {sizes[at]}" for at in worst], padding=4, fontsize=9)
-    ax.set_yticks(range(len(worst)), [names[at] for at in worst])
+    ax.set_yticks(range(len(worst)), [shortened(names[at], _LONGEST) for at in worst])
     ax.set(xlabel="failures among the class's test rows", xlim=(0, 1.25 * counts.max()))
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")
@@ -83,6 +85,7 @@ def influence_histogram(evidence: Evidence) -> Picture:
         )
     ax.axvline(0, color=INK, lw=1.2)
     ax.set_yscale("log")
+    ax.set_ylim(bottom=0.7)
     ax.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
     unit = " (nats)" if evidence.method in IN_NATS else ""
     ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: below 0 helps, above 0 harms", ylabel="rows (log scale)")
@@ -110,7 +113,7 @@ def recovery(evidence: Evidence) -> Picture:
     axes = figure.subplots(1, 2, sharey=True)
     for ax, part in zip(axes, ("holdout", "remaining"), strict=True):
         shares = [100 * row[f"{part}_accuracy"] for row in rows]
-        low = 0.0 if part == "holdout" else 10 * np.floor(min(shares, default=0) / 10 - 0.01)
+        low = 0.0 if part == "holdout" else max(0.0, 10 * np.floor(min(shares) / 10 - 0.01))
         for at, (row, share) in enumerate(zip(rows, shares, strict=True)):
             edge, marker, face = marks[kind(row)]
             ax.plot(share, at, marker=marker, ls="", ms=7, mec=edge, mfc=face, mew=1.6, label=kind(row), clip_on=False)
@@ -138,8 +141,9 @@ def label_noise(evidence: Evidence) -> Picture:
     ax.imshow(table, cmap="Blues", vmin=0, vmax=1.6 * table.max(), aspect="auto")
     for t, g in zip(*table.nonzero(), strict=True):
         ax.text(g, t, str(table[t, g]), ha="center", va="center", fontweight="normal" if t == g else "bold")
-    ticks = [names[at] for at in mixed]
-    ax.set_xticks(range(len(mixed)), ticks)
+    ticks = [shortened(names[at], _LONGEST) for at in mixed]
+    upright = max(map(len, ticks)) * len(ticks) <= 30
+    ax.set_xticks(range(len(mixed)), ticks, rotation=0 if upright else 90)
     ax.set_yticks(range(len(mixed)), ticks)
     ax.set(xlabel="given label", ylabel="true label")
     ax.grid(visible=False)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Picture
-from repair_pipeline.reporting.words import signed
+from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import Examples
 
 SHOWN = 16
 _COLUMNS = 4
-_LONGEST = 14
+_LONGEST = 10
 """Letters of a class name that fit below an image."""
 
 
@@ -34,17 +34,17 @@ def most_and_least_harmful(evidence: Evidence) -> tuple[NDArray[np.int64], NDArr
 
 
 def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Picture:
-    """Rows of D with given and true labels and influence; planted ones framed and named."""
+    """Rows of D with given and true labels and influence; planted ones framed and called so."""
     assert evidence.scores is not None
     fit, names = evidence.data.fit, evidence.data.classes
     captions, says = [], []
     for row in at:
         given, value = names[fit.examples.labels[row]], evidence.scores.values[row].item()
-        lines, planted = [f"given {_short(given)}"], bool(fit.corrupted[row])
+        lines, planted = [f"given {shortened(given, _LONGEST)}"], bool(fit.corrupted[row])
         said = f"given {given}"
         if evidence.planted:  # elsewhere nobody knows the truth about a label
             true = names[fit.clean_labels[row]]
-            lines.append(f"true {_short(true)}")
+            lines.append(f"true {shortened(true, _LONGEST)}")
             said += f", true {true}, {'planted' if planted else 'not planted'}"
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
@@ -58,7 +58,7 @@ def failures(evidence: Evidence) -> Picture:
     """The first of the failures that causes were searched with; the holdout's stay unseen."""
     shown = evidence.partition.query[: 2 * _COLUMNS]
     labels = [evidence.data.classes[label] for label in shown.labels]
-    captions = [f"label {_short(label)}" for label in labels]
+    captions = [f"label {shortened(label, _LONGEST)}" for label in labels]
     figure = _grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
     return Picture(figure, f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}.")
 
@@ -74,12 +74,8 @@ def _grid(
         ax.imshow(
             image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1, interpolation="none"
         )
-        ax.set_xlabel(caption, fontsize=9, fontweight="bold" if frame else "normal", labelpad=3)
+        ax.set_xlabel(caption, fontsize=8.5, labelpad=3)
         ax.spines[:].set(visible=True, color=VERMILLION if frame else FAINT, linewidth=3 if frame else 0.8)
     for ax in figure.axes[len(captions) :]:
         ax.set_axis_off()
     return figure
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

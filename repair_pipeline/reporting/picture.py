@@ -38,7 +38,7 @@ _LOOK: dict[Any, Any] = {
     "legend.fontsize": 9,
     "legend.handlelength": 3.2,
     "hatch.linewidth": 0.6,
-    "savefig.dpi": 200,
+    "figure.dpi": 200,  # of the PNGs that trackers keep
     "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE])
     + cycler(linestyle=["-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))])
     + cycler(marker=["o", "s", "^", "D", "v", "P"]),

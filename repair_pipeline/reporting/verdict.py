@@ -77,7 +77,7 @@ def _found(evidence: Evidence) -> str:
     if not evidence.planted:
         return f"{taken}. Nothing was planted in this case, so how many of them are right is not known."
     right = f"; {count(row['precision'], row['n_causes'])} of them are planted" if row["n_causes"] else ""
-    rival = by_method.get("loss")
+    rival = by_method.get("loss") if row["method"] != "loss" else None
     against = f" The plain training loss, the simplest rival, reaches {rival['auc']:.3f}." if rival else ""
     return (
         f"{evidence.planted} of {rows} training rows were planted. {taken}{right}. A planted row ranks above an "
@@ -112,10 +112,11 @@ def _cost(evidence: Evidence, repair: Row, controls: list[Row]) -> str:
         least, most = min(losses), max(losses)
         against = f" (the controls break {least if least == most else f'{least} to {most}'})"
     before = _unseen_before(evidence)
-    goes = "is" if before is None else f"goes from {percent(before)} to"
+    after = percent(repair["unseen_accuracy"])
+    goes = "is" if before is None else "stays at" if percent(before) == after else f"goes from {percent(before)} to"
     return (
         f"It breaks {lost} of {total} remaining rows that were right{against}. Over unseen rows, at the test set's "
-        f"natural mix, accuracy {goes} {percent(repair['unseen_accuracy'])}."
+        f"natural mix, accuracy {goes} {after}."
     )
 
 

@@ -76,6 +76,11 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def shortened(name: str, longest: int) -> str:
+    """A class name that fits into a picture."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def signed(value: float) -> str:
     """With two decimals, and a minus as wide as a plus."""
     return f"{value:+.2f}".replace("-", "−")

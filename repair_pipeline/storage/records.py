@@ -116,8 +116,8 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes) -> None:
         }
         for rank, at in enumerate(scores.order, start=1)
     ]
-    sign = {"sign": "positive is harmful", "unit": "nats (log-likelihoods are natural logarithms)"}
-    save_rows(path, "influence", rows, {**sign, **notes, **scores.notes})
+    read_as = {"sign": "positive is harmful", "unit": scores.unit}
+    save_rows(path, "influence", rows, {**read_as, **notes, **scores.notes})
 
 
 def load_scores(path: Path, like: Examples) -> InfluenceScores:

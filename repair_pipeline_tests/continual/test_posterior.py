@@ -15,9 +15,7 @@ NOISE = 0.7
 GAUSSIAN = LinearGaussian(NOISE)
 EXACT = EWC(Newton())
 
-PRIOR = Normal(
-    np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.3, 0.0], [0.3, 0.8, -0.2], [0.0, -0.2, 1.5]])
-)
+PRIOR = Normal(np.array([0.5, -1.0, 2.0]), np.array([[1.0, 0.3, 0.0], [0.3, 0.8, -0.2], [0.0, -0.2, 1.5]]))
 Q = Laplace(torch.tensor(PRIOR.mean), Dense(torch.tensor(np.linalg.inv(PRIOR.covariance))))
 
 

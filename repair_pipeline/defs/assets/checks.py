@@ -99,7 +99,7 @@ def split_wrongly(case: Case) -> list[str]:
     found = Counter((example_id, split if split in parts else "test") for example_id, split in splits)
     wrong = [f"{len(absent)} rows have no split, {min(absent)} the first" for absent in [due - found] if absent]
     wrong += [
-        f"{len(extra)} rows are split twice or are strangers, {min(extra)} the first"
+        f"{len(extra)} rows have more than one split or are strangers, {min(extra)} the first"
         for extra in [found - due]
         if extra
     ]

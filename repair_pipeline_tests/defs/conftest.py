@@ -1,0 +1,123 @@
+"""Cases made by Dagster once, and stores of their own for the tests that spoil something."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
+from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.defs.assets import ASSETS
+from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.defs.resources import Device, Store
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+PRESET = "digits-label_noise-s0"
+TINY = parse_spec(
+    {
+        "name": "tiny",
+        "dataset": {"name": "digits", "train_size": 300},
+        "training": {"max_epochs": 3},
+        "corruption": {"rate": 0.3, "confusion": {1: {7: 1.0}, 7: {1: 1.0}, 3: {8: 1.0}}},
+        "causes": {"top": "planted"},
+        "influence": {"loss": {}, "random": {}},
+        "treat": ["loss"],
+        "treatments": {"base": {}, "finetune": {}},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run of a case, and what its pages show."""
+
+    layout: Layout
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def materialised(self) -> set[str]:
+        return {event.asset_key.to_user_string() for event in self.result.get_asset_materialization_events()}
+
+    @property
+    def checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+        found = self.result.get_asset_check_evaluations()
+        return {(check.asset_key.to_user_string(), check.check_name): check for check in found}
+
+    @property
+    def failed_checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+        return {key: check for key, check in self.checks.items() if not check.passed}
+
+    def metadata(self, asset: str) -> dict[str, object]:
+        events = self.result.get_asset_materialization_events()
+        [event] = [event for event in events if event.asset_key.to_user_string() == asset]
+        return {key: value.value for key, value in event.materialization.metadata.items()}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A store and its Dagster home."""
+
+    layout: Layout
+    instance: dg.DagsterInstance
+
+    def make(self, spec: CaseSpec, *assets: str, force: bool = False) -> Made:
+        """Materialise ``assets`` of a case (all up to its tables where none are named); the run may fail."""
+        [key] = register_cases(self.instance, self.layout, [spec])
+        result = dg.materialize(
+            ASSETS,
+            selection=dg.AssetSelection.assets(*(assets or ["evaluation"])).upstream(depth=None if not assets else 0),
+            partition_key=key,
+            instance=self.instance,
+            resources={"device": Device(name="cpu"), "store": Store(force=force)},
+            raise_on_error=False,
+        )
+        return Made(self.layout, result)
+
+    def case(self, spec: CaseSpec) -> Case:
+        """The case, read anew."""
+        [key] = register_cases(self.instance, self.layout, [spec])
+        return Store().case(key, Device(name="cpu").resolve())
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A case of seconds, made from nothing."""
+    layout = Layout(tmp_path_factory.mktemp("tiny"))
+    with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
+        patch.setenv("REPAIR_HOME", str(layout.home))
+        return Workspace(layout, instance).make(TINY)
+
+
+@pytest.fixture
+def workspace(tiny: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """The tiny case's files and Dagster home, the test's own to spoil."""
+    shutil.copytree(tiny.layout.home, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path))
+    with dagster_instance(Layout(tmp_path)) as instance:
+        yield Workspace(Layout(tmp_path), instance)
+
+
+@pytest.fixture(scope="session")
+def definitions() -> dg.Definitions:
+    """What the workspace file leads to, by Dagster's own loader."""
+    [origin] = location_origins_from_yaml_paths([str(ROOT / "workspace.yaml")]).values()
+    module = origin.loadable_target_origin.module_name
+    [target] = loadable_targets_from_python_module(module, working_directory=str(ROOT))
+    return target.target_definition
+
+
+@pytest.fixture(scope="session")
+def made(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The preset, from its data to its MLflow run, by the job that the workspace file leads to."""
+    layout = Layout(tmp_path_factory.mktemp("preset"))
+    with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
+        patch.setenv("REPAIR_HOME", str(layout.home))
+        register_cases(instance, layout, [PRESET])
+        job = definitions.resolve_job_def("repair")
+        return Made(layout, job.execute_in_process(partition_key=PRESET, instance=instance))

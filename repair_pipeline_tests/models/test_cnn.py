@@ -1,0 +1,28 @@
+"""App. C's CNN."""
+
+import torch
+from torch import nn
+
+from repair_pipeline.models.cnn import cnn
+
+
+def test_four_convolutions_of_3_by_3_with_32_32_64_and_64_kernels():
+    convolutions = [module for module in cnn(1, 10).modules() if isinstance(module, nn.Conv2d)]
+    assert [module.out_channels for module in convolutions] == [32, 32, 64, 64]
+    assert {module.kernel_size for module in convolutions} == {(3, 3)}
+    parameters = sum(parameter.numel() for parameter in cnn(1, 10).parameters())
+    assert parameters == (9 + 1) * 32 + (9 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (64 + 1) * 10
+
+
+def test_pooling_halves_the_map_after_the_first_and_after_the_second_convolution():
+    sizes, x = [], torch.zeros(1, 1, 28, 28)
+    for module in cnn(1, 10):
+        x = module(x)
+        if isinstance(module, nn.Conv2d):
+            sizes.append(x.shape[-1])
+    assert sizes == [28, 14, 7, 7]
+    assert x.shape == (1, 10)
+
+
+def test_channels_and_classes_are_the_datas():
+    assert cnn(3, 7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)

@@ -1,0 +1,138 @@
+"""Fitting with early stopping."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from repair_pipeline.training import fit as fitting
+from repair_pipeline.training.fit import Schedule, accuracy, fit, logits, mean_probability, predictions
+from repair_pipeline_tests.problems import blobs, logistic, seeded
+
+TRAIN, VALIDATION = blobs(60, seed=1), blobs(30, seed=2)
+
+
+def stream(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normalised():
+    return seeded(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.3), nn.Linear(6, 3)))
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def snapshots(monkeypatch, scores):
+    """What the model was at every check of the validation rows, each check being told a score."""
+    seen, told = [], iter(scores)
+
+    def score(model, rows):
+        assert rows.ids.tolist() == VALIDATION.ids.tolist()
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(told)
+
+    monkeypatch.setattr(fitting, "mean_probability", score)
+    return seen
+
+
+def test_the_best_epochs_weights_are_restored(monkeypatch):
+    seen = snapshots(monkeypatch, [0.1, 0.5, 0.4, 0.45, 0.5, 0.9])
+    model = fit(logistic(), TRAIN, VALIDATION, Schedule(patience=3), stream(), mode="train")
+    assert len(seen) == 5
+    assert same(model.state_dict(), seen[1])
+    assert not same(model.state_dict(), seen[-1])
+
+
+def test_training_ends_at_max_epochs(monkeypatch):
+    seen = snapshots(monkeypatch, np.linspace(0, 1, 100))
+    model = fit(logistic(), TRAIN, VALIDATION, Schedule(max_epochs=4), stream(), mode="train")
+    assert len(seen) == 4
+    assert same(model.state_dict(), seen[-1])
+
+
+def test_fit_climbs_the_likelihood_of_the_training_rows():
+    base = logistic()
+    model = fit(base, TRAIN, VALIDATION, Schedule(learning_rate=0.05, max_epochs=60), stream(), mode="train")
+    before, after = (logits(at, TRAIN).log_softmax(1)[torch.arange(60), TRAIN.labels].mean() for at in (base, model))
+    assert after > before + 0.5
+
+
+def test_validation_rows_are_not_trained_on():
+    relabelled = replace(VALIDATION, labels=(VALIDATION.labels + 1) % 3)
+    schedule = Schedule(max_epochs=1)
+    one, other = (fit(logistic(), TRAIN, rows, schedule, stream(), "train") for rows in (VALIDATION, relabelled))
+    assert same(one.state_dict(), other.state_dict())
+
+
+def test_frozen_mode_leaves_buffers_alone_and_moves_parameters():
+    base = normalised()
+    base.train()(TRAIN.inputs)
+    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=3), stream(), mode="frozen")
+    assert same(dict(base.named_buffers()), dict(model.named_buffers()))
+    assert not any(torch.equal(a, b) for a, b in zip(base.parameters(), model.parameters(), strict=True))
+
+
+def test_train_mode_moves_buffers():
+    base = normalised()
+    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=1), stream(), mode="train")
+    assert not same(dict(base.named_buffers()), dict(model.named_buffers()))
+
+
+@pytest.mark.parametrize("mode", ["train", "frozen"])
+def test_the_model_given_is_left_as_it_is(mode):
+    base = normalised().train()
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=2), stream(), mode)
+    assert same(before, base.state_dict())
+    assert base.training
+    assert not model.training
+
+
+def test_the_same_stream_gives_the_same_bits_dropout_included():
+    one, two, other = (
+        fit(normalised(), TRAIN, VALIDATION, Schedule(max_epochs=3), stream(seed), "train").state_dict()
+        for seed in (0, 0, 1)
+    )
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_fitting_draws_nothing_from_the_global_stream():
+    base = normalised()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    fit(base, TRAIN, VALIDATION, Schedule(max_epochs=1), stream(), "train")
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_progress_counts_epochs(monkeypatch):
+    snapshots(monkeypatch, [1.0, 0.0, 0.0])
+    seen = []
+    schedule = Schedule(max_epochs=9, patience=2)
+    fit(logistic(), TRAIN, VALIDATION, schedule, stream(), "train", lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 9), (2, 9), (3, 9)]
+
+
+def test_the_defaults_are_app_cs():
+    assert Schedule() == Schedule(learning_rate=1e-3, batch_size=64, max_epochs=100, patience=5)
+
+
+def test_scores_are_those_of_the_softmax():
+    model = logistic()
+    shares = torch.softmax(TRAIN.inputs @ model.weight.T + model.bias, dim=1).detach()
+    given = shares[torch.arange(60), TRAIN.labels]
+    torch.testing.assert_close(logits(model, TRAIN, batch_size=7).softmax(1), shares)
+    assert torch.equal(predictions(model, TRAIN), shares.argmax(1))
+    assert accuracy(model, TRAIN) == (shares.argmax(1) == TRAIN.labels).double().mean()
+    assert mean_probability(model, TRAIN) == pytest.approx(given.mean().item(), rel=1e-12)
+
+
+def test_a_fit_that_never_has_a_score_raises():
+    hopeless = replace(TRAIN, inputs=TRAIN.inputs * float("nan"))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        fit(logistic(), hopeless, VALIDATION, Schedule(max_epochs=2), stream(), "train")

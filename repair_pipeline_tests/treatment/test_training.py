@@ -1,0 +1,64 @@
+"""Treatments that train on what is left of the data."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
+from repair_pipeline.types import Causes
+from repair_pipeline_tests.problems import seeded
+
+SOME = Causes(("train003", "train010", "validation002"))
+
+
+def stream():
+    return torch.Generator().manual_seed(0)
+
+
+def same(one, other):
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_untouched_is_the_base_model(task):
+    assert same(Untouched().repaired(task, Causes(())), task.classifier.module(task.theta_hat))
+
+
+def test_finetune_is_app_cs_scheme_from_theta_hat_on_the_rows_not_removed(task):
+    kept = [rows[~rows.having(SOME.as_set)] for rows in (task.fit, task.validation)]
+    assert [len(rows) for rows in kept] == [len(task.fit) - 2, len(task.validation) - 1]
+    schedule = Schedule(learning_rate=1e-3, batch_size=64, max_epochs=100, patience=5)
+    expected = fit(task.classifier.module(task.theta_hat), *kept, schedule, stream(), mode="frozen")
+    assert same(Finetune().repaired(task, SOME), expected)
+
+
+def test_finetune_does_not_depend_on_how_the_base_was_trained(task):
+    other = replace(task, schedule=Schedule(learning_rate=0.5, max_epochs=1), generator=stream())
+    assert same(Finetune().repaired(task, SOME), Finetune().repaired(other, SOME))
+
+
+def test_retrain_is_the_bases_scheme_from_another_initialisation(task):
+    kept = [rows[~rows.having(SOME.as_set)] for rows in (task.fit, task.validation)]
+    generator = stream()
+    expected = fit(task.untrained(generator), *kept, task.schedule, generator, mode="train")
+    repaired = Retrain().repaired(task, SOME)
+    assert same(repaired, expected)
+    assert not same(repaired, task.classifier.module(task.theta_hat))
+
+
+@pytest.mark.parametrize(("treatment", "moves"), [(Finetune(), False), (Retrain(), True)], ids=["finetune", "retrain"])
+def test_finetuning_freezes_buffers_and_retraining_does_not(task, treatment, moves):
+    def normalised(generator):
+        return seeded(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)))
+
+    base = normalised(None)
+    base.train()(task.fit.inputs)
+    short = Schedule(max_epochs=2, learning_rate=1e-3)
+    small = replace(task, classifier=Classifier(base), untrained=normalised, schedule=short)
+    repaired = dict(treatment.repaired(small, SOME).named_buffers())
+    assert len(repaired) == 3
+    for name, buffer in base.named_buffers():
+        assert torch.equal(repaired[name], buffer) is not moves
