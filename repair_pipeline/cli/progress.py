@@ -23,12 +23,19 @@ class StepBars:
     def __call__(self, step: Step) -> Iterator[types.Progress]:
         """Show the step's progress while it runs, and one line with its seconds when it is done."""
         started = time.perf_counter()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        # transient: the bar goes when the step is done, and the line stays.
-        bars = Progress(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console, transient=True
-        )
-        with bars:
-            bar = bars.add_task(step.name, total=None)
-            yield lambda done, total: bars.update(bar, completed=done, total=total)
+        if self._console.is_terminal:
+            with Progress(*_COLUMNS, console=self._console, transient=True) as bars:
+                bar = bars.add_task(step.name, total=None)
+                yield lambda done, total: bars.update(bar, completed=done, total=total)
+        else:
+            yield types.silent
         self._console.print(f"{step.name:<24}{time.perf_counter() - started:6.1f} s", highlight=False)
+
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)

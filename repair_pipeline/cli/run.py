@@ -43,7 +43,7 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     console.print(f"report   {report}", highlight=False, soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
     console.print("pages    repair ui", highlight=False)
-    for step, error in outcome.failed.items():
-        print(f"repair: {step} failed: {error}; run the same command again to retry it", file=sys.stderr)
+    for step, cause in outcome.failed.items():
+        print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)

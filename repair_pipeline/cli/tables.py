@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -13,43 +14,34 @@ from rich.table import Table
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import read_parquet
 
-_ROLES = {
-    "base": "before",
-    "semi_oracle": "reference: fine-tuned without the planted rows",
-    "reseed": "control: retrained on all rows",
-}
-
 
 def recovery_table(case: Case) -> Table:
     """Accuracy before and after each treatment, with the controls that a gain must beat."""
     table = Table(title=f"{case.id}: accuracy by part of the test set", title_justify="left")
+    table.add_column("")
     table.add_column("model")
     for name in ("removed", "query", "holdout", "remaining", "unseen"):
         table.add_column(name, justify="right")
     rows, _ = read_parquet(case.layout.table("recovery", case.id))
-    treated = case.spec.treat[0] if case.spec.treat else None
-    for row in sorted(rows.to_pylist(), key=lambda row: _order(row, treated)):
+    for row in sorted(rows.to_pylist(), key=lambda row: _ROLES.index(_role(row, case))):
         accuracies = (row[f"{part}_accuracy"] for part in ("query", "holdout", "remaining", "unseen"))
-        table.add_row(_role(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies))
+        table.add_row(_role(row, case), _model(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies))
     return table
 
 
-def _order(row: dict[str, object], treated: str | None) -> int:
-    """Before, repairs, controls, reference."""
-    if row["treatment"] == "base":
-        return 0
-    if row["treatment"] == "semi_oracle":
-        return 3
-    return 1 if row["influence_method"] == treated else 2
+_ROLES = ("before", "repair", "control", "reference")
 
 
-def _role(row: dict[str, object]) -> str:
-    treatment, method = str(row["treatment"]), row["influence_method"]
-    if treatment in _ROLES:
-        return _ROLES[treatment]
-    if method is None:
-        return f"control: {treatment}, nothing removed"
-    return f"control: {treatment}, random rows removed" if method == "random" else f"{method} → {treatment}"
+def _role(row: dict[str, Any], case: Case) -> str:
+    if row["treatment"] in ("base", "semi_oracle"):
+        return "before" if row["treatment"] == "base" else "reference"
+    return "repair" if row["influence_method"] in case.spec.treat[:1] else "control"
+
+
+def _model(row: dict[str, Any]) -> str:
+    if row["influence_method"]:
+        return f"{row['influence_method']} → {row['treatment']}"
+    return "finetune, nothing removed" if row["treatment"] == "finetune" else row["treatment"]
 
 
 def print_answer(answer: pa.Table, form: str) -> None:

@@ -66,8 +66,11 @@ class Dense:
         return delta @ self.matrix @ delta
 
     def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Dense:
+        def log_p(at: Theta) -> Tensor:
+            return log_lik(at, factor.examples).sum()
+
         # Reverse over reverse: torch's own hessian is forward over reverse, which warns of torch.jit's deprecation.
-        curvature = -jacrev(grad(lambda at: log_lik(at, factor.examples).sum()))(theta)
+        curvature = -jacrev(grad(log_p))(theta)
         matrix = self.matrix + factor.power * curvature
         if bool(torch.linalg.eigvalsh(matrix)[0] < -1e-9 * matrix.abs().max()):
             raise FloatingPointError(f"the precision after {factor.power:+g} × {len(factor.examples)} is not definite")

@@ -53,5 +53,5 @@ def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable
         if not is_preset and case.record is None:
             case.register("registered")
         keys.append(case.id)
-    instance.add_dynamic_partitions(str(CASES.name), keys)
+    instance.add_dynamic_partitions(str(CASES.name), list(dict.fromkeys(keys)))  # it refuses a key given twice
     return keys

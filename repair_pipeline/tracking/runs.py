@@ -64,12 +64,19 @@ def track(
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")
         for row in _rows(layout, "detection", case_id):
-            with mlflow.start_run(run_name=f"influence: {row['method']}", nested=True, tags=tags):
+            with mlflow.start_run(
+                run_name=f"influence: {row['method']}", nested=True, experiment_id=experiment_id, tags=tags
+            ):
                 mlflow.log_params({"step": "influence", "influence_method": row["method"]})
                 mlflow.log_metrics(_numbers(row))
         for row in _rows(layout, "recovery", case_id):
             name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
-            with mlflow.start_run(run_name=f"repair: {name} ({row['removed']} removed)", nested=True, tags=tags):
+            with mlflow.start_run(
+                run_name=f"repair: {name} ({row['removed']} removed)",
+                nested=True,
+                experiment_id=experiment_id,
+                tags=tags,
+            ):
                 text = ("influence_method", "treatment", "setting", "gamma", "removed")
                 mlflow.log_params({"step": "repair", **{key: row[key] for key in text}})
                 mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in text}))

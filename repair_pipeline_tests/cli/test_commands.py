@@ -95,7 +95,7 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     first = repair("run", tiny)
     assert first.exit_code == 0, first.stderr
     (case_id,) = re.findall(r"case (tiny-[0-9a-f]{8}) on cpu", first.stdout)
-    for word in ("before", "loss → ewc_deletion", "control: ewc_deletion, random rows removed", "report", "repair ui"):
+    for word in ("before", "loss → ewc_deletion", "control", "random → ewc_deletion", "report", "repair ui"):
         assert word in first.stdout
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "home/results/models").rglob("*.safetensors")}
     assert len(files) == 3

@@ -106,7 +106,7 @@ def workspace(tiny: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture(scope="session")
 def definitions() -> dg.Definitions:
     """What the workspace file leads to, by Dagster's own loader."""
-    [origin] = location_origins_from_yaml_paths([str(ROOT / "workspace.yaml")]).values()
+    [origin] = location_origins_from_yaml_paths([str(ROOT / "workspace.yaml")])
     module = origin.loadable_target_origin.module_name
     [target] = loadable_targets_from_python_module(module, working_directory=str(ROOT))
     return target.target_definition

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import dagster as dg
-import pyarrow as pa
-
+from repair_pipeline.defs.assets.looks import table_schema
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.storage.schemas import TABLES
@@ -39,32 +39,27 @@ class Label:
 
 
 def label(step: Step) -> Label:
-    """The label of a step; a method's is its own docstring."""
+    """The label of a step; what a method does is said by its own docstring."""
     match step.name.split("_", 1):
         case ["influence", method]:
-            return Label("step_1_causes", _first_line(METHODS[method]), _PARQUET, heavy=True, table="influence")
+            says = f"How much every fit row did to cause the failures; positive is harmful. {_does(METHODS[method])}"
+            return Label("step_1_causes", says, _PARQUET, heavy=True, table="influence")
         case ["repaired", treatment]:
-            return Label("step_2_treatment", _first_line(TREATMENTS[treatment].treatment), _TORCH, heavy=True)
+            recipe = TREATMENTS[treatment]
+            removed = " or ".join(
+                {"causes": "the causes found", "planted": "the planted rows"}.get(it, it) for it in recipe.removes
+            )
+            says = f"The model with {removed} removed. {_does(recipe.treatment)}"
+            return Label("step_2_treatment", says, _TORCH, heavy=True)
         case _:
             return _LABELS[step.name]
 
 
-def table_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Columns with types, units and sign."""
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                column.name,
-                str(column.type),
-                description=(column.metadata or {}).get(b"description", b"").decode() or None,
-            )
-            for column in schema
-        ]
-    )
-
-
-def _first_line(method: Any) -> str:
-    return str(getattr(method, "func", method).__doc__).splitlines()[0]
+def _does(method: Callable[..., object]) -> str:
+    """The first line of a method's docstring, and its settings where the registry departs from the defaults."""
+    if isinstance(method, partial):
+        return f"{_does(method.func)} With {', '.join(f'{key}={value}' for key, value in method.keywords.items())}."
+    return str(method.__doc__).splitlines()[0]
 
 
 _PARQUET = frozenset({"parquet"})

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +10,8 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from matplotlib.figure import Figure
 
-from repair_pipeline.defs.assets.labels import table_schema
+from repair_pipeline.defs.assets.looks import picture, question, shown_table
 from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import missing
@@ -31,7 +27,7 @@ Measures = dict[str, Any]
 def measures(step: Step, case: Case) -> Measures:
     """The metadata of a materialisation."""
     paths = [file.path for file in step.files(case)]
-    where = {"path": dg.MetadataValue.path(os.path.commonpath(paths))}
+    where = {path.name: dg.MetadataValue.path(path) for path in paths}
     match step.name.split("_", 1):
         case ["influence", method]:
             return {**where, **_influence(case, method)}
@@ -78,7 +74,7 @@ def _failure_partition(case: Case) -> Measures:
         "failures": sum(sizes.values()) - right,
         **sizes,
         **_cost(notes),
-        **_sql(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{case.id}' GROUP BY split"),
+        "ask": question(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{case.id}' GROUP BY split"),
     }
 
 
@@ -95,14 +91,14 @@ def _influence(case: Case, method: str) -> Measures:
         "harmful": harmful,
         **found,
         **said,
-        **_sql(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
+        "ask": question(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
     }
 
 
 def _repaired(paths: list[Path]) -> Measures:
     columns = ("influence_method", "removes", "removed", "seconds")
     cells = [{key: notes[key] for key in columns} for notes in map(read_tensor_notes, paths)]
-    return {"cells": len(cells), "models": _table(pa.Table.from_pylist(cells))}
+    return {"cells": len(cells), "models": shown_table(pa.Table.from_pylist(cells))}
 
 
 def _evaluation(case: Case) -> Measures:
@@ -115,16 +111,20 @@ def _evaluation(case: Case) -> Measures:
     return {
         "dagster/row_count": len(recovery),
         "missing": ", ".join(missing(case)) or "nothing",
-        "recovery": _table(recovery),
-        "detection": _table(detection),
-        **_sql(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
+        "recovery": shown_table(recovery.select(["influence_method", "treatment", "removed", *_accuracies(recovery)])),
+        "detection": shown_table(detection.select(["method", "auc", "precision_at_n", "precision", "recall"])),
+        "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
         **found,
     }
 
 
+def _accuracies(recovery: pa.Table) -> list[str]:
+    return [name for name in recovery.column_names if name.endswith("_accuracy")]
+
+
 def _report(case: Case) -> Measures:
     figures = case_figures(case.layout, case.id, case.data, case.partition)
-    return {name: _picture(name, figure) for name, figure in figures.items()}
+    return {name: picture(name, figure) for name, figure in figures.items()}
 
 
 def _tracked_run(case: Case) -> Measures:
@@ -145,17 +145,3 @@ _MEASURES: Mapping[str, Callable[[Case], Measures]] = {
 
 def _cost(notes: Notes) -> Measures:
     return {"seconds": notes["seconds"], "device": notes["device"]}
-
-
-def _sql(statement: str) -> Measures:
-    return {"ask": dg.MetadataValue.md(f'```\nrepair query "{statement}"\n```')}
-
-
-def _table(table: pa.Table) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in table.to_pylist()], table_schema(table.schema))
-
-
-def _picture(name: str, figure: Figure) -> dg.MarkdownMetadataValue:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=80)
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})")

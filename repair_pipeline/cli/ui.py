@@ -1,0 +1,87 @@
+"""``repair ui``: Dagster's and MLflow's pages on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import repair_pipeline
+from repair_pipeline.cases.presets import preset_names
+from repair_pipeline.cli.server import HOST, Server
+from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.errors import InputError
+from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.tracking.runs import tracking_uri
+
+
+def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> None:
+    """Serve both pages until Ctrl-C or SIGTERM.
+
+    Raises:
+        InputError: a port is taken, or a server does not start.
+    """
+    _require_free(**{"--dagster-port": dagster_port, "--mlflow-port": mlflow_port})
+    with dagster_instance(layout) as instance:
+        register_cases(instance, layout, preset_names())
+    layout.mlflow.mkdir(parents=True, exist_ok=True)
+    servers = [_dagster(layout, dagster_port), _mlflow(layout, mlflow_port)]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(layout.dagster_home),
+        "REPAIR_HOME": str(layout.home),
+        "REPAIR_DATA_DIR": str(data_dir()),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that nothing here uses
+    }
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background has us ignore SIGINT
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            processes = [stack.enter_context(server.running(environment)) for server in servers]
+            print("starting Dagster and MLflow ...", flush=True)
+            for server, process in zip(servers, processes, strict=True):
+                server.wait_until_it_answers(process)
+                print(f"{server.name:<8} http://{HOST}:{server.port}", flush=True)
+            print("Ctrl-C stops both", flush=True)
+            _watch(servers, processes)
+    except KeyboardInterrupt:
+        print("\nstopped", flush=True)
+
+
+def _dagster(layout: Layout, port: int) -> Server:
+    workspace = Path(repair_pipeline.__file__).parents[1] / "workspace.yaml"
+    dg = Path(sys.executable).with_name("dg")
+    command = [str(dg), "dev", "--workspace", str(workspace), "--host", HOST, "--port", str(port)]
+    return Server("Dagster", command, port, "/server_info", layout.dagster_home / "server.log")
+
+
+def _mlflow(layout: Layout, port: int) -> Server:
+    store = ["--backend-store-uri", tracking_uri(layout), "--artifacts-destination", str(layout.mlflow / "artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store]
+    return Server("MLflow", command, port, "/health", layout.mlflow / "server.log")
+
+
+def _require_free(**ports: int) -> None:
+    with ExitStack() as stack:  # both are held until both are known to be free, so that they differ
+        for option, port in ports.items():
+            probe = stack.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except (OSError, OverflowError) as error:
+                raise InputError(
+                    f"port {port} of {HOST} cannot be had ({error}): stop what listens there, or give {option} another"
+                ) from error
+
+
+def _watch(servers: list[Server], processes: list[subprocess.Popen[bytes]]) -> None:
+    while all(process.poll() is None for process in processes):
+        time.sleep(0.5)
+    ended = next(server for server, process in zip(servers, processes, strict=True) if process.poll() is not None)
+    raise InputError(f"{ended.name} has ended, so the other is stopped too: its last words are in {ended.log}")

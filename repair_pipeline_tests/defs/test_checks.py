@@ -1,0 +1,94 @@
+"""Each blocking check, made to fail."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+import torch
+
+from repair_pipeline.defs.assets.checks import planted_wrongly, scored_wrongly, split_wrongly
+from repair_pipeline.storage.files import read_parquet, write_parquet
+from repair_pipeline.storage.records import save_dataset
+from repair_pipeline.types import TrainingRows
+from repair_pipeline_tests.defs.conftest import TINY, Workspace
+
+
+def save_fit(workspace: Workspace, fit: TrainingRows) -> None:
+    case = workspace.case(TINY)
+    save_dataset(case.dataset_path, replace(case.data, fit=fit), read_parquet(case.dataset_path)[1])
+
+
+def row_of_class(fit: TrainingRows, label: int, corrupted: bool) -> int:
+    return int(torch.nonzero((fit.clean_labels == label) & (fit.corrupted == corrupted))[0])
+
+
+def marked(fit: TrainingRows) -> TrainingRows:
+    """One row of class 1 too many."""
+    corrupted = fit.corrupted.clone()
+    corrupted[row_of_class(fit, 1, corrupted=False)] = True
+    return replace(fit, corrupted=corrupted)
+
+
+def test_a_corrupted_row_too_many_stops_what_follows(workspace: Workspace) -> None:
+    save_fit(workspace, marked(workspace.case(TINY).data.fit))
+    made = workspace.make(TINY, "corrupted_dataset", "base_model")
+    assert not made.result.success
+    assert made.failed_checks["corrupted_dataset", "planted_exactly"].blocking
+    assert "base_model" not in made.materialised
+    assert workspace.case(TINY).record["status"] == "failed"
+
+
+def test_planting_is_counted_in_the_fit_rows_and_in_all_training_rows(workspace: Workspace) -> None:
+    assert planted_wrongly(workspace.case(TINY)) == []
+    save_fit(workspace, marked(workspace.case(TINY).data.fit))
+    in_fit, in_all = [wrong for wrong in planted_wrongly(workspace.case(TINY)) if "are due" in wrong]
+    assert "fit rows of class 1" in in_fit
+    assert "training rows of class 1" in in_all
+
+
+@pytest.mark.parametrize(("corrupted", "says"), [(True, "labelled [5], not [7]"), (False, "not marked as corrupted")])
+def test_flips_are_marked_and_go_to_the_named_classes(workspace: Workspace, corrupted: bool, says: str) -> None:
+    fit = workspace.case(TINY).data.fit
+    labels = fit.examples.labels.clone()
+    labels[row_of_class(fit, 1, corrupted)] = 5
+    if corrupted:
+        labels[(fit.clean_labels == 1) & fit.corrupted] = 5
+    save_fit(workspace, replace(fit, examples=replace(fit.examples, labels=labels)))
+    assert any(says in wrong for wrong in planted_wrongly(workspace.case(TINY)))
+
+
+def test_every_example_has_exactly_one_split(workspace: Workspace) -> None:
+    case = workspace.case(TINY)
+    assert split_wrongly(case) == []
+    table, notes = read_parquet(case.partition_path)
+    write_parquet(case.partition_path, table.slice(1), notes)
+    assert "1 rows have no split" in split_wrongly(case)[0]
+    write_parquet(case.partition_path, pa.concat_tables([table, table.slice(0, 1)]), notes)
+    assert "1 rows have more than one split" in split_wrongly(case)[0]
+    moved = ["holdout", *table["split"].to_pylist()[1:]]  # the first row is a fit row
+    at = table.schema.get_field_index("split")
+    write_parquet(case.partition_path, table.set_column(at, table.schema.field(at), pa.array(moved)), notes)
+    assert len(split_wrongly(case)) == 2
+
+
+def test_a_score_that_is_not_finite_stops_what_follows(workspace: Workspace) -> None:
+    case = workspace.case(TINY)
+    assert scored_wrongly(case, "loss") == []
+    table, notes = read_parquet(case.influence_path("loss"))
+    at, values = table.schema.get_field_index("influence"), [float("nan"), *table["influence"].to_pylist()[1:]]
+    spoilt = table.set_column(at, table.schema.field(at), pa.array(values))
+    write_parquet(case.influence_path("loss"), spoilt, notes)
+    made = workspace.make(TINY)
+    assert not made.result.success
+    assert (
+        f"1 of {len(table)} scores are not finite" in made.failed_checks["influence_loss", "finite_scores"].description
+    )
+    assert "influence_random" in made.materialised
+    assert not {"repaired_finetune", "evaluation"} & made.materialised
+
+
+def test_a_row_without_a_score_is_caught(workspace: Workspace) -> None:
+    case = workspace.case(TINY)
+    table, notes = read_parquet(case.influence_path("loss"))
+    write_parquet(case.influence_path("loss"), table.slice(1), notes)
+    assert f"{len(table)} fit rows are due" in scored_wrongly(case, "loss")[0]

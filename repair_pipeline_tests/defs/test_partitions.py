@@ -1,0 +1,84 @@
+"""Cases as partition keys, Dagster's home, the schedule and stuck slots."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.test_utils import create_run_for_test
+
+from repair_pipeline.cases.presets import preset
+from repair_pipeline.defs.jobs import nightly
+from repair_pipeline.defs.partitions import CASES, dagster_instance, register_cases
+from repair_pipeline.defs.slots import free_slots, stuck_slots
+from repair_pipeline.errors import InputError
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+from repair_pipeline_tests.defs.conftest import PRESET, TINY
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+@pytest.fixture
+def instance(layout: Layout):
+    with dagster_instance(layout) as instance:
+        yield instance
+
+
+def test_presets_and_case_files_become_keys_and_only_the_latter_a_row(
+    instance: dg.DagsterInstance, layout: Layout
+) -> None:
+    keys = register_cases(instance, layout, [PRESET, preset(PRESET), TINY])
+    assert keys[:2] == [PRESET, PRESET]
+    assert set(instance.get_dynamic_partitions(str(CASES.name))) == set(keys)
+    rows = query(layout, "SELECT case_id, status FROM cases").to_pylist()
+    assert rows == [{"case_id": keys[2], "status": "registered"}]
+    assert register_cases(instance, layout, [keys[2]]) == [keys[2]]
+
+
+def test_an_unknown_case_is_refused_and_nothing_is_registered(instance: dg.DagsterInstance, layout: Layout) -> None:
+    with pytest.raises(InputError, match="no-such-case"):
+        register_cases(instance, layout, [PRESET, "no-such-case"])
+    assert instance.get_dynamic_partitions(str(CASES.name)) == []
+
+
+def test_the_home_is_quiet_and_keeps_what_is_written_into_it(layout: Layout) -> None:
+    with dagster_instance(layout) as instance:
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.global_op_concurrency_default_limit == 1
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 60
+    settings = layout.dagster_home / "dagster.yaml"
+    settings.write_text("telemetry: {enabled: false}\n")
+    with dagster_instance(layout):
+        assert settings.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_the_schedule_is_off_and_runs_every_case_once_a_night(instance: dg.DagsterInstance, layout: Layout) -> None:
+    register_cases(instance, layout, [PRESET, "digits-label_noise-s1"])
+    assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
+    night = datetime(2026, 1, 2, 2, tzinfo=UTC)
+    requests = nightly(dg.build_schedule_context(instance, scheduled_execution_time=night))
+    assert {(request.partition_key, request.run_key) for request in requests} == {
+        (PRESET, f"{PRESET}:2026-01-02"),
+        ("digits-label_noise-s1", "digits-label_noise-s1:2026-01-02"),
+    }
+
+
+def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("gpu", 2)
+    storage.claim_concurrency_slot("gpu", "gone", "base_model")
+    living = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    instance.report_engine_event("at work", living, EngineEventData.in_process(os.getpid()))
+    storage.claim_concurrency_slot("gpu", living.run_id, "influence_ewc")
+    assert stuck_slots(instance) == {"gone": ["base_model"]}
+    free_slots(instance, "gone")
+    assert stuck_slots(instance) == {}
+    [slot] = storage.get_concurrency_info("gpu").claimed_slots
+    assert slot.run_id == living.run_id

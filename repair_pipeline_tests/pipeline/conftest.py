@@ -1,0 +1,63 @@
+"""A small case, run once; tests work on copies of what it left."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.pipeline import steps
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline_tests.pipeline.running import run
+
+TINY = parse_spec(
+    {
+        "name": "tiny",
+        "seed": 1,
+        "dataset": {"name": "digits", "train_size": 150},
+        "training": {"learning_rate": 0.003, "max_epochs": 12},
+        "corruption": {"rate": 0.4, "confusion": {1: {7: 1.0}, 7: {1: 1.0}, 3: {8: 1.0}}},
+        "influence": {"ewc": {}, "ewc_paper": {}, "loss": {}, "random": {}, "oracle": {}},
+        "causes": {"top": "planted"},
+        "treatments": {"base": {}, "finetune": {}, "ewc_deletion": {}, "semi_oracle": {}},
+    }
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _neither_reported_nor_tracked() -> Iterator[None]:
+    """The report and MLflow have tests of their own and take longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "render_report", lambda *args: "report")
+        patch.setattr(steps, "case_figures", lambda *args: {})
+        patch.setattr(steps, "track", lambda *args: {"experiment_id": "1", "run_id": "1"})
+        yield
+
+
+CaseAt = Callable[..., Case]
+
+
+def case_at(home: Path, spec: CaseSpec = TINY) -> Case:
+    return Case(spec, Layout(home), home / "no-data", torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("finished")
+    outcome = run(case_at(home))
+    assert outcome.failed == {}
+    return home
+
+
+@pytest.fixture
+def home(finished_home: Path, tmp_path: Path) -> Path:
+    """A copy of the finished case's files, time stamps included."""
+    return Path(shutil.copytree(finished_home, tmp_path / "home"))
+
+
+@pytest.fixture
+def case(home: Path) -> Case:
+    return case_at(home)

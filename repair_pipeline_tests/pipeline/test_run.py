@@ -1,0 +1,227 @@
+"""Running, resuming, failing."""
+
+import os
+import time
+
+import pytest
+
+from repair_pipeline.cases.resolve import with_settings
+from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation import partition as partitioning
+from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.pipeline import steps
+from repair_pipeline.pipeline.run import StepError
+from repair_pipeline.pipeline.steps import STEPS, File
+from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.types import silent
+from repair_pipeline_tests.pipeline.conftest import TINY, case_at
+from repair_pipeline_tests.pipeline.running import everything, named, run
+
+QUICK = with_settings(
+    TINY, ["training.max_epochs=1", "influence={random: {}}", "treat=[random]", "treatments={base: {}}"]
+)
+UNUSABLE = with_settings(
+    TINY, ["causes={top: 5000}", "influence={loss: {}}", "treat=[loss]", "treatments={finetune: {}}"]
+)
+
+
+def on_disk(case):
+    return {path: path.stat().st_mtime_ns for path in case.layout.home.rglob("*") if path.is_file()}
+
+
+def test_every_step_comes_after_what_it_needs():
+    names = [step.name for step in STEPS]
+    assert len(set(names)) == len(names)
+    for at, step in enumerate(STEPS):
+        assert set(step.needs) <= set(names[:at])
+
+
+def test_a_finished_case_has_all_its_files_and_says_so(case):
+    assert all(file.path.exists() for step in STEPS for file in step.files(case))
+    assert case.record["status"] == "finished"
+    assert len(case.record["fingerprint"]) == 16
+
+
+def test_running_a_finished_case_makes_nothing(case):
+    before = everything(case)
+    assert run(case).made == []
+    assert everything(case) == before
+
+
+def test_force_makes_everything_again_with_identical_values(tmp_path):
+    case = case_at(tmp_path, QUICK)
+    files = [file.path for step in STEPS for file in step.files(case)]
+    assert run(case).made == files
+    before = everything(case)
+    assert run(case_at(tmp_path, QUICK), force=True).made == files
+    assert everything(case) == before
+
+
+def test_a_deleted_cell_is_made_again_the_same_and_with_it_only_what_depends_on_it(case):
+    before = everything(case)
+    case.layout.model(case.id, "random-finetune").unlink()
+    assert named(case, run(case).made) == {
+        "models/random-finetune.safetensors",
+        "recovery/recovery.parquet",
+        "timings/timings.parquet",
+        "reports/report.html",
+        "tracked_runs/run.json",
+    }
+    assert everything(case) == before
+
+
+def test_deleted_scores_are_made_again_the_same_and_with_them_only_what_depends_on_them(case):
+    before = everything(case)
+    case.influence_path("loss").unlink()
+    made = named(case, run(case).made)
+    assert "influence/method=loss/influence.parquet" in made
+    assert not any(name.startswith(("bases", "examples", "models")) for name in made)
+    assert {name for name in made if name.startswith("influence")} == {"influence/method=loss/influence.parquet"}
+    assert everything(case) == before
+
+
+# One file.
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Three files, each a little younger than the one before."""
+    made = [tmp_path / name for name in ("older", "file", "newer")]
+    for age, path in zip((30, 20, 10), made, strict=True):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    return made
+
+
+def make(path, progress):
+    path.touch()
+
+
+def test_a_file_is_finished_when_it_is_there_and_nothing_it_was_made_from_is_newer(paths, tmp_path):
+    older, path, newer = paths
+    assert File(path, (older,), make).finished
+    assert File(path, (older,), make, optional=(older, tmp_path / "absent")).finished
+    assert not File(path, (older, newer), make).finished
+    assert not File(path, (older,), make, optional=(newer,)).finished
+    assert not File(tmp_path / "absent", (older,), make).finished
+
+
+def test_a_missing_source_is_named(case):
+    case.fisher_path.unlink()
+    case.influence_path("ewc").unlink()
+    (step,) = [step for step in STEPS if step.name == "influence_ewc"]
+    with pytest.raises(FileNotFoundError, match=r"influence_ewc needs .*fisher_diagonal.safetensors"):
+        step.run(case)
+
+
+def test_a_step_that_the_case_does_not_name_makes_nothing(case):
+    for name in ("influence_margin", "repaired_reseed"):
+        (step,) = [step for step in STEPS if step.name == name]
+        assert step.run(case, force=True) == []
+
+
+# Failing.
+
+
+def broken(self, task):
+    raise FloatingPointError("3 influence scores are not finite")
+
+
+def test_a_failed_method_stops_no_other_and_the_next_run_makes_up_for_it(case, monkeypatch):
+    before = everything(case)
+    for cell in ("ewc-finetune", "ewc-ewc_deletion", "random-ewc_deletion"):
+        case.layout.model(case.id, cell).unlink()
+    case.influence_path("ewc").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(EWCInfluence, "scores", broken)
+        outcome = run(case)
+    assert set(outcome.failed) == {"influence_ewc", "repaired_finetune", "repaired_ewc_deletion"}
+    assert case.record["status"] == "failed"
+    # Of a treatment, the cells that need nothing of the failed method are made.
+    assert "models/random-ewc_deletion.safetensors" in named(case, outcome.made)
+    outcome = run(case)
+    assert outcome.failed == {}
+    assert {name for name in named(case, outcome.made) if name.startswith(("influence", "models"))} == {
+        "influence/method=ewc/influence.parquet",
+        "models/ewc-finetune.safetensors",
+        "models/ewc-ewc_deletion.safetensors",
+    }
+    assert case.record["status"] == "finished"
+    assert everything(case) == before
+
+
+def test_the_evaluation_says_what_is_missing(case, monkeypatch):
+    for cell in ("ewc-finetune", "ewc-ewc_deletion"):
+        case.layout.model(case.id, cell).unlink()
+    case.influence_path("ewc").unlink()
+    monkeypatch.setattr(EWCInfluence, "scores", broken)
+    run(case)
+    recovery, recovery_notes = read_parquet(case.layout.table("recovery", case.id))
+    detection, detection_notes = read_parquet(case.layout.table("detection", case.id))
+    for notes in (recovery_notes, detection_notes):
+        assert notes["missing"] == ["influence_ewc", "ewc-finetune", "ewc-ewc_deletion"]
+    assert set(recovery["influence_method"].to_pylist()) == {"random", None}
+    assert detection["method"].to_pylist() == ["ewc_paper", "loss", "random", "oracle"]
+
+
+def test_a_method_that_fails_under_force_leaves_no_result_of_before(case, monkeypatch):
+    monkeypatch.setattr(EWCInfluence, "scores", broken)
+    (step,) = [step for step in STEPS if step.name == "influence_ewc"]
+    with pytest.raises(Exception, match="not finite"):
+        step.run(case, force=True, progress=silent)
+    assert not case.influence_path("ewc").exists()
+
+
+def test_a_failure_that_the_rest_needs_ends_the_run_and_keeps_what_was_finished(tmp_path, monkeypatch):
+    case = case_at(tmp_path, QUICK)
+
+    def diverged(*args, **kwargs):
+        raise FloatingPointError("the Fisher diagonal is zero or not finite")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "fisher_diagonal", diverged)
+        with pytest.raises(StepError, match="fisher_diagonal failed: the Fisher diagonal"):
+            run(case)
+    assert case.record["status"] == "failed"
+    kept = on_disk(case)
+    assert {case.dataset_path, case.base_model_path} <= kept.keys()
+    made = run(case).made
+    assert not {case.dataset_path, case.base_model_path} & set(made)
+    assert case.record["status"] == "finished"
+
+
+# What cannot be used leaves nothing.
+
+
+@pytest.mark.parametrize(
+    "setting", ["causes={top: 5000}", "corruption.confusion={11: {1: 1.0}}", "dataset.train_size=1796"]
+)
+def test_a_case_that_cannot_be_used_leaves_nothing(tmp_path, setting):
+    spec = with_settings(QUICK, [setting, "treatments={finetune: {}, base: {}}"])
+    with pytest.raises(InputError):
+        run(case_at(tmp_path / "home", spec))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_too_few_failures_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(partitioning, "FEWEST_FAILURES", 10_000)
+    with pytest.raises(InputError, match="10000 are needed"):
+        run(case_at(tmp_path / "home", QUICK))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_case_that_cannot_be_used_leaves_what_others_made(case):
+    before = on_disk(case)
+    other = case_at(case.layout.home, UNUSABLE)
+    assert other.spec.base_id == case.spec.base_id
+    with pytest.raises(InputError, match=r"causes\.top is 5000"):
+        run(other)
+    assert on_disk(case) == before
+
+
+def test_a_registered_case_that_cannot_be_used_is_registered_as_failed(case):
+    other = case_at(case.layout.home, UNUSABLE)
+    other.register("registered")
+    with pytest.raises(InputError, match=r"causes\.top is 5000"):
+        run(other)
+    assert other.record["status"] == "failed"

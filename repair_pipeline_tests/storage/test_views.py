@@ -1,0 +1,199 @@
+"""SQL over the views, and nothing else."""
+
+import pyarrow as pa
+import pytest
+
+from repair_pipeline.errors import InputError
+from repair_pipeline.storage.files import write_parquet
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.schemas import TABLES
+from repair_pipeline.storage.views import query
+
+CONTRACT = {
+    "cases": "case_id base_id dataset model corruption seed query_fraction spec fingerprint status created_at",
+    "examples": "case_id example_id split label clean_label corrupted label_changed",
+    "influence": "case_id failure_group method example_id influence rank",
+    "detection": "case_id failure_group method auc average_precision precision_at_n n_corrupted n_causes precision "
+    "recall seconds",
+    "detection_curve": "case_id failure_group method inspected found",
+    "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
+    "holdout_accuracy remaining_accuracy unseen_accuracy seconds",
+    "timings": "case_id method step seconds device threads",
+}
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    """A store of two cases and two methods, with a secret beside it."""
+    home = tmp_path_factory.mktemp("home")
+    layout = Layout(home)
+    for number, case in enumerate(("one", "two")):
+        for method, sign in (("ewc", 1), ("loss", -1)):
+            rows = [
+                {"failure_group": "all", "example_id": f"z{at}", "influence": sign * (at + number / 2), "rank": 3 - at}
+                for at in range(3)
+            ]
+            save_rows(layout.influence(case, method), "influence", rows, {})
+        rows = [
+            {"example_id": f"z{at}", "split": "fit", "label": at, "clean_label": at, "corrupted": at == 2}
+            for at in range(3)
+        ]
+        save_rows(layout.table("examples", case), "examples", rows, {})
+    write_parquet(home / "secret.parquet", pa.table({"secret": [1]}), {})
+    (home / "secret.csv").write_text("secret\n1\n")
+    return layout
+
+
+def test_the_views_are_the_contracts():
+    assert {name: schema.names for name, schema in TABLES.items()} == {
+        name: columns.split() for name, columns in CONTRACT.items()
+    }
+
+
+def test_every_column_says_what_it_is():
+    assert all(field.metadata[b"description"] for schema in TABLES.values() for field in schema)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_empty_store_gives_empty_views(tmp_path, name):
+    answer = query(Layout(tmp_path / "nothing"), f"SELECT * FROM {name}")
+    assert answer.schema.names == TABLES[name].names
+    assert len(answer) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_case_and_method_come_from_the_path(layout):
+    answer = query(layout, "SELECT DISTINCT case_id, method FROM influence ORDER BY ALL")
+    assert [tuple(row.values()) for row in answer.to_pylist()] == [
+        ("one", "ewc"),
+        ("one", "loss"),
+        ("two", "ewc"),
+        ("two", "loss"),
+    ]
+
+
+def test_a_file_that_is_not_whole_yet_is_not_read(layout):
+    hidden = layout.influence("one", "ewc").with_name(".influence.parquet-x")
+    hidden.write_bytes(b"half")
+    assert query(layout, "SELECT count(*) AS n FROM influence").to_pylist() == [{"n": 12}]
+
+
+ORDINARY = {
+    "join": (
+        "SELECT e.corrupted, i.influence FROM influence i JOIN examples e USING (case_id, example_id) "
+        "WHERE case_id = 'one' AND method = 'ewc' AND corrupted",
+        [{"corrupted": True, "influence": 2.0}],
+    ),
+    "common table expression": (
+        "WITH worst AS (SELECT * FROM influence WHERE rank = 1) SELECT count(*) AS n FROM worst",
+        [{"n": 4}],
+    ),
+    "recursion": (
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 4) SELECT sum(n) AS n FROM t",
+        [{"n": 10}],
+    ),
+    "window": (
+        "SELECT method, influence FROM (SELECT *, row_number() OVER (PARTITION BY method ORDER BY influence DESC) AS r "
+        "FROM influence WHERE case_id = 'two') WHERE r = 1 ORDER BY method",
+        [{"method": "ewc", "influence": 2.5}, {"method": "loss", "influence": -0.5}],
+    ),
+    "subquery": (
+        "SELECT max(rank) AS r FROM influence WHERE example_id IN (SELECT example_id FROM examples WHERE corrupted)",
+        [{"r": 1}],
+    ),
+    "union": ("SELECT 1 AS n UNION ALL SELECT count(*) FROM cases ORDER BY n", [{"n": 0}, {"n": 1}]),
+    "from first": ("FROM examples SELECT count(*) AS n", [{"n": 6}]),
+    "series": ("SELECT sum(range) AS n FROM range(4)", [{"n": 6}]),
+    "comment and semicolon": ("-- how many\nSELECT count(*) AS n FROM examples;", [{"n": 6}]),
+    "a view's name reused": ("WITH cases AS (SELECT 7 AS n) SELECT n FROM cases", [{"n": 7}]),
+}
+
+
+@pytest.mark.parametrize(("sql", "answer"), ORDINARY.values(), ids=ORDINARY)
+def test_ordinary_questions_are_answered(layout, sql, answer):
+    assert query(layout, sql).to_pylist() == answer
+
+
+REFUSED = [
+    "",
+    ";",
+    "SELEC 1",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP VIEW cases",
+    "COPY cases TO '{home}/out.csv'",
+    "COPY (SELECT 1) TO '{home}/out.parquet'",
+    "ATTACH '{home}/other.db'",
+    "CREATE TABLE t AS SELECT 1",
+    "CREATE OR REPLACE VIEW cases AS SELECT 1",
+    "DROP VIEW cases",
+    "PRAGMA database_list",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET threads = 1",
+    "SET enable_external_access = true",
+    "RESET threads",
+    "INSERT INTO cases VALUES (1)",
+    "UPDATE cases SET seed = 1",
+    "DELETE FROM cases",
+    "EXPLAIN SELECT 1",
+    "CALL pragma_version()",
+    "PREPARE p AS SELECT 1",
+    "EXPORT DATABASE '{home}/out'",
+    "CHECKPOINT",
+    "USE memory",
+    "DESCRIBE cases",
+    "SHOW TABLES",
+    "SUMMARIZE cases",
+    "SELECT * FROM (DESCRIBE cases)",
+    "PIVOT cases ON dataset USING count(*)",
+    "SELECT * FROM read_csv('{home}/secret.csv')",
+    "SELECT * FROM read_csv_auto('{home}/secret.csv')",
+    "SELECT * FROM read_parquet('{home}/secret.parquet')",
+    "SELECT * FROM parquet_scan('{home}/secret.parquet')",
+    "SELECT * FROM read_text('{home}/secret.csv')",
+    "SELECT * FROM read_blob('{home}/secret.csv')",
+    "SELECT * FROM read_json('{home}/secret.csv')",
+    "SELECT * FROM sniff_csv('{home}/secret.csv')",
+    "SELECT * FROM parquet_metadata('{home}/secret.parquet')",
+    "SELECT * FROM glob('{home}/*')",
+    "SELECT * FROM query('SELECT 1')",
+    "SELECT * FROM query_table('cases')",
+    "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+    "SELECT * FROM '{home}/secret.parquet'",
+    'SELECT * FROM "{home}/secret.csv"',
+    "FROM '{home}/secret.csv'",
+    "SELECT * FROM 'https://example.com/secret.parquet'",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM pg_catalog.pg_tables",
+    "SELECT * FROM main.cases",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_tables",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM sqlite_master",
+    "SELECT * FROM nowhere",
+    "SELECT * FROM layout",
+    "SELECT ?",
+    "SELECT (SELECT content FROM read_text('{home}/secret.csv'))",
+    "SELECT * FROM cases WHERE EXISTS (SELECT 1 FROM glob('{home}/*'))",
+    "SELECT * FROM cases ORDER BY (SELECT count(*) FROM read_text('{home}/secret.csv'))",
+    "SELECT * FROM cases LIMIT (SELECT count(*) FROM read_text('{home}/secret.csv'))",
+    "SELECT 1 WHERE 1 IN (SELECT secret FROM '{home}/secret.parquet')",
+    "SELECT 1 UNION ALL SELECT secret FROM '{home}/secret.parquet'",
+    "SELECT * FROM cases c JOIN '{home}/secret.parquet' s ON true",
+    "SELECT * FROM cases, LATERAL (SELECT * FROM read_csv('{home}/secret.csv')) t",
+    "WITH s AS (SELECT * FROM read_csv('{home}/secret.csv')) SELECT * FROM s",
+    "WITH s AS (SELECT * FROM '{home}/secret.csv') SELECT 1",
+    'SELECT * FROM (WITH "{home}/secret.csv" AS (SELECT 1) SELECT 1) t, "{home}/secret.csv"',
+    "WITH s AS (INSERT INTO cases VALUES (1) RETURNING *) SELECT * FROM s",
+]
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_anything_but_one_select_over_the_views_is_refused_in_one_line(layout, sql):
+    before = sorted(layout.home.rglob("*"))
+    with pytest.raises(InputError) as refused:
+        query(layout, sql.format(home=layout.home))
+    assert str(refused.value).startswith(("the query", "there is no view"))
+    assert len(str(refused.value).splitlines()) == 1
+    assert sorted(layout.home.rglob("*")) == before

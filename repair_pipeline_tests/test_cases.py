@@ -1,0 +1,305 @@
+"""The floor ``cases``: specs, presets, ids, grids. (A folder of that name would hide ``cases.py``.)"""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from repair_pipeline.cases.build import build_model, load_dataset
+from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.presets import FAMILIES, case_id, preset, preset_names
+from repair_pipeline.cases.resolve import load_spec, with_settings
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.errors import InputError
+from repair_pipeline.influence.baselines import Loss
+from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.treatment.ewc_deletion import EWCDeletion
+from repair_pipeline.types import CorruptedDataset, TrainingRows
+from repair_pipeline_tests.problems import examples
+
+DIGITS = preset("digits-label_noise-s0")
+OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
+
+
+def shuffled(tree):
+    """The same mapping with its keys in another order, all the way down."""
+    if not isinstance(tree, dict):
+        return tree
+    keys = list(tree)
+    random.Random(1).shuffle(keys)
+    return {key: shuffled(tree[key]) for key in reversed(keys)}
+
+
+# Ids.
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_presets_id_is_its_name(name):
+    assert case_id(preset(name)) == name
+    assert case_id(parse_spec(preset(name).resolved)) == name
+
+
+def test_every_family_has_the_studies_five_seeds_and_any_other():
+    assert preset_names() == [f"{family}-s{seed}" for family in FAMILIES for seed in range(5)]
+    assert {preset(name).seed for name in preset_names()} == set(range(5))
+    assert preset("mnist-label_noise-s123").seed == 123
+
+
+@pytest.mark.parametrize(
+    "setting", ["seed=1", "corruption.rate=0.31", "query_fraction=0.5", "compute.threads=2", "influence.ewc.guard=none"]
+)
+def test_a_departure_from_the_preset_has_an_id_of_its_own(setting):
+    identity = case_id(with_settings(DIGITS, [setting]))
+    name, digits = identity.rsplit("-", 1)
+    assert name == "digits-label_noise-s0"
+    assert len(digits) == 8
+    assert int(digits, 16) >= 0
+    assert identity == case_id(with_settings(DIGITS, [setting]))
+
+
+def test_departures_that_differ_have_ids_that_differ():
+    settings = ["seed=1", "seed=2", "corruption.rate=0.31", "treat=[ewc]", "causes.top=20", "validation_fraction=0.2"]
+    assert len({case_id(with_settings(DIGITS, [setting])) for setting in settings}) == len(settings)
+
+
+def test_a_departure_that_is_taken_back_is_the_preset():
+    assert case_id(with_settings(with_settings(DIGITS, ["seed=5"]), ["seed=0"])) == "digits-label_noise-s0"
+    assert case_id(with_settings(DIGITS, ["corruption.rate=0.30"])) == "digits-label_noise-s0"
+
+
+@pytest.mark.parametrize("setting", ["influence.ewc.guard=joint", "treatments.ewc_deletion.gamma=null"])
+def test_naming_a_default_is_no_departure(setting):
+    assert case_id(with_settings(DIGITS, [setting])) == "digits-label_noise-s0"
+
+
+def test_the_order_of_keys_changes_nothing():
+    other = parse_spec(shuffled(DIGITS.resolved))
+    assert list(other.resolved["corruption"]["confusion"]) != list(DIGITS.resolved["corruption"]["confusion"])
+    assert (case_id(other), other.digest, other.base_id) == (case_id(DIGITS), DIGITS.digest, DIGITS.base_id)
+
+
+def test_a_name_of_ones_own_is_followed_by_the_hash_of_all_else():
+    one, other = parse_spec(OWN), parse_spec({**OWN, "name": "other"})
+    assert case_id(one) == f"own-{one.digest}"
+    assert one.digest == other.digest
+    assert one.base_id == other.base_id
+
+
+def test_a_name_that_is_a_presets_does_not_make_it_that_preset():
+    impostor = parse_spec({**OWN, "name": "digits-label_noise-s0"})
+    assert case_id(impostor) == f"digits-label_noise-s0-{impostor.digest}"
+
+
+DOWNSTREAM = [
+    "name=other",
+    "query_fraction=0.5",
+    "causes.top=3",
+    "treat=[ewc]",
+    "influence={ewc: {}, random: {}}",
+    "treatments={}",
+]
+UPSTREAM = [
+    "seed=1",
+    "dataset.train_size=900",
+    "corruption.rate=0.2",
+    "training.patience=6",
+    "validation_fraction=0.2",
+    "compute.threads=2",
+]
+
+
+@pytest.mark.parametrize("setting", DOWNSTREAM)
+def test_cases_that_differ_downstream_of_the_failures_share_their_base(setting):
+    assert with_settings(DIGITS, [setting]).base_id == DIGITS.base_id
+
+
+@pytest.mark.parametrize("setting", UPSTREAM)
+def test_cases_that_differ_upstream_of_the_failures_do_not(setting):
+    assert with_settings(DIGITS, [setting]).base_id != DIGITS.base_id
+
+
+def test_a_resolved_spec_survives_json_and_yaml(tmp_path):
+    spec = with_settings(DIGITS, ["influence.ewc.guard=none", "query_fraction=0.3"])
+    assert parse_spec(json.loads(json.dumps(spec.resolved))) == spec
+    (tmp_path / "case.yaml").write_text(json.dumps(spec.resolved))
+    assert load_spec(str(tmp_path / "case.yaml")) == spec
+
+
+# What is refused: one line that names the key and the value.
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("corruption.rate=1", "corruption.rate", "1"),
+        ("corruption.rate=1.5", "corruption.rate", "1.5"),
+        ("corruption.rate=-0.1", "corruption.rate", "-0.1"),
+        ("corruption.rate=.nan", "corruption.rate", "nan"),
+        ("corruption.rate=often", "corruption.rate", "'often'"),
+        ("corruption.kind=input_noise", "corruption.kind", "input_noise"),
+        ("corruption.confusion.1={7: 0.5}", "corruption.confusion", "0.5"),
+        ("corruption.confusion.1={1: 1.0}", "corruption.confusion", "class 1"),
+        ("corruption.confusion={one: {2: 1.0}}", "corruption.confusion", "'one'"),
+        ("corruption.chance=0.3", "corruption.chance", "not a key"),
+        ("dataset.name=fashion", "dataset.name", "'fashion'"),
+        ("dataset.train_size=0", "dataset.train_size", "0"),
+        ("model.name=vit", "model.name", "'vit'"),
+        ("seed=-1", "seed", "-1"),
+        ("seed=1.5", "seed", "1.5"),
+        ("sed=1", "sed", "not a key"),
+        ("validation_fraction=0", "validation_fraction", "0"),
+        ("validation_fraction=0.5", "validation_fraction", "0.5"),
+        ("query_fraction=0", "query_fraction", "0"),
+        ("query_fraction=1.01", "query_fraction", "1.01"),
+        ("compute.threads=0", "compute.threads", "0"),
+        ("training.learning_rate=0", "training.learning_rate", "0"),
+        ("training.learning_rate=.nan", "training.learning_rate", "nan"),
+        ("training.batch_size=0", "training.batch_size", "0"),
+        ("training.max_epochs=0", "training.max_epochs", "0"),
+        ("training.patience=0", "training.patience", "0"),
+        ("training.epochs=3", "training.epochs", "not a key"),
+        ("training=3", "training", "3"),
+        ("influence.shapley={}", "influence", "'shapley'"),
+        ("influence.ewc.gama=1", "ewc.gama", "not a key"),
+        ("influence.ewc.gamma=-1", "ewc.gamma", "-1"),
+        ("influence.ewc.stopping=never", "ewc.stopping", "'never'"),
+        ("influence.ewc=3", "influence.ewc", "3"),
+        ("treatments.surgery={}", "treatments", "'surgery'"),
+        ("treatments.ewc_deletion.tolerance=2", "ewc_deletion.tolerance", "2"),
+        ("treat=[shapley]", "treat", "'shapley'"),
+        ("treat=[ewc, ewc]", "treat", "'ewc'"),
+        ("causes={}", "causes", "exactly one"),
+        ("causes={top: 3, fraction: 0.1}", "causes", "exactly one"),
+        ("causes.top=0", "causes.top", "0"),
+        ("causes.top=many", "causes.top", "'many'"),
+        ("causes={fraction: 1}", "causes.fraction", "1"),
+        ("corruption=null", "causes.top", "'planted'"),
+        ("corruption.rate=0", "causes.top", "'planted'"),
+        ("name=a/b", "name", "'a/b'"),
+        ("seed.x=1", "seed", "0"),
+        ("seed", "'seed'", "KEY=VALUE"),
+        ("=3", "'=3'", "KEY=VALUE"),
+        ("seed=[1", "seed=[1", "YAML"),
+    ],
+    ids=str,
+)
+def test_a_bad_setting_is_refused_in_one_line_that_names_key_and_value(setting, key, value):
+    with pytest.raises(InputError) as refused:
+        with_settings(DIGITS, [setting])
+    message = str(refused.value)
+    assert key in message
+    assert value in message
+    assert len(message.splitlines()) == 1
+    # Pydantic's own names for the branches of a type say nothing to a user.
+    assert not any(jargon in message for jargon in ("constrained", "literal[", "[key]", "pydantic"))
+
+
+@pytest.mark.parametrize(
+    "name", ["nowhere", "digits-label_noise", "digits-label_noise-s", "digits-label_noise-s01", ""]
+)
+def test_a_case_that_is_not_there_is_refused_with_what_is(name):
+    with pytest.raises(InputError, match=r"there is no case .*digits-label_noise-s0, mnist-label_noise-s0"):
+        load_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1\n- 2", "holds list"),
+        ("", "holds NoneType"),
+        ("dataset: {name: digits}", "train_size"),
+    ],
+    ids=["broken", "list", "empty", "incomplete"],
+)
+def test_a_case_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, content, says):
+    (tmp_path / "case.yaml").write_text(content)
+    with pytest.raises(InputError, match=says) as refused:
+        load_spec(str(tmp_path / "case.yaml"))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_case_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load_spec(str(tmp_path / "none.yaml"))
+
+
+# What a spec makes.
+
+
+def test_a_case_files_name_is_its_cases_unless_it_says_otherwise(tmp_path):
+    for content, name in (("", "mine"), ("name: other\n", "other")):
+        (tmp_path / "mine.yaml").write_text(content + "dataset: {name: digits, train_size: 500}\n")
+        assert load_spec(str(tmp_path / "mine.yaml")).name == name
+
+
+def test_settings_are_nested_and_typed_as_yaml():
+    spec = with_settings(DIGITS, ["corruption.rate=0.4", "seed=3", "treat=[ewc]", "influence.ewc.gamma=1e-3"])
+    assert (spec.corruption.rate, spec.seed, spec.treat) == (0.4, 3, ("ewc",))
+    assert spec.influence_method("ewc") == EWCInfluence(gamma=1e-3)
+
+
+def test_methods_and_treatments_are_made_with_the_cases_settings():
+    spec = with_settings(DIGITS, ["influence.ewc_paper.prior=0.5", "treatments.ewc_deletion.tolerance=0.1"])
+    assert spec.influence_method("ewc") == EWCInfluence()
+    assert spec.influence_method("ewc_paper") == EWCInfluence(stopping="paper", guard="none", prior=0.5)
+    assert spec.influence_method("loss") == Loss()
+    assert spec.treatment("ewc_deletion") == EWCDeletion(tolerance=0.1)
+
+
+def test_the_presets_are_app_cs_and_what_is_ours():
+    mnist = preset("mnist-label_noise-s0")
+    assert (mnist.dataset.train_size, mnist.validation_fraction, mnist.training) == (3000, 0.1, Schedule())
+    assert mnist.corruption.confusion == {a: {b: 1.0} for a, b in [(1, 7), (7, 1), (6, 9), (9, 6), (3, 8), (8, 3)]}
+    assert [preset(f"{family}-s0").corruption.rate for family in FAMILIES] == [0.3, 0.3, 0.45]
+
+
+def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_controls():
+    names = [cell.name for treatment in DIGITS.treatments for cell in cells(DIGITS, treatment)]
+    assert sorted(names) == [
+        "ewc-ewc_deletion",
+        "ewc-finetune",
+        "nothing-base",
+        "nothing-finetune",
+        "nothing-reseed",
+        "planted-semi_oracle",
+        "random-ewc_deletion",
+        "random-finetune",
+    ]
+
+
+def test_a_treatment_that_the_case_does_not_name_has_no_cells():
+    spec = with_settings(DIGITS, ["treatments={finetune: {}}", "treat=[ewc]"])
+    assert cells(spec, "base") == []
+    assert cells(spec, "finetune") == [Cell("finetune", "causes", "ewc"), Cell("finetune", "nothing", None)]
+
+
+def test_without_corruption_nothing_planted_can_be_removed():
+    spec = parse_spec({**OWN, "causes": {"positive": True}})
+    assert cells(spec, "semi_oracle") == []
+    assert [cell.name for cell in cells(spec, "base")] == ["nothing-base"]
+
+
+def test_a_model_fits_the_datas_channels_and_classes_and_is_decided_by_its_stream():
+    rows = examples(torch.zeros(2, 3, 8, 8), torch.zeros(2).long())
+    untouched = TrainingRows(rows, rows.labels, torch.zeros(2, dtype=torch.bool))
+    data = CorruptedDataset(untouched, untouched, rows, ("a", "b", "c", "d"), torch.zeros(3))
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    one, two, other = (
+        build_model(DIGITS, data, torch.device("cpu"), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.rand(1), expected)
+    assert one(rows.inputs).shape == (2, 4)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_the_dataset_is_the_one_named(tmp_path):
+    assert len(load_dataset(parse_spec(OWN), tmp_path, np.random.default_rng(0)).train) == 500
+    with pytest.raises(InputError, match="MNIST is not in"):
+        load_dataset(preset("mnist-label_noise-s0"), tmp_path / "nowhere", np.random.default_rng(0))
