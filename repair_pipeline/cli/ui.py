@@ -74,6 +74,7 @@ def _require_free(**ports: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
+                probe.listen()
             except (OSError, OverflowError) as error:
                 raise InputError(
                     f"port {port} of {HOST} cannot be had ({error}): stop what listens there, or give {option} another"

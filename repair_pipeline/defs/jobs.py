@@ -17,7 +17,10 @@ repair = dg.define_asset_job(
 repair_multiprocess = dg.define_asset_job(
     "repair_multiprocess",
     selection=dg.AssetSelection.all(),
-    executor_def=dg.multiprocess_executor,
+    # Forked from a server that has imported the definitions: a new process imports torch and MLflow for every step.
+    executor_def=dg.multiprocess_executor.configured(
+        {"start_method": {"forkserver": {"preload_modules": ["repair_pipeline.definitions"]}}}
+    ),
     description="Make all of a case, a process a step: methods side by side, the heavy ones in turn (pool gpu).",
 )
 

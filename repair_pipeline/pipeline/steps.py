@@ -231,9 +231,7 @@ def _steps() -> tuple[Step, ...]:
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
         Step("failure_partition", ("base_model",), _failure_partition),
         *(Step(name, upstream, files, isolated=True) for name, files in influence.items()),
-        *(
-            Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()
-        ),
+        *(Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()),
         Step("evaluation", (*influence, *repaired), _evaluation),
         Step("report", ("evaluation",), _report),
         Step("tracked_run", ("report",), _tracked_run),

@@ -100,17 +100,29 @@ def make(path, progress):
 def test_a_file_is_finished_when_it_is_there_and_nothing_it_was_made_from_is_newer(paths, tmp_path):
     older, path, newer = paths
     assert File(path, (older,), make).finished
-    assert File(path, (older,), make, optional=(older, tmp_path / "absent")).finished
+    assert File(path, (older,), make, optional=(older, tmp_path / "never" / "made")).finished
     assert not File(path, (older, newer), make).finished
     assert not File(path, (older,), make, optional=(newer,)).finished
     assert not File(tmp_path / "absent", (older,), make).finished
+
+
+def test_a_file_is_not_finished_when_what_it_was_made_from_has_gone(tmp_path):
+    source, path = tmp_path / "sources" / "source", tmp_path / "file"
+    source.parent.mkdir()
+    for made in (source, path):
+        made.touch()
+    file = File(path, (), make, optional=(source,))
+    assert file.finished
+    time.sleep(0.01)
+    source.unlink()
+    assert not file.finished
 
 
 def test_a_missing_source_is_named(case):
     case.fisher_path.unlink()
     case.influence_path("ewc").unlink()
     (step,) = [step for step in STEPS if step.name == "influence_ewc"]
-    with pytest.raises(FileNotFoundError, match=r"influence_ewc needs .*fisher_diagonal.safetensors"):
+    with pytest.raises(Exception, match=r"influence_ewc needs .*fisher_diagonal.safetensors"):
         step.run(case)
 
 
