@@ -61,8 +61,7 @@ BAD_INPUT = {
         "more test rows",
     ),
     "no validation rows": (
-        ["run", "digits-label_noise-s0", "--set", "dataset.train_size=6", "--set", "corruption=null"]
-        + ["--set", "causes={fraction: 0.1}"],
+        "run digits-label_noise-s0 --set dataset.train_size=6 --set corruption=null --set causes.top=5".split(),
         "6 training rows",
         "more rows",
     ),
