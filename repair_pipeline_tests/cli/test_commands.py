@@ -61,7 +61,16 @@ BAD_INPUT = {
         "more test rows",
     ),
     "no validation rows": (
-        "run digits-label_noise-s0 --set dataset.train_size=6 --set corruption=null --set causes.top=5".split(),
+        [
+            "run",
+            "digits-label_noise-s0",
+            "--set",
+            "dataset.train_size=6",
+            "--set",
+            "corruption=null",
+            "--set",
+            "causes.top=5",
+        ],
         "6 training rows",
         "more rows",
     ),
