@@ -17,7 +17,8 @@ class MethodRow:
     """An influence method, and which laws are not its own."""
 
     name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    unit: str = "nats"
     finds_learnt_noise: bool = False
     """Ranks mislabelled copies of the failures first although the model has learnt them, and gives them r̃ > 0."""
     reads_truth: bool = False
@@ -39,9 +40,9 @@ METHOD_ROWS = [
     MethodRow("ewc", {"gamma": 0.2, "prior": 0.1}, finds_learnt_noise=True),
     MethodRow("ewc_paper", finds_learnt_noise=True),
     MethodRow("loss", reads_failures=False),
-    MethodRow("margin", reads_failures=False),
-    MethodRow("random", reads_failures=False, follows_rows=False),
-    MethodRow("oracle", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
+    MethodRow("margin", unit="logits", reads_failures=False),
+    MethodRow("random", unit="none", reads_failures=False, follows_rows=False),
+    MethodRow("oracle", unit="none", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
 ]
 
 
@@ -50,7 +51,7 @@ class TreatmentRow:
     """A treatment, and which laws are not its own."""
 
     name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     repairs: bool = False
     """Rids the small network of its failures when the mislabelled rows are removed, and breaks nothing else."""
     moves: bool = True

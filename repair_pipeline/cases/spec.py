@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -32,6 +33,15 @@ from repair_pipeline.treatment.treatments import TREATMENTS
 _strict = ConfigDict(extra="forbid")
 Settings = dict[str, Any]
 """Departures from a method's defaults, by field name."""
+
+
+def _departures(name: str, method: Callable[..., object], settings: Settings) -> Settings:
+    """The settings that differ from the method's defaults: to name a default is no departure."""
+    try:
+        made, default = method(**settings), method()
+    except ValidationError as error:
+        raise ValueError(f"{name}.{_first_line(error)}") from error
+    return {key: value for key, value in settings.items() if getattr(made, key) != getattr(default, key)}
 
 
 def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
@@ -107,15 +117,11 @@ class CaseSpec:
     @field_validator("influence", "treatments")
     @classmethod
     def _known(cls, chosen: dict[str, Settings], info: ValidationInfo) -> dict[str, Settings]:
-        known = METHODS if info.field_name == "influence" else _MAKERS
-        for name, settings in chosen.items():
+        known: Mapping[str, Callable[..., object]] = METHODS if info.field_name == "influence" else _MAKERS
+        for name in chosen:
             if name not in known:
                 raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
-            try:
-                known[name](**settings)
-            except ValidationError as error:
-                raise ValueError(f"{name}.{_first_line(error)}") from error
-        return chosen
+        return {name: _departures(name, known[name], settings) for name, settings in chosen.items()}
 
     @model_validator(mode="after")
     def _plants_what_it_counts(self) -> CaseSpec:
@@ -125,6 +131,8 @@ class CaseSpec:
 
     @model_validator(mode="after")
     def _treats_what_it_runs(self) -> CaseSpec:
+        if repeated := [name for name in self.treat if self.treat.count(name) > 1]:
+            raise ValueError(f"treat names {repeated[0]!r} more than once")
         if unknown := [name for name in self.treat if name not in self.influence]:
             raise ValueError(f"treat names {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}")
         return self
@@ -173,7 +181,9 @@ def parse_spec(fields: object) -> CaseSpec:
 def _first_line(error: ValidationError) -> str:
     """The first thing wrong, in one line: where, what, and the value received."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the case"
+    # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
+    keys = [str(part) for part in first["loc"] if not re.search(r"\[|^constrained-", str(part))]
+    where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":
         return f"{where} is not a key of a case: see docs/cases.md for the keys"

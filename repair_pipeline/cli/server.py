@@ -27,6 +27,8 @@ class Server:
     port: int
     health: str
     """A path that answers 200 once the pages can be opened."""
+    page: str
+    """The path of the page to begin with."""
     log: Path
 
     @contextmanager
@@ -67,8 +69,6 @@ class Server:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Interrupt a process and wait for its whole group to go; kill what is left after a while."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     process.send_signal(signal.SIGINT)
     given_up = time.monotonic() + _STOP_SECONDS
     while _group_lives(process) and time.monotonic() < given_up:

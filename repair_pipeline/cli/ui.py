@@ -8,8 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import repair_pipeline
 from repair_pipeline.cases.presets import preset_names
@@ -39,32 +42,39 @@ def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> 
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that nothing here uses
     }
-    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background has us ignore SIGINT
-        signal.signal(ending, signal.default_int_handler)
+    _on_ending(signal.default_int_handler)  # a shell that starts this in the background has it ignore Ctrl-C
     try:
         with ExitStack() as stack:
             processes = [stack.enter_context(server.running(environment)) for server in servers]
+            stack.callback(_on_ending, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
             print("starting Dagster and MLflow ...", flush=True)
             for server, process in zip(servers, processes, strict=True):
                 server.wait_until_it_answers(process)
-                print(f"{server.name:<8} http://{HOST}:{server.port}", flush=True)
+                print(f"{server.name:<8} http://{HOST}:{server.port}{server.page}", flush=True)
             print("Ctrl-C stops both", flush=True)
             _watch(servers, processes)
     except KeyboardInterrupt:
         print("\nstopped", flush=True)
 
 
+def _on_ending(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, handler)
+
+
 def _dagster(layout: Layout, port: int) -> Server:
     workspace = Path(repair_pipeline.__file__).parents[1] / "workspace.yaml"
     dg = Path(sys.executable).with_name("dg")
     command = [str(dg), "dev", "--workspace", str(workspace), "--host", HOST, "--port", str(port)]
-    return Server("Dagster", command, port, "/server_info", layout.dagster_home / "server.log")
+    return Server("Dagster", command, port, "/server_info", "/asset-groups", layout.dagster_home / "server.log")
 
 
 def _mlflow(layout: Layout, port: int) -> Server:
     store = ["--backend-store-uri", tracking_uri(layout), "--artifacts-destination", str(layout.mlflow / "artifacts")]
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store]
-    return Server("MLflow", command, port, "/health", layout.mlflow / "server.log")
+    return Server(
+        "MLflow", command, port, "/health", "/#/experiments?workflowType=machine_learning", layout.mlflow / "server.log"
+    )
 
 
 def _require_free(**ports: int) -> None:

@@ -29,14 +29,18 @@ class Maximise(Protocol):
 
 
 def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled epochs, for ever. An epoch holds an example with probability weight / largest weight, drawn afresh.
+    """Shuffled epochs, for ever. An epoch holds round(m × weight / largest weight) of the m rows that share a weight.
 
-    So a large set that is tempered to a small weight shows other rows every epoch, and no batch is swamped by it.
+    They are drawn afresh every epoch. So a large set that is tempered to a small weight shows other rows every time,
+    and no batch is swamped by it; the count is fixed, because a random one would make the batch mean a biased ratio.
     """
-    keep = (weights / weights.max()).cpu()
+    shares = (weights / weights.max()).cpu()
+    groups = [torch.nonzero(shares == share).flatten() for share in shares.unique()]
     while True:
-        kept = torch.nonzero(torch.rand(len(keep), generator=generator) < keep).flatten()
-        yield from kept[torch.randperm(len(kept), generator=generator)].split(batch_size)
+        key = torch.rand(len(shares), generator=generator)
+        kept = [rows[key[rows].argsort()[: round(shares[rows[0]].item() * len(rows))]] for rows in groups]
+        epoch = torch.cat(kept).sort().values
+        yield from epoch[torch.randperm(len(epoch), generator=generator)].split(batch_size)
 
 
 def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> None:

@@ -73,14 +73,13 @@ def write_recovery(case: Case, path: Path, progress: Progress) -> None:
     for done, cell in enumerate(there, start=1):
         notes = read_tensor_notes(case.model_path(cell))
         accuracies = asdict(recovery(case.model(case.model_path(cell)), case.partition))
-        gamma = getattr(case.spec.treatment(cell.treatment), "gamma", None)
         rows.append(
             {
                 "failure_group": ALL_FAILURES,
                 "influence_method": cell.influence_method,
                 "treatment": cell.treatment,
                 "setting": json.dumps(notes["settings"], sort_keys=True),
-                "gamma": gamma,
+                "gamma": notes["gamma"],
                 "removed": notes["removed"],
                 "chosen": True,  # one setting a cell, so it is the one kept
                 "seconds": notes["seconds"],

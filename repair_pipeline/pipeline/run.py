@@ -47,7 +47,7 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
             try:
                 if force or not all(file.finished for file in step.files(case)):
                     with watch(step) as progress:
-                        made += step.run(case, force, progress)
+                        step.run(case, force, progress, made)
                 if step.name == "corrupted_dataset":
                     case.register("running")
             except InputError:
@@ -60,6 +60,8 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
                 failed[step.name] = error
     except InputError:
         take_back(made if known else [*made, case.layout.table("cases", case.id)])
+        if known:
+            case.register("failed")
         raise
     case.register("failed" if failed else "finished")
     return Outcome(made, failed)

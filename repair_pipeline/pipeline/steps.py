@@ -15,6 +15,7 @@ from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline import evaluation
@@ -26,6 +27,7 @@ from repair_pipeline.storage.records import load_scores, save_dataset, save_part
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import fit
+from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress, silent
 
@@ -42,12 +44,13 @@ class File:
 
     @property
     def finished(self) -> bool:
-        """It is there, and nothing that it was made from is newer."""
+        """It is there, and nothing that it was made from is newer, or has gone since."""
         if not self.path.exists():
             return False
         made = self.path.stat().st_mtime_ns
-        there = [source for source in (*self.sources, *self.optional) if source.exists()]
-        return all(source.stat().st_mtime_ns <= made for source in there)
+        # That a source has gone shows in the time of its folder.
+        traces = [source if source.exists() else source.parent for source in (*self.sources, *self.optional)]
+        return all(trace.stat().st_mtime_ns <= made for trace in traces if trace.exists())
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,41 @@ class Step:
     isolated: bool = False
     """One of several methods: its failure stops no other."""
 
-    def run(self, case: Case, force: bool = False, progress: Progress = silent) -> list[Path]:
+    def run(
+        self, case: Case, force: bool = False, progress: Progress = silent, made: list[Path] | None = None
+    ) -> list[Path]:
         """Make what is not finished (all of it under ``force``); returns what was made.
+
+        One file's failure stops no other; the first is raised when all have had their turn.
+
+        Args:
+            made: collects what was made, for whoever wants to know although a file failed.
 
         Raises:
             InputError: the case cannot be used as it is.
             FileNotFoundError: a source is missing, because the step that makes it failed or was not run.
         """
-        made = []
+        made = [] if made is None else made
+        failures = []
         with threads(case.spec.compute.threads):
             for file in self.files(case):
                 if force or not file.finished:
-                    if missing := [source for source in file.sources if not source.exists()]:
-                        raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
-                    file.make(file.path, progress)
-                    made.append(file.path)
+                    try:
+                        self._make(file, progress)
+                        made.append(file.path)
+                    except InputError:
+                        raise
+                    except Exception as error:
+                        file.path.unlink(missing_ok=True)  # or it would pass for this run's result
+                        failures.append(error)
+        if failures:
+            raise failures[0]
         return made
+
+    def _make(self, file: File, progress: Progress) -> None:
+        if missing := [source for source in file.sources if not source.exists()]:
+            raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
+        file.make(file.path, progress)
 
 
 # The steps that lie upstream of the failures.
@@ -149,18 +171,32 @@ def _causes(case: Case, cell: Cell) -> Causes:
         case "planted":
             return Causes(tuple(sorted(rows.corrupted_ids | case.data.validation.corrupted_ids)))
         case "causes":
-            scores = load_scores(case.influence_path(cell.influence_method or ""), rows.examples)
-            return case.spec.causes.causes(scores, planted=len(rows.corrupted_ids))
+            ranked, counted = (load_scores(path, rows.examples) for path in _rankings(case, cell))
+            count = len(case.spec.causes.causes(counted, planted=len(rows.corrupted_ids)))
+            return Causes(tuple(ranked.ids[ranked.order[:count]].tolist()))
+
+
+def _rankings(case: Case, cell: Cell) -> tuple[Path, ...]:
+    """The scores that rank a cell's causes, and those that say how many: a random control removes as many rows."""
+    if cell.influence_method is None:
+        return ()
+    own = case.influence_path(cell.influence_method)
+    follows = cell.influence_method == "random" and case.spec.causes.positive
+    return own, case.influence_path(case.spec.treat[0]) if follows else own
 
 
 def _repaired(case: Case, treatment: str) -> list[File]:
     def make(path: Path, progress: Progress, cell: Cell) -> None:
         watch, causes = Stopwatch(case.device), _causes(case, cell)
         task = case.task(f"treatment/{treatment}", progress)
-        model = case.spec.treatment(treatment).repaired(task, causes)
-        removed = int(task.fit.having(causes.as_set).sum())
-        settings = case.spec.treatments[treatment]
-        write_tensors(path, model.state_dict(), watch.notes(**asdict(cell), removed=removed, settings=settings))
+        treat = case.spec.treatment(treatment)
+        model = treat.repaired(task, causes)
+        says = {
+            "settings": case.spec.treatments[treatment],
+            "gamma": task.gamma(treat.gamma) if isinstance(treat, EWCDeletion) else None,
+            "removed": int(task.fit.having(causes.as_set).sum()),
+        }
+        write_tensors(path, model.state_dict(), watch.notes(**asdict(cell), **says))
 
     return [
         File(
@@ -168,7 +204,7 @@ def _repaired(case: Case, treatment: str) -> list[File]:
             (
                 case.fisher_path,
                 case.partition_path,
-                *([case.influence_path(cell.influence_method)] if cell.influence_method else []),
+                *_rankings(case, cell),
             ),
             partial(make, cell=cell),
         )

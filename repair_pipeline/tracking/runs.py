@@ -31,7 +31,8 @@ def tracking_uri(layout: Layout) -> str:
 
 def run_url(run: Mapping[str, str], port: int = 5000) -> str:
     """Where MLflow's page shows a run that ``track`` returned."""
-    return f"http://127.0.0.1:{port}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    path = f"experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"  # else its sidebar is for language models
 
 
 def track(

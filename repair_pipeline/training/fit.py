@@ -1,25 +1,26 @@
 """Maximum likelihood by Adam with early stopping (App. C): base training, fine-tuning and retraining."""
 
 import copy
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import ConfigDict, Field, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Examples, Progress, silent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Schedule:
     """App. C's training scheme."""
 
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    max_epochs: int = 100
-    patience: int = 5
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    batch_size: PositiveInt = 64
+    max_epochs: PositiveInt = 100
+    patience: PositiveInt = 5
 
 
 def fit(
@@ -44,12 +45,16 @@ def fit(
 
     Returns:
         A new model on ``model``'s device, in eval mode.
+
+    Raises:
+        FloatingPointError: no epoch had a score.
     """
     device = next(model.parameters()).device
     model = copy.deepcopy(model)
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     train, validation = train.to(device), validation.to(device)
-    patience, best = Patience(schedule.patience), model.state_dict()
+    patience = Patience(schedule.patience)
+    best: dict[str, Any] | None = None
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(schedule.max_epochs):
@@ -63,6 +68,11 @@ def fit(
                 best = copy.deepcopy(model.state_dict())
             elif patience.spent:
                 break
+    if best is None:
+        raise FloatingPointError(
+            f"training has diverged: after {epoch + 1} epochs no score on the {len(validation)} validation rows was a "
+            f"number; use a learning rate below {schedule.learning_rate:g}"
+        )
     model.load_state_dict(best)
     return model.eval()
 

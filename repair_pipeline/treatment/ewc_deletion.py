@@ -31,6 +31,8 @@ class EWCDeletion:
     """How much of the guard, all of it right under θ̂, may be lost."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        if not causes.ids:
+            return task.classifier.module(task.theta_hat)
         # 1,000 rows tell an accuracy of 0.98 to within 0.005.
         guard = task.draw(task.tests.guard, 1000)
 

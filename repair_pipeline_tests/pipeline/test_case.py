@@ -7,10 +7,12 @@ import torch
 
 from repair_pipeline.cases.presets import preset
 from repair_pipeline.cases.resolve import with_settings
+from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import stored_spec
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import load_scores
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.types import silent
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
@@ -62,6 +64,12 @@ def test_every_step_draws_from_a_stream_of_its_own(case):
     assert drawn["influence/ewc"] == tuple(
         torch.rand(3, generator=case.task("influence/ewc", silent).generator).tolist()
     )
+
+
+def test_a_method_draws_from_the_stream_that_bears_its_name(case):
+    rows = case.data.fit.examples
+    drawn = torch.rand(len(rows), generator=torch_stream(TINY.seed, "influence/random"), dtype=torch.float64)
+    assert torch.equal(load_scores(case.influence_path("random"), rows).values, drawn)
 
 
 def test_failures_are_failures_of_the_stored_model(case):

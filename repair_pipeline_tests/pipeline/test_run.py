@@ -231,9 +231,11 @@ def test_a_case_that_cannot_be_used_leaves_what_others_made(case):
     assert on_disk(case) == before
 
 
-def test_a_registered_case_that_cannot_be_used_is_registered_as_failed(case):
+def test_a_registered_case_that_cannot_be_used_leaves_its_record_and_says_that_it_failed(case):
     other = case_at(case.layout.home, UNUSABLE)
     other.register("registered")
+    before = on_disk(case).keys()
     with pytest.raises(InputError, match=r"causes\.top is 5000"):
         run(other)
+    assert on_disk(case).keys() == before
     assert other.record["status"] == "failed"

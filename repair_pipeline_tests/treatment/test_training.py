@@ -8,6 +8,7 @@ from torch import nn
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.treatment import training
 from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
 from repair_pipeline.types import Causes
 from repair_pipeline_tests.problems import seeded
@@ -33,6 +34,16 @@ def test_finetune_is_app_cs_scheme_from_theta_hat_on_the_rows_not_removed(task):
     schedule = Schedule(learning_rate=1e-3, batch_size=64, max_epochs=100, patience=5)
     expected = fit(task.classifier.module(task.theta_hat), *kept, schedule, stream(), mode="frozen")
     assert same(Finetune().repaired(task, SOME), expected)
+
+
+@pytest.mark.parametrize("treatment", [Finetune(), Retrain()], ids=["finetune", "retrain"])
+def test_removed_rows_are_neither_trained_nor_stopped_on(task, monkeypatch, treatment):
+    asked = []
+    monkeypatch.setattr(training, "fit", lambda model, *rows, **settings: asked.append(rows[:2]) or model)
+    treatment.repaired(task, SOME)
+    ((rows, validation),) = asked
+    assert set(rows.ids) == set(task.fit.ids) - SOME.as_set
+    assert set(validation.ids) == set(task.validation.ids) - SOME.as_set
 
 
 def test_finetune_does_not_depend_on_how_the_base_was_trained(task):

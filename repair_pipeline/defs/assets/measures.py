@@ -27,27 +27,25 @@ Measures = dict[str, Any]
 def measures(step: Step, case: Case) -> Measures:
     """The metadata of a materialisation."""
     paths = [file.path for file in step.files(case)]
-    where = {path.name: dg.MetadataValue.path(path) for path in paths}
     match step.name.split("_", 1):
         case ["influence", method]:
-            return {**where, **_influence(case, method)}
+            found = _influence(case, method)
         case ["repaired", _]:
-            return {**where, **_repaired(paths)}
+            found = _repaired(paths)
         case _:
-            return {**where, **_MEASURES[step.name](case)}
+            found = _MEASURES[step.name](case)
+    return {**found, **{path.name: dg.MetadataValue.path(path) for path in paths}}
 
 
 def _corrupted_dataset(case: Case) -> Measures:
-    data, (_, notes) = case.data, read_parquet(case.dataset_path)
-    counts = {"fit": len(data.fit.examples), "validation": len(data.validation.examples), "test": len(data.test)}
-    planted = {
+    data, (table, notes) = case.data, read_parquet(case.dataset_path)
+    return {
+        "dagster/row_count": len(table),
+        "fit": len(data.fit.examples),
+        "validation": len(data.validation.examples),
+        "test": len(data.test),
         "planted_in_fit": len(data.fit.corrupted_ids),
         "planted_in_validation": len(data.validation.corrupted_ids),
-    }
-    return {
-        "dagster/row_count": sum(counts.values()),
-        **counts,
-        **planted,
         "classes": len(data.classes),
         **_cost(notes),
     }
@@ -83,12 +81,11 @@ def _influence(case: Case, method: str) -> Measures:
     scores = load_scores(case.influence_path(method), rows.examples)
     causes = case.spec.causes.causes(scores, planted=len(rows.corrupted_ids))
     found = {key: value for key, value in asdict(detect(scores, rows.corrupted, causes)).items() if value is not None}
-    harmful = int((scores.values > 0).sum())
     said = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
     where = f"case_id = '{case.id}' AND method = '{method}'"
     return {
         "dagster/row_count": len(scores.ids),
-        "harmful": harmful,
+        "harmful": int((scores.values > 0).sum()),
         **found,
         **said,
         "ask": question(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
@@ -111,15 +108,22 @@ def _evaluation(case: Case) -> Measures:
     return {
         "dagster/row_count": len(recovery),
         "missing": ", ".join(missing(case)) or "nothing",
-        "recovery": shown_table(recovery.select(["influence_method", "treatment", "removed", *_accuracies(recovery)])),
+        "recovery": shown_table(recovery.select(list(_RECOVERY)).rename_columns(list(_RECOVERY.values()))),
         "detection": shown_table(detection.select(["method", "auc", "precision_at_n", "precision", "recall"])),
         "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
         **found,
     }
 
 
-def _accuracies(recovery: pa.Table) -> list[str]:
-    return [name for name in recovery.column_names if name.endswith("_accuracy")]
+_RECOVERY = {
+    "influence_method": "causes of",
+    "treatment": "treatment",
+    "removed": "removed",
+    "query_accuracy": "query",
+    "holdout_accuracy": "holdout",
+    "remaining_accuracy": "remaining",
+}
+"""Columns that a page has room for, by names that leave it room."""
 
 
 def _report(case: Case) -> Measures:
