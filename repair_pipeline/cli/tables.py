@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,9 +18,15 @@ from repair_pipeline.storage.files import read_parquet
 
 def recovery_table(case: Case) -> Table:
     """Accuracy before and after each treatment, with the controls that a gain must beat."""
-    table = Table(title=f"{case.id}: accuracy by part of the test set", title_justify="left")
+    table = Table(
+        title=f"{case.id}: accuracy by part of the test set",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     table.add_column("")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for name in ("removed", "query", "holdout", "remaining", "unseen"):
         table.add_column(name, justify="right")
     rows, _ = read_parquet(case.layout.table("recovery", case.id))
@@ -39,9 +46,9 @@ def _role(row: dict[str, Any], case: Case) -> str:
 
 
 def _model(row: dict[str, Any]) -> str:
-    if row["influence_method"]:
-        return f"{row['influence_method']} → {row['treatment']}"
-    return "finetune, nothing removed" if row["treatment"] == "finetune" else row["treatment"]
+    if row["treatment"] == "finetune" or row["influence_method"]:
+        return f"{row['influence_method'] or 'nothing'} → {row['treatment']}"
+    return str(row["treatment"])
 
 
 def print_answer(answer: pa.Table, form: str) -> None:
