@@ -41,7 +41,7 @@ def _departures(name: str, method: Callable[..., object], settings: Settings) ->
         made, default = method(**settings), method()
     except ValidationError as error:
         raise ValueError(f"{name}.{_first_line(error)}") from error
-    return {key: value for key, value in settings.items() if getattr(made, key) != getattr(default, key)}
+    return {key: getattr(made, key) for key in settings if getattr(made, key) != getattr(default, key)}
 
 
 def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
@@ -126,7 +126,7 @@ class CaseSpec:
     @model_validator(mode="after")
     def _plants_what_it_counts(self) -> CaseSpec:
         if self.causes.top == "planted" and (self.corruption is None or self.corruption.rate == 0):
-            raise ValueError("causes.top is 'planted' and the corruption plants nothing; give causes.fraction=0.15")
+            raise ValueError("causes.top is 'planted' and the corruption plants nothing; give causes={fraction: 0.15}")
         return self
 
     @model_validator(mode="after")

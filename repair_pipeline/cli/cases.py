@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from repair_pipeline.cases.presets import preset_names
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
@@ -20,7 +20,7 @@ def show_cases(register: bool) -> None:
     layout = Layout.from_environment()
     stored = {row["case_id"]: row for row in query(layout, "SELECT * FROM cases ORDER BY created_at").to_pylist()}
     keys = [*preset_names(), *(key for key in stored if key not in preset_names())]
-    table = Table("case", "data", "corruption", "seed", "status")
+    table = Table(Column("case", no_wrap=True), "data", "corruption", "seed", "status")
     for key in keys:
         spec = stored_spec(layout, key)
         corruption = f"{spec.corruption.kind} {spec.corruption.rate:g}" if spec.corruption else "none"

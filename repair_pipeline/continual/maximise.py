@@ -29,7 +29,8 @@ class Maximise(Protocol):
 
 
 def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled epochs, for ever. An epoch holds round(m × weight / largest weight) of the m rows that share a weight.
+    """Shuffled epochs, for ever. An epoch holds round(m × weight / largest weight) of the m rows that share a weight,
+    and at least one, so that no factor is left out.
 
     They are drawn afresh every epoch. So a large set that is tempered to a small weight shows other rows every time,
     and no batch is swamped by it; the count is fixed, because a random one would make the batch mean a biased ratio.
@@ -38,7 +39,7 @@ def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> I
     groups = [torch.nonzero(shares == share).flatten() for share in shares.unique()]
     while True:
         key = torch.rand(len(shares), generator=generator)
-        kept = [rows[key[rows].argsort()[: round(shares[rows[0]].item() * len(rows))]] for rows in groups]
+        kept = [rows[key[rows].argsort()[: max(1, round(shares[rows[0]].item() * len(rows)))]] for rows in groups]
         epoch = torch.cat(kept).sort().values
         yield from epoch[torch.randperm(len(epoch), generator=generator)].split(batch_size)
 
@@ -52,7 +53,7 @@ def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> N
 class OneCycle:
     """A fixed number of Adam steps under a one-cycle learning rate: no early stopping, so nothing to be unlucky with.
 
-    The learning rate rises to ``peak`` and falls to almost nothing, which lands at an optimum of the objective itself.
+    The learning rate rises to ``peak`` and falls to almost nothing, towards an optimum of the objective itself.
     """
 
     generator: torch.Generator

@@ -28,7 +28,7 @@ class EWCDeletion:
     gamma: PositiveFloat | None = None
     """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """How much of the guard, all of it right under θ̂, may be lost."""
+    """How much of the guard, all of it right under θ̂, may be lost; measured on 1,000 of its rows at the most."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         if not causes.ids:
