@@ -20,8 +20,8 @@ class EWCInfluence:
     """learn(EWC, F_q), then r̃(z) = log p(z|θ̂) − log p(z|θ*)."""
 
     stopping: Literal["one_cycle", "paper"] = "one_cycle"
-    """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies with
-    the seed between useful and useless (``docs/adr/0005``)."""
+    """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies
+    with the seed between useful and useless (``docs/adr/0005``)."""
     guard: Literal["none", "joint"] = "joint"
     """``joint``: θ* also learns cases that the model gets right, so r̃ is conflict with F ∪ B. ``none``: the paper's."""
     guard_ratio: PositiveFloat | None = None
