@@ -64,10 +64,9 @@ def track(
         mlflow.log_artifact(str(layout.report(case_id)))
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")
-        mlflow.log_metrics(
-            {f"{row['method']}_auc": row["auc"] for row in _rows(layout, "detection", case_id) if row["auc"]}
-        )
-        for row in _rows(layout, "detection", case_id):
+        detection = _rows(layout, "detection", case_id)
+        mlflow.log_metrics({f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None})
+        for row in detection:
             with mlflow.start_run(
                 run_name=f"influence: {row['method']}", nested=True, experiment_id=experiment_id, tags=tags
             ):
