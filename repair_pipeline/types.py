@@ -143,6 +143,7 @@ class QuerySide:
     query: Examples
     query_tuning: Examples
     guard: Examples
+    """In random order, so that its first rows are a fair sample, and the same for every method that takes as many."""
 
 
 @dataclass(frozen=True, eq=False)

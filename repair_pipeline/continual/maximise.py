@@ -29,19 +29,24 @@ class Maximise(Protocol):
 
 
 def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled epochs, for ever. An epoch holds round(m × weight / largest weight) of the m rows that share a weight,
-    and at least one, so that no factor is left out.
+    """Batches of one size from shuffled epochs, for ever.
 
-    They are drawn afresh every epoch. So a large set that is tempered to a small weight shows other rows every time,
-    and no batch is swamped by it; the count is fixed, because a random one would make the batch mean a biased ratio.
+    An epoch holds an example with probability weight / largest weight, drawn afresh. So a large set that is tempered to
+    a small weight shows other rows every time, and no batch is swamped by it. Batches run on from one epoch into the
+    next: if their size varied with the draw, their mean would favour the rows that are always there.
     """
-    shares = (weights / weights.max()).cpu()
-    groups = [torch.nonzero(shares == share).flatten() for share in shares.unique()]
+    shares = (weights.double() / weights.max()).cpu()
+    size = min(batch_size, round(shares.sum().item()))
+    queue = torch.zeros(0, dtype=torch.int64)
     while True:
-        key = torch.rand(len(shares), generator=generator)
-        kept = [rows[key[rows].argsort()[: max(1, round(shares[rows[0]].item() * len(rows)))]] for rows in groups]
-        epoch = torch.cat(kept).sort().values
-        yield from epoch[torch.randperm(len(epoch), generator=generator)].split(batch_size)
+        while len(queue) < size:
+            order = torch.randperm(len(shares), generator=generator)
+            # Systematically, so that an epoch's size varies by one row at most.
+            marks = (shares[order].cumsum(0) + torch.rand((), generator=generator)).floor()
+            kept = order[marks.diff(prepend=torch.zeros(1)) > 0]
+            queue = torch.cat([queue, kept[torch.randperm(len(kept), generator=generator)]])
+        yield queue[:size]
+        queue = queue[size:]
 
 
 def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.func import grad, jacrev
 
 from repair_pipeline.continual.fisher import squared_gradients
-from repair_pipeline.continual.likelihood import LogLikelihood
+from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
 from repair_pipeline.types import Examples, Theta
 
 
@@ -77,6 +77,18 @@ class Dense:
         return replace(self, matrix=matrix)
 
 
+@runtime_checkable
+class Posterior(Protocol):
+    """q(θ) ≈ p(θ|D)."""
+
+    @property
+    def mean(self) -> Theta:
+        """E_q[θ]."""
+
+    def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
+        """E_q[log p(z|θ)] of every example, in nats, on the CPU."""
+
+
 @dataclass(frozen=True, eq=False)
 class Laplace:
     """N(mean, precision⁻¹), the Laplace approximation of a posterior (Eq. 20 to 23)."""
@@ -87,6 +99,10 @@ class Laplace:
     def log_density(self, theta: Theta) -> Float[Tensor, ""]:
         """−½ (θ − mean)ᵀ P (θ − mean), in nats, up to a constant."""
         return -0.5 * self.precision.quadratic(theta - self.mean)
+
+    def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
+        """log p(z|θ) at the mean: for reading influence the paper takes q = δ(θ − θ̂) (Sec. 2.1, Example 2)."""
+        return log_likelihoods(log_lik, self.mean, examples)
 
 
 def laplace(theta_hat: Theta, fisher: Theta, gamma: float, prior: float = 0.0) -> Laplace:

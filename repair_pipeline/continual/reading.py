@@ -1,16 +1,47 @@
-"""How two posteriors are read as influence."""
+"""How two posteriors are read as influence. Positive is harmful; nats."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
 from jaxtyping import Float64
 from torch import Tensor
+from torch.func import jvp
 
-from repair_pipeline.continual.likelihood import log_likelihoods
-from repair_pipeline.continual.posterior import Laplace
+from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.continual.task import RepairTask
 
+Reading = Callable[[RepairTask, Posterior, Posterior], Float64[Tensor, " n"]]
+"""(task, q, q*) → a value for every z of D: q is what is held before the failures, q* with them."""
 
-def difference(task: RepairTask, updated: Laplace) -> Float64[Tensor, " n"]:
-    """r̃(z) = log p(z|θ̂) − log p(z|θ*) for every z of D, in nats (Eq. 7 with point estimates: Eq. 11).
 
-    Positive where learning the failures makes z less likely: z opposes them. Costs one forward pass over D.
+def difference(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
+    """r̃(z) = E_q[log p(z|θ)] − E_q*[log p(z|θ)] (Eq. 7; with point estimates Eq. 11).
+
+    Positive where learning the failures makes z less likely: z opposes them. Costs two forward passes over D.
     """
-    return task.log_lik_hat - log_likelihoods(task.classifier, updated.mean, task.fit)
+    before, after = (posterior.expected_log_lik(task.classifier, task.fit) for posterior in (q, updated))
+    return before - after
+
+
+def linear(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
+    """r̃(z) = −(θ* − θ)ᵀ ∇log p(z|θ) at q's mean θ: the difference to first order (Eq. 9). Costs one jvp over D."""
+    step = updated.mean - q.mean
+    values = []
+    for batch in task.fit.batches(500):
+        rows = batch.to(step.device)
+        change = jvp(lambda theta, rows=rows: task.classifier(theta, rows), (q.mean,), (step,))[1]
+        values.append(-change.detach().double().cpu())
+    return torch.cat(values)
+
+
+def posterior_loss(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
+    """−E_q*[log p(z|θ)]: how unlikely z is once the failures are learnt, whatever it was before.
+
+    Not a difference, so its zero means nothing: every z has a positive value, and only the order is read.
+    """
+    return -updated.expected_log_lik(task.classifier, task.fit)
+
+
+READINGS: Mapping[str, Reading] = {"difference": difference, "linear": linear, "posterior_loss": posterior_loss}

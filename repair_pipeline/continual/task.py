@@ -42,7 +42,3 @@ class RepairTask:
     def gamma(self, given: float | None) -> float:
         """``given``, or the posterior's own γ = 2/N (the contract's reading; ``docs/adr/0004``)."""
         return 2 / len(self.fit) if given is None else given
-
-    def draw(self, pool: Examples, count: int) -> Examples:
-        """``count`` random rows of ``pool``, or all of them where it holds no more."""
-        return pool[torch.randperm(len(pool), generator=self.generator)[:count]]

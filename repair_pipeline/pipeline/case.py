@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -77,13 +77,15 @@ class Case:
     def task(self, step: str, progress: Progress) -> RepairTask:
         """All that a method may read, with the random stream of ``step``."""
         tensors, _ = read_tensors(self.fisher_path)
+        tests = self.partition.query_side
+        shuffled = torch.randperm(len(tests.guard), generator=torch_stream(self.spec.seed, "guard"))
         return RepairTask(
             classifier=Classifier(self.model(self.base_model_path)),
             fisher=tensors["fisher"].to(self.device),
             log_lik_hat=tensors["log_lik_hat"],
             fit=self.data.fit.examples,
             validation=self.data.validation.examples,
-            tests=self.partition.query_side,
+            tests=replace(tests, guard=tests.guard[shuffled]),
             corrupted=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids,
             schedule=self.spec.training,
             untrained=lambda generator: build_model(self.spec, self.data, self.device, generator),

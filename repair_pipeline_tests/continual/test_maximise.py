@@ -27,7 +27,10 @@ def drawn(weights, steps, batch_size, seed=0):
 
 
 @pytest.mark.parametrize("batch_size", [5, 128], ids=["many batches an epoch", "one batch an epoch"])
-@pytest.mark.parametrize(("failures", "guard", "tau"), [(6, 60, 0.1), (40, 92, 0.25), (10, 10, 1.0), (4, 2, 2.0)])
+@pytest.mark.parametrize(
+    ("failures", "guard", "tau"),
+    [(6, 60, 0.1), (40, 90, 0.25), (20, 10, 0.02), (10, 10, 1.0), (4, 2, 2.0), (2, 1, 6.0)],
+)
 def test_batches_are_unbiased_for_the_powers_of_their_rows(failures, guard, tau, batch_size):
     weights = torch.cat([torch.ones(failures), torch.full((guard,), tau)])
     shares = drawn(weights, steps=2000, batch_size=batch_size)

@@ -1,0 +1,69 @@
+"""Influence by learning the failures and reading what that does to D (Algorithm 1, step I)."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from repair_pipeline.continual.learner import ContinualLearner
+from repair_pipeline.continual.likelihood import log_likelihoods
+from repair_pipeline.continual.maximise import EarlyStopped, Maximise, OneCycle
+from repair_pipeline.continual.reading import READINGS
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.influence.query import QueryBased
+from repair_pipeline.types import InfluenceScores, Theta
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LearntInfluence(QueryBased):
+    """learn(F_q), then read q against q*: whatever the learner. Its ``posterior`` and ``learner`` make a method."""
+
+    guard: Literal["none", "joint", "nested"] = "joint"  # type: ignore[assignment]  # one choice more than without a learner
+    """``joint``: θ* also learns cases that the model gets right, and is read against θ̂: conflict with F ∪ B.
+    ``nested``: against what learns those cases alone: conflict with F beyond B. ``none``: the paper's."""
+    reading: Literal["difference", "linear", "posterior_loss"] = "difference"
+    """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*)."""
+    stopping: Literal["one_cycle", "paper"] = "one_cycle"
+    """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies
+    with the seed between useful and useless (``docs/adr/0005``)."""
+
+    def posterior(self, task: RepairTask) -> Any:
+        """q(θ) ≈ p(θ|D)."""
+        raise NotImplementedError
+
+    def learner(self, task: RepairTask) -> ContinualLearner[Any]:
+        """What multiplies the failures into it."""
+        raise NotImplementedError
+
+    def own_notes(self, task: RepairTask) -> Mapping[str, float]:
+        """What the method itself says beside its table."""
+        return {}
+
+    def scores(self, task: RepairTask) -> InfluenceScores:
+        factors = self.factors(task)
+        q, learner = self.posterior(task), self.learner(task)
+        before = learner.update(q, factors[1:], task.classifier) if self.guard == "nested" else q
+        after = learner.update(q, factors, task.classifier)
+        values = READINGS[self.reading](task, before, after)
+        return InfluenceScores(task.fit.ids, values, notes={**self.own_notes(task), **self.notes(factors)})
+
+    def maximise(self, task: RepairTask) -> Maximise:
+        """The optimiser and its stopping rule."""
+        if self.stopping == "one_cycle":
+            return OneCycle(task.generator, progress=task.progress)
+
+        def tuning_log_lik(theta: Theta) -> float:
+            return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()
+
+        epoch = -(-len(task.tests.query) // 64)
+        return EarlyStopped(
+            task.generator,
+            tuning_log_lik,
+            learning_rate=1e-3,
+            batch_size=64,
+            patience=5,
+            max_steps=100 * epoch,
+            check_every=epoch,
+            progress=task.progress,
+        )

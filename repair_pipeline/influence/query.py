@@ -1,0 +1,49 @@
+"""What a query-based method learns from, the same for all of them: F_q, and the guard beside it."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import ConfigDict, PositiveFloat
+from pydantic.dataclasses import dataclass
+
+from repair_pipeline.continual.posterior import Factor
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.errors import InputError
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class QueryBased:
+    """Settings that every method which reads the failures has, so that methods are compared on the same rows."""
+
+    guard: Literal["none", "joint"] = "joint"
+    """``joint``: cases that the model gets right are learnt beside the failures, so r̃ is conflict with F ∪ B.
+    ``none``: the paper's."""
+    guard_ratio: PositiveFloat | None = None
+    """|B_q| / |F_q|; None draws on the whole guard pool (``docs/adr/0007``)."""
+    guard_rho: PositiveFloat = 1.0
+    """ρ, guard cases per failure in every pass: the guard is the tempered factor p(B_q|θ)^τ, τ = ρ|F_q| / |B_q|."""
+
+    def factors(self, task: RepairTask) -> list[Factor]:
+        """p(F_q|θ), and p(B_q|θ)^τ where there is a guard.
+
+        Raises:
+            InputError: a guard is asked for and no case is right under θ̂.
+        """
+        failures, pool = task.tests.query, task.tests.guard
+        if self.guard == "none":
+            return [Factor(failures, 1)]
+        if len(pool) == 0:
+            raise InputError("the guard pool is empty, as the base model is right on no test row: set guard=none")
+        count = len(pool) if self.guard_ratio is None else max(1, round(self.guard_ratio * len(failures)))
+        cases = pool[:count]
+        return [Factor(failures, 1), Factor(cases, power=self.guard_rho * len(failures) / len(cases))]
+
+    def notes(self, factors: list[Factor]) -> Mapping[str, float]:
+        """The sizes and weights that stand beside the table."""
+        failures, *guard = factors
+        return {
+            "failures": len(failures.examples),
+            "guard_cases": sum(len(factor.examples) for factor in guard),
+            "guard_tau": sum(factor.power for factor in guard),
+            "guard_rho": self.guard_rho if guard else 0.0,
+        }
