@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.utils import vector_to_parameters
 
 from repair_pipeline.types import Examples, Theta
 
@@ -36,7 +35,6 @@ class Classifier:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
         parameters = dict(self._model.named_parameters())
         self._names = list(parameters)
-        self._shapes = [parameter.shape for parameter in parameters.values()]
         self._sizes = [parameter.numel() for parameter in parameters.values()]
         self._buffers = dict(self._model.named_buffers())
         self.theta_hat: Theta = torch.cat([parameter.flatten() for parameter in parameters.values()])
@@ -44,10 +42,7 @@ class Classifier:
 
     def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
         """The classifier's outputs before the softmax."""
-        parts = theta.split(self._sizes)
-        parameters = {
-            name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
-        }
+        parameters = dict(zip(self._names, self._shaped(theta), strict=True))
         return functional_call(self._model, (parameters, self._buffers), (inputs,))
 
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
@@ -62,8 +57,21 @@ class Classifier:
     def module(self, theta: Theta) -> nn.Module:
         """A copy of the model with the parameters θ."""
         model = copy.deepcopy(self._model)
-        vector_to_parameters(theta.detach().clone(), model.parameters())
+        for parameter, value in zip(model.parameters(), self._shaped(theta.detach()), strict=True):
+            parameter.copy_(value)  # in the parameter's own memory layout
         return model.requires_grad_(True)
+
+    def _shaped(self, theta: Theta) -> list[Tensor]:
+        """θ cut into the model's parameters, each in the memory layout that the model keeps it in."""
+        parts = zip(theta.split(self._sizes), self._model.parameters(), strict=True)
+        return [_laid_out(part.view(own.shape), own) for part, own in parts]
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """``value`` with its channels last where ``like`` has them last."""
+    if value.dim() != 4 or value.stride() == like.stride():
+        return value
+    return value.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

