@@ -42,6 +42,8 @@ METHOD_ROWS = [
     MethodRow("ewc", {"reading": "posterior_loss"}, finds_learnt_noise=True),
     MethodRow("ewc", {"gamma": 0.2, "prior": 0.1}, finds_learnt_noise=True),
     MethodRow("ewc_paper", finds_learnt_noise=True),
+    MethodRow("sgd", finds_learnt_noise=True),
+    MethodRow("sgd", {"guard": "none"}, finds_learnt_noise=True),
     MethodRow("loss", reads_failures=False),
     MethodRow("margin", unit="logits", reads_failures=False),
     MethodRow("random", unit="none", reads_failures=False, follows_rows=False),

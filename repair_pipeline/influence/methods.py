@@ -6,10 +6,12 @@ from functools import partial
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.influence.sgd import SGDInfluence
 
 METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "ewc": EWCInfluence,
     "ewc_paper": partial(EWCInfluence, stopping="paper", guard="none"),
+    "sgd": SGDInfluence,
     "loss": Loss,
     "margin": Margin,
     "random": Random,
