@@ -46,6 +46,9 @@ METHOD_ROWS = [
     MethodRow("sgd", {"guard": "none"}, finds_learnt_noise=True),
     MethodRow("loss", reads_failures=False),
     MethodRow("margin", unit="logits", reads_failures=False),
+    MethodRow("finetune_loss", finds_learnt_noise=True),
+    MethodRow("finetune_loss", {"guard": "none"}, finds_learnt_noise=True),
+    MethodRow("clean_reference", finds_learnt_noise=True),
     MethodRow("random", unit="none", reads_failures=False, follows_rows=False),
     MethodRow("oracle", unit="none", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
 ]

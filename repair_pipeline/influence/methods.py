@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
+from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.sgd import SGDInfluence
@@ -14,6 +15,8 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "sgd": SGDInfluence,
     "loss": Loss,
     "margin": Margin,
+    "finetune_loss": FinetuneLoss,
+    "clean_reference": CleanReference,
     "random": Random,
     "oracle": Oracle,
 }

@@ -1,0 +1,72 @@
+"""Baselines that get the clean rows the failures and their guard are, and forgo the posterior."""
+
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from repair_pipeline.continual.ewc import EWC
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.continual.maximise import OneCycle
+from repair_pipeline.continual.posterior import Diagonal, Laplace
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.influence.query import QueryBased
+from repair_pipeline.types import Examples, InfluenceScores, Theta
+
+_strict = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_strict)
+class FinetuneLoss(QueryBased):
+    """−log p(z|θ), θ̂ fine-tuned on F_q and the guard: EWC-influence's `posterior_loss` without its prior.
+
+    What it falls short of EWC-influence is what the posterior is worth. Same optimiser, same budget.
+    """
+
+    def scores(self, task: RepairTask) -> InfluenceScores:
+        factors = self.factors(task)
+        flat = Laplace(task.theta_hat, Diagonal(torch.zeros_like(task.theta_hat)))
+        learner = EWC(OneCycle(task.generator, progress=task.progress), precision="frozen")
+        finetuned = learner.update(flat, factors, task.classifier)
+        return InfluenceScores(
+            task.fit.ids, -finetuned.expected_log_lik(task.classifier, task.fit), notes=self.notes(factors)
+        )
+
+
+@dataclass(frozen=True, config=_strict)
+class CleanReference(QueryBased):
+    """−log p(z|θ), θ trained from scratch on F_q and the guard alone, in train mode: it never sees D.
+
+    What it reaches is what the clean rows are worth by themselves. A fixed budget, for with ten failures and ten guard
+    cases there is nothing to stop on.
+    """
+
+    steps: PositiveInt = 600
+    peak: PositiveFloat = 1e-2
+    """The one-cycle learning rate's highest."""
+
+    def scores(self, task: RepairTask) -> InfluenceScores:
+        factors = self.factors(task)
+        device = task.theta_hat.device
+        examples = Examples.concat([factor.examples for factor in factors]).to(device)
+        power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors])
+        model = task.untrained(task.generator).train()
+        names, parameters = zip(*model.named_parameters(), strict=True)
+
+        def log_likelihood(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
+            parts = theta.split([parameter.numel() for parameter in parameters])
+            shaped = {name: part.view_as(like) for name, part, like in zip(names, parts, parameters, strict=True)}
+            logits = functional_call(model, shaped, (examples.inputs[batch.to(device)],))
+            return -nn.functional.cross_entropy(logits, examples.labels[batch.to(device)])
+
+        maximise = OneCycle(task.generator, self.steps, self.peak, progress=task.progress)
+        with torch.random.fork_rng():
+            torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))  # what dropout draws
+            theta = maximise(log_likelihood, power, parameters_to_vector(model.parameters()).detach())
+        vector_to_parameters(theta, model.parameters())
+        reference = Classifier(model)
+        values = -log_likelihoods(reference, reference.theta_hat, task.fit)
+        return InfluenceScores(task.fit.ids, values, notes=self.notes(factors))
