@@ -49,6 +49,10 @@ METHOD_ROWS = [
     MethodRow("finetune_loss", finds_learnt_noise=True),
     MethodRow("finetune_loss", {"guard": "none"}, finds_learnt_noise=True),
     MethodRow("clean_reference", finds_learnt_noise=True),
+    *(
+        MethodRow("self_influence", {"fisher": kind}, unit="squared gradient", reads_failures=False)
+        for kind in ("empirical", "expected", "monte_carlo")
+    ),
     MethodRow("random", unit="none", reads_failures=False, follows_rows=False),
     MethodRow("oracle", unit="none", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
 ]

@@ -7,6 +7,7 @@ from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
 
 METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
@@ -17,6 +18,7 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "margin": Margin,
     "finetune_loss": FinetuneLoss,
     "clean_reference": CleanReference,
+    "self_influence": SelfInfluence,
     "random": Random,
     "oracle": Oracle,
 }
