@@ -155,6 +155,8 @@ class InfluenceScores:
     unit: str = "nats"
     notes: Mapping[str, float] = field(default_factory=dict)
     """Numbers that stand beside the table: sizes, weights, residuals."""
+    null: Float64[Tensor, " n"] | None = None
+    """The same rows' values against cases that the model gets right: what chance gives (``influence/null.py``)."""
 
     def __post_init__(self) -> None:
         if not bool(torch.isfinite(self.values).all()):
@@ -165,6 +167,10 @@ class InfluenceScores:
     def order(self) -> NDArray[np.int64]:
         """Positions from most to least harmful; ties broken by example id."""
         return np.lexsort((self.ids, -self.values.numpy()))
+
+    def top(self, count: int) -> Causes:
+        """The ``count`` most harmful."""
+        return Causes(tuple(self.ids[self.order[:count]].tolist()))
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,43 @@
-"""Which treatments a case runs, on whose causes."""
+"""Which treatments a case runs, on whose causes, with which settings."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
-from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.cases.spec import CaseSpec, Settings, hash_of
+from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS, Removes
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the recovery table: a treatment, and what it removes."""
+    """One row of the recovery table: a treatment with its settings, and what it removes."""
 
     treatment: str
     removes: Removes
     influence_method: str | None
     """Whose causes; None where the treatment needs none."""
+    settings: Settings
+    """Departures from the treatment's defaults."""
 
     @property
     def name(self) -> str:
-        return f"{self.influence_method or self.removes}-{self.treatment}"
+        """Names the cell within its case, and its file."""
+        setting = [hash_of(self.settings)[:8]] if self.settings else []
+        return "-".join([self.influence_method or self.removes, self.treatment, *setting])
+
+    def make(self) -> Treatment:
+        """The treatment with the cell's settings."""
+        return TREATMENTS[self.treatment].treatment(**self.settings)
 
 
 def cells(spec: CaseSpec, treatment: str) -> list[Cell]:
     """The grid of one treatment: empty where the case does not name it, or where it wants planted rows and none are."""
-    if treatment not in spec.treatments:
-        return []
     grid = []
-    for removes in TREATMENTS[treatment].removes:
-        if removes == "causes":
-            grid += [Cell(treatment, removes, method) for method in spec.treat]
-        elif removes == "nothing" or spec.corruption is not None:
-            grid.append(Cell(treatment, removes, None))
+    for settings in spec.treatment_settings(treatment):
+        for removes in TREATMENTS[treatment].removes:
+            if removes == "causes":
+                grid += [Cell(treatment, removes, method, settings) for method in spec.treat]
+            elif removes != "planted" or spec.corruption is not None:
+                grid.append(Cell(treatment, removes, None, settings))
     return grid

@@ -15,7 +15,6 @@ from pydantic import (
     PositiveInt,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -27,12 +26,16 @@ from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.training.fit import Schedule
-from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 _strict = ConfigDict(extra="forbid")
 Settings = dict[str, Any]
 """Departures from a method's defaults, by field name."""
+
+
+_USUAL_METHODS = ("ewc", "ewc_paper", "loss", "margin", "random", "oracle")
+_USUAL_TREATMENTS = ("base", "finetune", "ewc_deletion", "reseed", "semi_oracle")
+"""What a case runs that names none: the paper's method, its controls and the cheapest baselines."""
 
 
 def _departures(name: str, method: Callable[..., object], settings: Settings) -> Settings:
@@ -42,6 +45,28 @@ def _departures(name: str, method: Callable[..., object], settings: Settings) ->
     except ValidationError as error:
         raise ValueError(f"{name}.{_first_line(error)}") from error
     return {key: getattr(made, key) for key in settings if getattr(made, key) != getattr(default, key)}
+
+
+def _several(settings: Settings | tuple[Settings, ...]) -> tuple[Settings, ...]:
+    return (settings,) if isinstance(settings, dict) else settings
+
+
+def _canonical(
+    name: str, treatment: Callable[..., object], settings: Settings | tuple[Settings, ...]
+) -> Settings | tuple[Settings, ...]:
+    """The departures of each setting; a list of one is that one."""
+    departures = tuple(_departures(name, treatment, each) for each in _several(settings))
+    if not departures:
+        raise ValueError(f"{name} has an empty list of settings; give at least {{}}, its defaults")
+    if repeated := [each for each in departures if departures.count(each) > 1]:
+        raise ValueError(f"{name} has the setting {repeated[0]} more than once")
+    return departures if len(departures) > 1 else departures[0]
+
+
+def _require_known(chosen: Iterable[str], known: Mapping[str, object]) -> None:
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
 
 
 def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
@@ -106,22 +131,28 @@ class CaseSpec:
     training: Schedule = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    influence: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(METHODS))
+    influence: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(_USUAL_METHODS))
     """Influence methods to run, each with departures from its defaults."""
     causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
     treat: tuple[str, ...] = ("ewc", "random")
     """Influence methods whose causes are treated; ``random`` is the control."""
-    treatments: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(TREATMENTS))
+    treatments: dict[str, Settings | tuple[Settings, ...]] = Field(
+        default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](_at_defaults(_USUAL_TREATMENTS))
+    )
+    """Treatments to run, each with departures from its defaults, or with a list of them: one repaired model each."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
 
-    @field_validator("influence", "treatments")
+    @field_validator("influence")
     @classmethod
-    def _known(cls, chosen: dict[str, Settings], info: ValidationInfo) -> dict[str, Settings]:
-        known: Mapping[str, Callable[..., object]] = METHODS if info.field_name == "influence" else _MAKERS
-        for name in chosen:
-            if name not in known:
-                raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
-        return {name: _departures(name, known[name], settings) for name, settings in chosen.items()}
+    def _known_methods(cls, chosen: dict[str, Settings]) -> dict[str, Settings]:
+        _require_known(chosen, METHODS)
+        return {name: _departures(name, METHODS[name], settings) for name, settings in chosen.items()}
+
+    @field_validator("treatments")
+    @classmethod
+    def _known_treatments(cls, chosen: dict[str, Settings | tuple[Settings, ...]]) -> dict[str, Any]:
+        _require_known(chosen, _MAKERS)
+        return {name: _canonical(name, _MAKERS[name], settings) for name, settings in chosen.items()}
 
     @model_validator(mode="after")
     def _plants_what_it_counts(self) -> CaseSpec:
@@ -141,9 +172,9 @@ class CaseSpec:
         """The influence method ``name`` with the case's settings."""
         return METHODS[name](**self.influence[name])
 
-    def treatment(self, name: str) -> Treatment:
-        """The treatment ``name`` with the case's settings."""
-        return _MAKERS[name](**self.treatments[name])
+    def treatment_settings(self, name: str) -> tuple[Settings, ...]:
+        """Every setting that the treatment ``name`` is run with; none where the case does not name it."""
+        return _several(self.treatments.get(name, ()))
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -153,12 +184,12 @@ class CaseSpec:
     @property
     def digest(self) -> str:
         """Eight hex digits of the canonical hash: of all fields but the name."""
-        return _digest({key: value for key, value in self.resolved.items() if key != "name"})[:8]
+        return hash_of({key: value for key, value in self.resolved.items() if key != "name"})[:8]
 
     @property
     def base_id(self) -> str:
         """Names what lies upstream of the failures, which cases that agree in these fields share."""
-        return _digest({key: self.resolved[key] for key in _UPSTREAM_OF_FAILURES})[:12]
+        return hash_of({key: self.resolved[key] for key in _UPSTREAM_OF_FAILURES})[:12]
 
 
 _MAKERS = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
@@ -193,5 +224,5 @@ def _first_line(error: ValidationError) -> str:
     return f"{where}: {what[0].lower()}{what[1:]}{shown}"
 
 
-def _digest(fields: dict[str, Any]) -> str:
+def hash_of(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

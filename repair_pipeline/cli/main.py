@@ -51,6 +51,19 @@ def run(
         run_and_show(case, settings or [], force, device.value)
 
 
+@app.command(epilog="Example: repair study methods --plan")
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    plan: Annotated[bool, typer.Option("--plan", help="Say what is left to run and how long it takes.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for every core if not given.")] = None,
+) -> None:
+    """Run the study NAME (methods, few_failures or counterfactual): what is finished is skipped."""
+    from repair_pipeline.cli.study import run_and_show
+
+    with one_line():
+        run_and_show(name, plan, workers)
+
+
 @app.command("list", epilog="Example: repair list --register")
 def list_cases(
     register: Annotated[bool, typer.Option("--register", help="Make them all partitions in Dagster.")] = False,

@@ -24,7 +24,7 @@ class StepBars:
         """Show the step's progress while it runs, and one line with its seconds when it is done."""
         started = time.perf_counter()
         if self._console.is_terminal:
-            with Progress(*_COLUMNS, console=self._console, transient=True) as bars:
+            with Progress(*COLUMNS, console=self._console, transient=True) as bars:
                 bar = bars.add_task(step.name, total=None)
                 yield lambda done, total: bars.update(bar, completed=done, total=total)
         else:
@@ -32,7 +32,7 @@ class StepBars:
         self._console.print(f"{step.name:<24}{time.perf_counter() - started:6.1f} s", highlight=False)
 
 
-_COLUMNS = (
+COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
     MofNCompleteColumn(),

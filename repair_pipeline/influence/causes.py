@@ -2,8 +2,11 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
+from scipy.stats import false_discovery_control
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Causes, InfluenceScores
@@ -19,11 +22,19 @@ class CausesRule:
     """This fraction of D, the most harmful first (0.15 in Fig. 5)."""
     positive: Literal[True] | None = None
     """All with r̃ > 0 (Algorithm 1)."""
+    fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """As many as keep the expected share of false causes at or below this: Benjamini and Hochberg's procedure on
+    p-values under the null, r̃ against cases that the model gets right."""
+
+    @property
+    def counts_by_scores(self) -> bool:
+        """How many rows are causes depends on the scores."""
+        return self.positive is not None or self.fdr is not None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "CausesRule":
-        if sum(value is not None for value in (self.top, self.fraction, self.positive)) != 1:
-            raise ValueError("give exactly one of top, fraction, positive")
+        if sum(value is not None for value in (self.top, self.fraction, self.positive, self.fdr)) != 1:
+            raise ValueError("give exactly one of top, fraction, positive, fdr")
         return self
 
     def causes(self, scores: InfluenceScores, planted: int) -> Causes:
@@ -32,13 +43,27 @@ class CausesRule:
         Raises:
             InputError: the rule takes all rows, or none where nothing was planted.
         """
-        ranked = scores.order
         if self.positive:
             count = int((scores.values > 0).sum())
+        elif self.fdr is not None:
+            count = int((false_discovery_control(p_values(scores)) <= self.fdr).sum())
         elif self.fraction is not None:
-            count = round(self.fraction * len(ranked))
+            count = round(self.fraction * len(scores.ids))
         else:
             count = planted if self.top == "planted" else int(self.top or 0)
-        if self.top is not None and not 0 < count < len(ranked):
-            raise InputError(f"causes.top is {self.top}, that is {count} of {len(ranked)} rows: leave some, take some")
-        return Causes(tuple(scores.ids[ranked[:count]].tolist()))
+        if self.top is not None and not 0 < count < len(scores.ids):
+            raise InputError(f"causes.top is {self.top}, that is {count} of {len(scores.ids)} rows: leave some, take some")
+        return scores.top(count)
+
+
+def p_values(scores: InfluenceScores) -> NDArray[np.float64]:
+    """P(null ≥ r̃(z)) of every z of D, from the null values of all rows; never 0, as the row counts itself.
+
+    Raises:
+        InputError: the scores have no null.
+    """
+    if scores.null is None:
+        raise InputError("causes.fdr needs the null of a method that reads failures: treat ewc, or give causes.top")
+    null = np.sort(scores.null.numpy())
+    at_least = len(null) - np.searchsorted(null, scores.values.numpy(), side="left")
+    return (1 + at_least) / (1 + len(null))

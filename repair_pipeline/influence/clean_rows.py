@@ -6,7 +6,6 @@ from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
@@ -65,8 +64,7 @@ class CleanReference(QueryBased):
         maximise = OneCycle(task.generator, self.steps, self.peak, progress=task.progress)
         with torch.random.fork_rng():
             torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))  # what dropout draws
-            theta = maximise(log_likelihood, power, parameters_to_vector(model.parameters()).detach())
-        vector_to_parameters(theta, model.parameters())
-        reference = Classifier(model)
-        values = -log_likelihoods(reference, reference.theta_hat, task.fit)
+            theta = maximise(log_likelihood, power, Classifier(model).theta_hat)
+        # The running statistics that training left, and the parameters it reached.
+        values = -log_likelihoods(Classifier(model), theta, task.fit)
         return InfluenceScores(task.fit.ids, values, notes=self.notes(factors))

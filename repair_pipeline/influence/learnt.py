@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.likelihood import log_likelihoods
 from repair_pipeline.continual.maximise import EarlyStopped, Maximise, OneCycle
+from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.continual.reading import READINGS
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.influence.query import QueryBased
@@ -40,13 +41,16 @@ class LearntInfluence(QueryBased):
         """What the method itself says beside its table."""
         return {}
 
-    def scores(self, task: RepairTask) -> InfluenceScores:
+    def learnt(self, task: RepairTask) -> tuple[Posterior, Posterior]:
+        """q as it is held before the failures, and q* with them."""
         factors = self.factors(task)
         q, learner = self.posterior(task), self.learner(task)
         before = learner.update(q, factors[1:], task.classifier) if self.guard == "nested" else q
-        after = learner.update(q, factors, task.classifier)
-        values = READINGS[self.reading](task, before, after)
-        return InfluenceScores(task.fit.ids, values, notes={**self.own_notes(task), **self.notes(factors)})
+        return before, learner.update(q, factors, task.classifier)
+
+    def scores(self, task: RepairTask) -> InfluenceScores:
+        values = READINGS[self.reading](task, *self.learnt(task))
+        return InfluenceScores(task.fit.ids, values, notes={**self.own_notes(task), **self.notes(self.factors(task))})
 
     def maximise(self, task: RepairTask) -> Maximise:
         """The optimiser and its stopping rule."""

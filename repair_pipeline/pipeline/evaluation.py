@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
 from repair_pipeline.storage.records import ALL_FAILURES, load_scores, save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.treatment.fitness import Fitness
 from repair_pipeline.types import InfluenceScores, Progress
+
+
+TOLERANCE = 0.02
+"""How much of the guard the chosen setting of a treatment may lose."""
 
 
 def grid(case: Case) -> list[Cell]:
@@ -69,25 +75,71 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
 
 def write_recovery(case: Case, path: Path, progress: Progress) -> None:
     """``recovery``: a row per cell. The one step that reads the holdout."""
-    watch, rows, there = Stopwatch(case.device), [], [cell for cell in grid(case) if case.model_path(cell).exists()]
-    for done, cell in enumerate(there, start=1):
-        notes = read_tensor_notes(case.model_path(cell))
+    watch, rows, there = Stopwatch(case.device), [], _made(case)
+    chosen = _chosen(there)
+    for done, (cell, notes) in enumerate(there.items(), start=1):
         accuracies = asdict(recovery(case.model(case.model_path(cell)), case.partition))
         rows.append(
             {
                 "failure_group": ALL_FAILURES,
                 "influence_method": cell.influence_method,
                 "treatment": cell.treatment,
-                "setting": json.dumps(notes["settings"], sort_keys=True),
+                "setting": json.dumps(cell.settings, sort_keys=True),
                 "gamma": notes["gamma"],
                 "removed": notes["removed"],
-                "chosen": True,  # one setting a cell, so it is the one kept
+                "chosen": cell in chosen,
                 "seconds": notes["seconds"],
                 **accuracies,
             }
         )
         progress(done, len(there))
     save_rows(path, "recovery", rows, watch.notes(missing=missing(case)))
+
+
+def _made(case: Case) -> dict[Cell, Notes]:
+    return {cell: read_tensor_notes(path) for cell in grid(case) if (path := case.model_path(cell)).exists()}
+
+
+def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
+    """Of a treatment's settings, the one that the tuning failures and the guard speak for; the only one is the one."""
+
+    def group(cell: Cell) -> tuple[str, ...]:
+        return cell.treatment, cell.removes, cell.influence_method or ""
+
+    return {
+        max(cells, key=lambda cell: Fitness(**made[cell]["fitness"]).worth(TOLERANCE))
+        for _, cells in groupby(sorted(made, key=group), key=group)
+    }
+
+
+def write_candidates(case: Case, path: Path, progress: Progress) -> None:
+    """``candidates``: what ``auto`` tried; empty where the case does not ask for it."""
+    watch, searches = Stopwatch(case.device), _searches(case)
+    rows = [
+        {"failure_group": ALL_FAILURES, "pool": notes["pool"], **tried}
+        for notes in searches
+        for tried in notes["candidates"]
+    ]
+    save_rows(path, "candidates", rows, watch.notes())
+
+
+def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
+    """``verdicts``: what ``auto`` concluded."""
+    watch, searches = Stopwatch(case.device), _searches(case)
+    rows = [
+        {
+            "failure_group": ALL_FAILURES,
+            "pool": notes["pool"],
+            "verdict": "repaired" if notes["kept"] else "not_a_data_problem",
+            "p_value": notes["p_value"],
+        }
+        for notes in searches
+    ]
+    save_rows(path, "verdicts", rows, watch.notes())
+
+
+def _searches(case: Case) -> list[Notes]:
+    return [notes for cell, notes in _made(case).items() if cell.removes == "chosen"]
 
 
 def write_timings(case: Case, path: Path, progress: Progress) -> None:
@@ -100,9 +152,7 @@ def write_timings(case: Case, path: Path, progress: Progress) -> None:
         (None, "failure_partition", read_parquet(case.partition_path)[1]),
     ]
     made += [(method, "influence", notes) for method, _, notes in _scored(case)]
-    for cell in grid(case):
-        if case.model_path(cell).exists():
-            made.append((cell.influence_method, cell.name, read_tensor_notes(case.model_path(cell))))
+    made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(case).items()]
     rows = [
         {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
         for method, step, notes in made

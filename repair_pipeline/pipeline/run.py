@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class StepError(RuntimeError):
     """A step that the rest of the case needs has failed; its cause is the error itself."""
 
 
-def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
+def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step] = STEPS) -> Outcome:
     """Make what is not finished of a case, in order.
 
     Raises:
@@ -43,7 +43,7 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
     failed: dict[str, Exception] = {}
     known = case.record is not None
     try:
-        for step in STEPS:
+        for step in steps:
             try:
                 if force or not all(file.finished for file in step.files(case)):
                     with watch(step) as progress:
@@ -63,7 +63,8 @@ def run_case(case: Case, watch: Watch, force: bool = False) -> Outcome:
         if known:
             case.register("failed")
         raise
-    case.register("failed" if failed else "finished")
+    evaluated = any(step.name == "evaluation" for step in steps)
+    case.register("failed" if failed else "finished" if evaluated else "registered")
     return Outcome(made, failed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline import evaluation
+from repair_pipeline.influence.null import null_influence
+from repair_pipeline.pipeline import evaluation, repairs
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.file import File
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
@@ -30,27 +33,6 @@ from repair_pipeline.training.fit import fit
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress, silent
-
-
-@dataclass(frozen=True)
-class File:
-    """Something a step makes, whole or not at all."""
-
-    path: Path
-    sources: tuple[Path, ...]
-    make: Callable[[Path, Progress], None]
-    optional: tuple[Path, ...] = ()
-    """Sources that it is made from where they are there, and without where they failed."""
-
-    @property
-    def finished(self) -> bool:
-        """It is there, and nothing that it was made from is newer, or has gone since."""
-        if not self.path.exists():
-            return False
-        made = self.path.stat().st_mtime_ns
-        # That a source has gone shows in the time of its folder.
-        traces = [source if source.exists() else source.parent for source in (*self.sources, *self.optional)]
-        return all(trace.stat().st_mtime_ns <= made for trace in traces if trace.exists())
 
 
 @dataclass(frozen=True)
@@ -157,59 +139,13 @@ def _influence(case: Case, method: str) -> list[File]:
 
     def make(path: Path, progress: Progress) -> None:
         watch = Stopwatch(case.device)
-        scores = case.spec.influence_method(method).scores(case.task(f"influence/{method}", progress))
+        made = case.spec.influence_method(method)
+        scores = made.scores(case.task(f"influence/{method}", progress))
+        if case.spec.causes.fdr is not None and isinstance(made, QueryBased):
+            scores = replace(scores, null=null_influence(made, case.task(f"null/{method}", progress)))
         save_scores(path, scores, watch.notes(settings=case.spec.influence[method]))
 
     return [File(case.influence_path(method), (case.fisher_path, case.partition_path), make)]
-
-
-def _causes(case: Case, cell: Cell) -> Causes:
-    rows = case.data.fit
-    match cell.removes:
-        case "nothing":
-            return Causes(())
-        case "planted":
-            return Causes(tuple(sorted(rows.corrupted_ids | case.data.validation.corrupted_ids)))
-        case "causes":
-            ranked, counted = (load_scores(path, rows.examples) for path in _rankings(case, cell))
-            count = len(case.spec.causes.causes(counted, planted=len(rows.corrupted_ids)))
-            return Causes(tuple(ranked.ids[ranked.order[:count]].tolist()))
-
-
-def _rankings(case: Case, cell: Cell) -> tuple[Path, ...]:
-    """The scores that rank a cell's causes, and those that say how many: a random control removes as many rows."""
-    if cell.influence_method is None:
-        return ()
-    own = case.influence_path(cell.influence_method)
-    follows = cell.influence_method == "random" and case.spec.causes.positive
-    return own, case.influence_path(case.spec.treat[0]) if follows else own
-
-
-def _repaired(case: Case, treatment: str) -> list[File]:
-    def make(path: Path, progress: Progress, cell: Cell) -> None:
-        watch, causes = Stopwatch(case.device), _causes(case, cell)
-        task = case.task(f"treatment/{treatment}", progress)
-        treat = case.spec.treatment(treatment)
-        model = treat.repaired(task, causes)
-        says = {
-            "settings": case.spec.treatments[treatment],
-            "gamma": task.gamma(treat.gamma) if isinstance(treat, EWCDeletion) else None,
-            "removed": int(task.fit.having(causes.as_set).sum()),
-        }
-        write_tensors(path, model.state_dict(), watch.notes(**asdict(cell), **says))
-
-    return [
-        File(
-            case.model_path(cell),
-            (
-                case.fisher_path,
-                case.partition_path,
-                *_rankings(case, cell),
-            ),
-            partial(make, cell=cell),
-        )
-        for cell in cells(case.spec, treatment)
-    ]
 
 
 # What it came to.
@@ -219,6 +155,8 @@ def _evaluation(case: Case) -> list[File]:
     influence = tuple(case.influence_path(method) for method in case.spec.influence)
     models = tuple(case.model_path(cell) for cell in evaluation.grid(case))
     tables = {
+        "candidates": (evaluation.write_candidates, models),
+        "verdicts": (evaluation.write_verdicts, models),
         "detection": (evaluation.write_detection, influence),
         "detection_curve": (evaluation.write_detection_curve, influence),
         "recovery": (evaluation.write_recovery, models),
@@ -255,11 +193,11 @@ def _tracked_run(case: Case) -> list[File]:
 
 def _steps() -> tuple[Step, ...]:
     influence = {f"influence_{method}": partial(_influence, method=method) for method in METHODS}
-    repaired = {f"repaired_{treatment}": partial(_repaired, treatment=treatment) for treatment in TREATMENTS}
+    repaired = {f"repaired_{treatment}": partial(repairs.repaired, treatment=treatment) for treatment in TREATMENTS}
     upstream = ("fisher_diagonal", "failure_partition")
 
     def needs(treatment: str) -> tuple[str, ...]:
-        return (*upstream, *influence) if "causes" in TREATMENTS[treatment].removes else upstream
+        return (*upstream, *influence) if {"causes", "chosen"} & set(TREATMENTS[treatment].removes) else upstream
 
     return (
         Step("corrupted_dataset", (), _corrupted_dataset),

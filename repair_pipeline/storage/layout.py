@@ -48,6 +48,10 @@ class Layout:
     def report(self, case_id: str) -> Path:
         return self.results / "reports" / f"case_id={case_id}" / "report.html"
 
+    def study(self, name: str) -> Path:
+        """The folder of a study's tables, and of what is its own."""
+        return self.results / "studies" / name
+
     def tracked_run(self, case_id: str) -> Path:
         """The case's MLflow run, by id."""
         return self.results / "tracked_runs" / f"case_id={case_id}" / "run.json"

@@ -16,13 +16,18 @@ from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
 
 ALL_FAILURES = "all"
+_NULL = "null_influence"
 
 
 def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: Notes) -> None:
     """Write ``rows`` (without the columns that the path carries) as a file of ``table``."""
+    write_parquet(path, _table(path, table, rows), notes)
+
+
+def _table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     carried = {part.split("=")[0] for part in path.parts if "=" in part}
     schema = pa.schema([field for field in TABLES[table] if field.name not in carried])
-    write_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), notes)
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
@@ -117,12 +122,20 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes) -> None:
         for rank, at in enumerate(scores.order, start=1)
     ]
     read_as = {"sign": "positive is harmful", "unit": scores.unit}
-    save_rows(path, "influence", rows, {**read_as, **notes, **scores.notes})
+    table = _table(path, "influence", rows)
+    if scores.null is not None:
+        table = table.append_column(_NULL, pa.array(scores.null.numpy()[scores.order]))
+    write_parquet(path, table, {**read_as, **notes, **scores.notes})
 
 
 def load_scores(path: Path, like: Examples) -> InfluenceScores:
     """One method's scores, in the order of ``like``."""
-    table, _ = read_parquet(path)
-    value_of = dict(zip(table["example_id"].to_pylist(), table["influence"].to_pylist(), strict=True))
-    values = torch.tensor([value_of[example_id] for example_id in like.ids], dtype=torch.float64)
-    return InfluenceScores(like.ids, values)
+    table, notes = read_parquet(path)
+    row_of = {example_id: row for row, example_id in enumerate(table["example_id"].to_pylist())}
+    rows = [row_of[example_id] for example_id in like.ids]
+
+    def column(name: str) -> torch.Tensor:
+        return torch.tensor(table[name].to_numpy()[rows])
+
+    null = column(_NULL) if _NULL in table.column_names else None
+    return InfluenceScores(like.ids, column("influence"), notes["unit"], null=null)

@@ -10,6 +10,7 @@ def _field(name: str, kind: pa.DataType, says: str) -> pa.Field:
 _CASE = _field("case_id", pa.string(), "preset name, or name and hash of the spec")
 _GROUP = _field("failure_group", pa.string(), "the failures in question; 'all' unless groups are asked for")
 _METHOD = _field("method", pa.string(), "influence method")
+_POOL = _field("pool", pa.string(), "data_only: nothing was trained on the failures; all: also what is")
 _SECONDS = _field("seconds", pa.float64(), "wall clock")
 
 TABLES: dict[str, pa.Schema] = {
@@ -88,6 +89,29 @@ TABLES: dict[str, pa.Schema] = {
             _field("remaining_accuracy", pa.float64(), "on correctly classified rows set aside; the base's is 1"),
             _field("unseen_accuracy", pa.float64(), "holdout and remaining at the test set's natural mix"),
             _SECONDS,
+        ]
+    ),
+    "candidates": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _POOL,
+            _field("influence_method", pa.string(), "whose causes were removed; null for the control"),
+            _field("treatment", pa.string(), "treatment that was tried"),
+            _field("removed", pa.int64(), "fit rows removed"),
+            _field("tuning_accuracy", pa.float64(), "on query_tuning"),
+            _field("tuning_probability", pa.float64(), "mean probability of the right class on query_tuning"),
+            _field("guard_accuracy", pa.float64(), "on the guard pool; the base's is 1"),
+            _field("chosen", pa.bool_(), "what auto kept"),
+        ]
+    ),
+    "verdicts": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _POOL,
+            _field("verdict", pa.string(), "repaired, or not_a_data_problem: then nothing is changed"),
+            _field("p_value", pa.float64(), "one-sided sign test on query_tuning, against fine-tuning without removal"),
         ]
     ),
     "timings": pa.schema(

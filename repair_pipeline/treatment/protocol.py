@@ -14,3 +14,11 @@ class Treatment(Protocol):
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         """The model after removing ``causes``, in eval mode; the task's own model is left as it is."""
+
+
+@runtime_checkable
+class Penalised(Protocol):
+    """A treatment that has a γ: how far it may go from θ̂."""
+
+    def used_gamma(self, task: RepairTask) -> float:
+        """The γ it is run with: the one given, or the posterior's own."""

@@ -8,14 +8,15 @@ from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
 
-Removes = Literal["nothing", "planted", "causes"]
+Removes = Literal["nothing", "planted", "causes", "chosen"]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A treatment and the rows it is run without.
 
-    ``nothing`` and ``planted`` are one run a case; ``causes`` is one run for every influence method that is treated.
+    ``nothing`` and ``planted`` are one run a case; ``causes`` is one run for every influence method that is treated;
+    ``chosen`` is what the treatment itself makes of several methods' scores.
     """
 
     treatment: Callable[..., Treatment]

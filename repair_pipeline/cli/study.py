@@ -1,0 +1,59 @@
+"""``repair study``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+
+from repair_pipeline.cli.progress import COLUMNS
+from repair_pipeline.errors import InputError
+from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.studies.studies import STUDIES
+from repair_pipeline.studies.study import Study, run_study
+
+
+def run_and_show(name: str, plan: bool, workers: int | None) -> None:
+    """Run a study, or say what is left to run; exit code 1 where something in it failed.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    if name not in STUDIES:
+        raise InputError(f"there is no study {name!r}: choose among {', '.join(STUDIES)}")
+    study, layout, console = STUDIES[name], Layout.from_environment(), Console()
+    workers = workers or len(os.sched_getaffinity(0))
+    console.print(_plan(study, layout, workers))
+    if plan:
+        return
+    with Progress(*COLUMNS, console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(name, total=None)
+        failed = run_study(
+            study, layout, data_dir(), workers, lambda done, total: bars.update(bar, completed=done, total=total)
+        )
+    console.print(f"tables   {layout.study(name) / 'tables.md'}", highlight=False, soft_wrap=True)
+    for line in failed:
+        print(f"repair: {line}; run the same command again to retry it", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _plan(study: Study, layout: Layout, workers: int) -> Table:
+    """The pieces of a study, what is left of each, and how long that is expected to take."""
+    stages = study.stages(layout, data_dir())
+    pieces = [piece for stage in stages for piece in stage]
+    left = sum(sum(piece.seconds_left for piece in stage) / min(workers, len(stage)) for stage in stages) / 60
+    table = Table(
+        Column("piece", no_wrap=True),
+        Column("files left", justify="right"),
+        Column("minutes on one core", justify="right"),
+        title=f"{study.name}: about {left:.0f} minutes left on {workers} cores",
+        title_justify="left",
+    )
+    for piece in pieces:
+        table.add_row(piece.name, f"{len(piece.left)} of {len(piece.files)}", f"{piece.seconds_left / 60:.1f}")
+    return table

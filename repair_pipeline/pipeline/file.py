@@ -1,0 +1,28 @@
+"""A file that a step makes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from repair_pipeline.types import Progress
+
+
+@dataclass(frozen=True)
+class File:
+    """Something a step makes, whole or not at all."""
+
+    path: Path
+    sources: tuple[Path, ...]
+    make: Callable[[Path, Progress], None]
+    optional: tuple[Path, ...] = ()
+    """Sources that it is made from where they are there, and without where they failed."""
+
+    @property
+    def finished(self) -> bool:
+        """It is there, and nothing that it was made from is newer, or has gone since."""
+        if not self.path.exists():
+            return False
+        made = self.path.stat().st_mtime_ns
+        # That a source has gone shows in the time of its folder.
+        traces = [source if source.exists() else source.parent for source in (*self.sources, *self.optional)]
+        return all(trace.stat().st_mtime_ns <= made for trace in traces if trace.exists())

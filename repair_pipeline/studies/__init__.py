@@ -1,0 +1,1 @@
+"""Studies: many cases, one question, one command."""

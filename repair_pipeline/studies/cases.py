@@ -1,0 +1,33 @@
+"""Pieces of studies that are cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.run import run_case
+from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.studies.costs import SECONDS
+from repair_pipeline.studies.study import Piece
+from repair_pipeline.types import silent
+
+
+def upto(last: str) -> Sequence[Step]:
+    """The steps up to ``last``: a study needs no report and no tracked run for each of its cases."""
+    return STEPS[: [step.name for step in STEPS].index(last) + 1]
+
+
+def run_cases(name: str, cases: Sequence[Case], steps: Sequence[Step]) -> Piece:
+    """Cases one after the other, as what they share is made once."""
+    files = {file.path: SECONDS.get(step.name, 1.0) for case in cases for step in steps for file in step.files(case)}
+    return Piece(name, files, partial(_run, cases, steps))
+
+
+def _run(cases: Sequence[Case], steps: Sequence[Step]) -> list[str]:
+    failed = []
+    for case in cases:
+        outcome = run_case(case, lambda step: nullcontext(silent), steps=steps)
+        failed += [f"{step} failed: {error}" for step, error in outcome.failed.items()]
+    return failed

@@ -1,0 +1,125 @@
+"""Is the sum of influences what retraining without the rows does (Eq. 2, 6)?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float64
+from scipy.stats import bootstrap, spearmanr
+from torch import Tensor, nn
+
+from repair_pipeline.cases.build import build_model
+from repair_pipeline.cases.presets import preset
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.compute.device import threads
+from repair_pipeline.compute.streams import numpy_stream, torch_stream
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.files import read_tensors, write_tensors
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import load_scores
+from repair_pipeline.studies.cases import run_cases, upto
+from repair_pipeline.studies.costs import SECONDS
+from repair_pipeline.studies.study import Piece
+from repair_pipeline.training.fit import fit, logits
+from repair_pipeline.types import Causes
+
+_NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The study ``counterfactual``: D∖C retrained for random C and for each method's most harmful rows.
+
+    Random C hold half of D each, as in the linear datamodelling score, so that each method's sum has something to vary
+    over. The most harmful are as many as were planted. The predictive log p(F_h|D∖C) averages p over the retrainings.
+    """
+
+    preset: str = "digits-label_noise-s0"
+    methods: tuple[str, ...] = tuple(METHODS)
+    subsets: int = 50
+    retrainings: int = 3
+    name: str = "counterfactual"
+
+    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+        case = self._case(layout, data_dir)
+        return [
+            [run_cases(case.id, [case], upto("evaluation"))],
+            [
+                Piece(name, {self._file(layout, name): self.retrainings * SECONDS["digits"]}, partial(self._run, case, name))
+                for name in self._sets()
+            ],
+        ]
+
+    def _case(self, layout: Layout, data_dir: Path) -> Case:
+        fields = preset(self.preset).resolved | {
+            "influence": {name: {} for name in self.methods},
+            "treat": [],
+            "treatments": {},
+        }
+        return Case(parse_spec(fields), layout, data_dir, torch.device("cpu"))
+
+    def _sets(self) -> list[str]:
+        random = [f"random-{at}" for at in range(self.subsets)]
+        return [_NOTHING, *random, *(f"top-{name}" for name in self.methods)]
+
+    def _file(self, layout: Layout, name: str) -> Path:
+        return layout.study(self.name) / self.preset / f"{name}.safetensors"
+
+    def _removed(self, case: Case, name: str) -> Causes:
+        rows = case.data.fit
+        kind, _, which = name.partition("-")
+        if kind == "top":
+            return load_scores(case.influence_path(which), rows.examples).top(len(rows.corrupted_ids))
+        if kind == "random":
+            drawn = numpy_stream(case.spec.seed, f"counterfactual/{name}").permutation(rows.examples.ids)
+            return Causes(tuple(drawn[: len(drawn) // 2].tolist()))
+        return Causes(())
+
+    def _run(self, case: Case, name: str) -> list[str]:
+        """Retrain without a set, and keep log p(z|θ) of the held-out failures, one row a retraining."""
+        removed, data, spec = self._removed(case, name).as_set, case.data, case.spec
+        log_p = []
+        with threads(spec.compute.threads):
+            for at in range(self.retrainings):
+                # The same stream for every set: they differ in their rows and not in their luck.
+                generator = torch_stream(spec.seed, f"counterfactual/retraining-{at}")
+                untrained = build_model(spec, data, case.device, generator)
+                rest, validation = data.fit.examples.without(removed), data.validation.examples
+                model = fit(untrained, rest, validation, spec.training, generator, mode="train")
+                failures = case.partition.holdout
+                log_p.append(-nn.functional.cross_entropy(logits(model, failures), failures.labels, reduction="none"))
+        write_tensors(self._file(case.layout, name), {"log_p": torch.stack(log_p).double()}, {"removed": len(removed)})
+        return []
+
+    def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
+        case = self._case(layout, Path())
+        measured = {name: _predictive(read_tensors(self._file(layout, name))[0]["log_p"]) for name in self._sets()}
+        removed = {name: self._removed(case, name).as_set for name in self._sets()}
+        random = [name for name in self._sets() if name.startswith("random-")]
+        change = np.array([measured[name] - measured[_NOTHING] for name in random])
+        rows = []
+        for method in self.methods:
+            scores = load_scores(case.influence_path(method), case.data.fit.examples)
+            sums = np.array([scores.values[case.data.fit.examples.having(removed[name])].sum() for name in random])
+            found = bootstrap((sums, change), lambda a, b: spearmanr(a, b).statistic, paired=True, rng=0)
+            rows.append(
+                {
+                    "method": method,
+                    "spearman": f"{spearmanr(sums, change).statistic:.2f}",
+                    "95%": f"[{found.confidence_interval.low:.2f}, {found.confidence_interval.high:.2f}]",
+                    "nats gained without its top": f"{measured[f'top-{method}'] - measured[_NOTHING]:.1f}",
+                }
+            )
+        return {f"{self.preset} counterfactual": pd.DataFrame(rows)}
+
+
+def _predictive(log_p: Float64[Tensor, "seeds n"]) -> float:
+    """log p(F_h|D∖C): the sum over rows of the log of the mean over retrainings of p(z|θ)."""
+    return float((log_p.logsumexp(dim=0) - np.log(len(log_p))).sum())

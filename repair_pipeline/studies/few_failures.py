@@ -1,0 +1,127 @@
+"""Few failures: who still finds the planted rows when 10, 20, 40 or 80 failures are known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from repair_pipeline.cases.presets import STUDY_SEEDS, preset
+from repair_pipeline.compute.device import threads
+from repair_pipeline.compute.streams import torch_stream
+from repair_pipeline.continual.reading import READINGS
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.evaluation.detection import detect
+from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.files import write_text
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.studies.cases import run_cases, upto
+from repair_pipeline.studies.costs import SECONDS
+from repair_pipeline.studies.study import Piece
+from repair_pipeline.studies.tables import mean_sd
+from repair_pipeline.types import Causes, InfluenceScores, silent
+
+_FAILURES = (10, 20, 40, 80, None)
+"""|F_q|; None is all of them."""
+_GUARDS = (0.0, 0.1, 1.0, 3.0, None)
+"""|B_q| / |F_q|; None draws on the whole guard pool."""
+_CLEAN_ROWS = ("finetune_loss", "clean_reference")
+_PEERS = ("linear_gd", "trak", "ekfac")
+"""Costly, and steady in |B_q|: with as many guard cases as failures only."""
+
+
+@dataclass(frozen=True)
+class FewFailures:
+    """The study ``few_failures``: AUC over |F_q| × |B_q|."""
+
+    families: tuple[str, ...] = ("mnist-label_noise", "mnist-label_noise-hard")
+    seeds: Iterable[int] = STUDY_SEEDS
+    name: str = "few_failures"
+
+    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+        pairs = [(family, seed) for seed in self.seeds for family in self.families]
+        cases = {pair: Case(preset(f"{pair[0]}-s{pair[1]}"), layout, data_dir, torch.device("cpu")) for pair in pairs}
+        return [
+            [run_cases(case.id, [case], upto("failure_partition")) for case in cases.values()],
+            [self._piece(case, family, layout) for (family, _), case in cases.items()],
+        ]
+
+    def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
+        files = {
+            self._file(layout, case.id, failures, guard): sum(SECONDS[name] for name in _methods(guard))
+            for failures in _FAILURES
+            for guard in _GUARDS
+        }
+        return Piece(f"{case.id} few failures", files, partial(self._run, case, family))
+
+    def _file(self, layout: Layout, case_id: str, failures: int | None, guard: float | None) -> Path:
+        return layout.study(self.name) / "cells" / case_id / f"failures={failures}-guard={guard}.json"
+
+    def _run(self, case: Case, family: str) -> list[str]:
+        with threads(case.spec.compute.threads):
+            for failures in _FAILURES:
+                for guard in _GUARDS:
+                    path = self._file(case.layout, case.id, failures, guard)
+                    if not path.exists():
+                        rows = list(_cell(case, failures, guard))
+                        table = pd.DataFrame(rows).assign(family=family, seed=case.spec.seed)
+                        write_text(path, table.to_json(orient="records"))
+        return []
+
+    def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
+        files = sorted((layout.study(self.name) / "cells").glob("*/*.json"))
+        rows = pd.concat([pd.read_json(path, dtype={"failures": str, "guard": str}) for path in files])
+        tables = {}
+        for family in self.families:
+            of_family = rows[rows["family"] == family]
+            equal = of_family[of_family["guard"] == "1.0"]
+            tables[f"{family} as many guard cases as failures"] = _by_failures(equal)
+            for guard in ("0.0", "0.1", "3.0", "all"):
+                tables[f"{family} guard {guard}"] = _by_failures(of_family[of_family["guard"] == guard])
+        return tables
+
+
+def _methods(guard: float | None) -> tuple[str, ...]:
+    return ("ewc", *_CLEAN_ROWS, *(_PEERS if guard == 1 else ()))
+
+
+def _cell(case: Case, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
+    settings = {"guard": "none"} if guard == 0 else {"guard_ratio": guard}
+    known = {"failures": str(failures or "all"), "guard": "all" if guard is None else str(guard)}
+
+    def measured(name: str, scores: InfluenceScores, seconds: float) -> dict[str, Any]:
+        found = detect(scores, case.data.fit.corrupted, Causes(()))
+        return {**known, "method": name, "auc": found.auc, "precision_at_n": found.precision_at_n, "seconds": seconds}
+
+    for name in _methods(guard):
+        task, started = _fewer(case, failures, name), time.perf_counter()
+        method = METHODS[name](**settings)
+        if isinstance(method, EWCInfluence):
+            before, after = method.learnt(task)
+            seconds = time.perf_counter() - started
+            for reading, read in READINGS.items():
+                yield measured(f"{name} {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
+        else:
+            yield measured(name, method.scores(task), time.perf_counter() - started)
+    yield measured("loss", METHODS["loss"]().scores(_fewer(case, failures, "loss")), 0.0)
+
+
+def _fewer(case: Case, failures: int | None, method: str) -> RepairTask:
+    """The case's task with ``failures`` of its query failures, the same for every method, the fewer among the more."""
+    task = case.task(f"few_failures/{method}", silent)
+    order = torch.randperm(len(task.tests.query), generator=torch_stream(case.spec.seed, "few_failures"))
+    return replace(task, tests=replace(task.tests, query=task.tests.query[order[:failures]]))
+
+
+def _by_failures(rows: pd.DataFrame) -> pd.DataFrame:
+    table = mean_sd(rows, ["method", "failures"], ["auc"], digits=2)
+    order = [str(count or "all") for count in _FAILURES]
+    return table.pivot(index="method", columns="failures", values="auc")[order].reset_index()

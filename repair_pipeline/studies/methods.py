@@ -1,0 +1,123 @@
+"""Every method and every treatment on label noise: who finds the planted rows, and what removing them repairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from repair_pipeline.cases.presets import STUDY_SEEDS, case_id, preset
+from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+from repair_pipeline.studies.cases import run_cases, upto
+from repair_pipeline.studies.study import Piece
+from repair_pipeline.studies.tables import gain, mean_sd
+from repair_pipeline.treatment.treatments import TREATMENTS
+
+_GAMMAS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""γ as multiples of the posterior's own."""
+_CAUSES = ("ewc", "oracle", "random")
+"""Whose causes every treatment is given: the method's, the best there are, and the control."""
+
+
+_ONCE = ("base", "finetune", "reseed", "semi_oracle")
+"""Treatments that the case of the methods runs already."""
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The study ``methods``: two cases a seed, one for the methods and one for the treatments, on one base model."""
+
+    families: tuple[str, ...] = ("mnist-label_noise", "mnist-label_noise-hard")
+    seeds: Iterable[int] = STUDY_SEEDS
+    name: str = "methods"
+
+    def specs(self, family: str, seed: int) -> list[CaseSpec]:
+        """Every method × fine-tuning, and every treatment × {ewc, oracle, random}."""
+        known = preset(f"{family}-s{seed}")
+        rows = round(known.dataset.train_size * (1 - known.validation_fraction))
+        curve = [{"gamma": factor * 2 / rows} for factor in _GAMMAS]
+        several = {"ewc_deletion": curve, "newton": curve, "auto": [{}, {"pool": "all"}]}
+        others = {name: several.get(name, [{}]) for name in TREATMENTS if name not in _ONCE}
+        return [
+            parse_spec({**known.resolved, **changes})
+            for changes in (
+                {
+                    "influence": {name: {} for name in METHODS},
+                    "treat": list(METHODS),
+                    "treatments": {name: {} for name in _ONCE},
+                },
+                {"influence": {name: {} for name in _CAUSES}, "treat": _CAUSES, "treatments": others},
+            )
+        ]
+
+    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+        def cases(family: str, seed: int) -> list[Case]:
+            return [Case(spec, layout, data_dir, torch.device("cpu")) for spec in self.specs(family, seed)]
+
+        pairs = [(family, seed) for seed in self.seeds for family in self.families]
+        return [[run_cases(f"{family}-s{seed}", cases(family, seed), upto("evaluation")) for family, seed in pairs]]
+
+    def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
+        detection, recovery = (self._rows(layout, table) for table in ("detection", "recovery"))
+        tables = {}
+        for family in self.families:
+            found, repaired = (rows[rows["family"] == family] for rows in (detection, recovery))
+            for title, table in {
+                "detection": _detection(found),
+                "fine-tuning": _fine_tuning(repaired),
+                "treatments": _treatments(repaired),
+                "gamma": _gamma(repaired),
+            }.items():
+                tables[f"{family} {title}"] = table
+        return tables
+
+    def _rows(self, layout: Layout, table: str) -> pd.DataFrame:
+        cases = {case_id(spec): (family, seed) for family in self.families for seed in self.seeds for spec in self.specs(family, seed)}
+        rows = query(layout, f"SELECT * FROM {table}").to_pandas()
+        rows = rows[rows["case_id"].isin(cases.keys())]
+        return rows.assign(family=[cases[case][0] for case in rows["case_id"]], seed=[cases[case][1] for case in rows["case_id"]])
+
+
+def _detection(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each method's ranking, the best first. A method that treats a case twice is counted once."""
+    rows = rows.drop_duplicates(["seed", "method"])
+    table = mean_sd(rows, ["method"], ["auc", "precision_at_n"]).merge(mean_sd(rows, ["method"], ["seconds"], 1))
+    order = rows.groupby("method")["auc"].agg(["mean", "min"])
+    table["worst auc"] = [f"{order['min'][method]:.3f}" for method in table["method"]]
+    return table.iloc[(-order["mean"][table["method"]]).argsort()]
+
+
+def _fine_tuning(rows: pd.DataFrame) -> pd.DataFrame:
+    """Fine-tuning without each method's causes, and what it gains over as many random rows."""
+    tuned = rows[rows["treatment"].isin(["finetune", "reseed", "semi_oracle"])]
+    random = tuned[(tuned["treatment"] == "finetune") & (tuned["influence_method"] == "random")]
+    return _recovery(tuned, random)
+
+
+def _treatments(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every treatment of the causes of {ewc, oracle, random}, at its chosen setting."""
+    kept = rows[rows["chosen"] & (rows["influence_method"].isin(_CAUSES) | rows["influence_method"].isna())]
+    random = kept[(kept["treatment"] == "finetune") & (kept["influence_method"] == "random")]
+    return _recovery(kept.drop_duplicates([*_CELL, "seed"]), random)
+
+
+def _gamma(rows: pd.DataFrame) -> pd.DataFrame:
+    """The whole curve of the treatments that have a γ."""
+    curve = rows[rows["treatment"].isin(["ewc_deletion", "newton"]) & (rows["influence_method"] == "ewc")]
+    return mean_sd(curve, ["treatment", "gamma"], ["holdout_accuracy", "remaining_accuracy"])
+
+
+_CELL = ["treatment", "influence_method"]
+
+
+def _recovery(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+    table = mean_sd(rows, _CELL, ["holdout_accuracy", "remaining_accuracy", "unseen_accuracy"])
+    table = table.merge(mean_sd(rows, _CELL, ["seconds"], 1)).merge(gain(rows, control, _CELL, "holdout_accuracy"))
+    return table.rename(columns={"gain": "holdout gain over random [95%]"}).fillna({"influence_method": "–"})
