@@ -7,13 +7,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.learner import ContinualLearner
-from repair_pipeline.continual.likelihood import log_likelihoods
-from repair_pipeline.continual.maximise import EarlyStopped, Maximise, OneCycle
+from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
+from repair_pipeline.continual.query import QueryBased, early_stopped
 from repair_pipeline.continual.reading import READINGS
 from repair_pipeline.continual.task import RepairTask
-from repair_pipeline.influence.query import QueryBased
-from repair_pipeline.types import InfluenceScores, Theta
+from repair_pipeline.types import InfluenceScores
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -54,20 +53,4 @@ class LearntInfluence(QueryBased):
 
     def maximise(self, task: RepairTask) -> Maximise:
         """The optimiser and its stopping rule."""
-        if self.stopping == "one_cycle":
-            return OneCycle(task.generator, progress=task.progress)
-
-        def tuning_log_lik(theta: Theta) -> float:
-            return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()
-
-        epoch = -(-len(task.tests.query) // 64)
-        return EarlyStopped(
-            task.generator,
-            tuning_log_lik,
-            learning_rate=1e-3,
-            batch_size=64,
-            patience=5,
-            max_steps=100 * epoch,
-            check_every=epoch,
-            progress=task.progress,
-        )
+        return early_stopped(task) if self.stopping == "paper" else OneCycle(task.generator, progress=task.progress)

@@ -1,4 +1,4 @@
-"""What a query-based method learns from, the same for all of them: F_q, and the guard beside it."""
+"""What is learnt from the query side, the same for finding causes and for treating: F_q, and the guard beside it."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,9 +6,12 @@ from typing import Literal
 from pydantic import ConfigDict, PositiveFloat
 from pydantic.dataclasses import dataclass
 
+from repair_pipeline.continual.likelihood import log_likelihoods
+from repair_pipeline.continual.maximise import EarlyStopped
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import Theta
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -47,3 +50,22 @@ class QueryBased:
             "guard_tau": sum(factor.power for factor in guard),
             "guard_rho": self.guard_rho if guard else 0.0,
         }
+
+
+def early_stopped(task: RepairTask) -> EarlyStopped:
+    """App. C's rule for learning F_q: stop when log p(query_tuning|θ) has not risen for 5 epochs, and keep the best."""
+
+    def tuning_log_lik(theta: Theta) -> float:
+        return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()
+
+    epoch = -(-len(task.tests.query) // 64)
+    return EarlyStopped(
+        task.generator,
+        tuning_log_lik,
+        learning_rate=1e-3,
+        batch_size=64,
+        patience=5,
+        max_steps=100 * epoch,
+        check_every=epoch,
+        progress=task.progress,
+    )
