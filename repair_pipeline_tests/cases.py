@@ -44,6 +44,9 @@ METHOD_ROWS = [
     MethodRow("ewc_paper", finds_learnt_noise=True),
     MethodRow("sgd", finds_learnt_noise=True),
     MethodRow("sgd", {"guard": "none"}, finds_learnt_noise=True),
+    MethodRow("linear_gd", finds_learnt_noise=True),
+    MethodRow("linear_gd", {"guard": "none", "curvature": "ggn"}, finds_learnt_noise=True),
+    MethodRow("linear_sa", finds_learnt_noise=True),
     MethodRow("loss", reads_failures=False),
     MethodRow("margin", unit="logits", reads_failures=False),
     MethodRow("finetune_loss", finds_learnt_noise=True),
@@ -81,6 +84,7 @@ TREATMENT_ROWS = [
     TreatmentRow("base", moves=False),
     TreatmentRow("finetune", repairs=True),
     TreatmentRow("ewc_deletion", moves=False, reads_removed=True),
+    TreatmentRow("newton", reads_removed=True),
     TreatmentRow("reseed", repairs=True),
     TreatmentRow("semi_oracle", repairs=True),
 ]

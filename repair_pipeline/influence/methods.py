@@ -6,6 +6,7 @@ from functools import partial
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.linear import LinearInfluence
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
@@ -14,6 +15,8 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "ewc": EWCInfluence,
     "ewc_paper": partial(EWCInfluence, stopping="paper", guard="none"),
     "sgd": SGDInfluence,
+    "linear_gd": LinearInfluence,
+    "linear_sa": partial(LinearInfluence, solver="sa"),
     "loss": Loss,
     "margin": Margin,
     "finetune_loss": FinetuneLoss,

@@ -19,13 +19,15 @@ KINDS: dict[Kind, str] = {
 METHODS = {
     "ewc": "EWC-influence: the model learns the failures beside healthy cases; rows that turn unlikely rank first",
     "ewc_paper": "EWC-influence with the paper's stopping rule and no healthy cases",
+    "linear_gd": "linear influence: one natural-gradient step on the failures, its linear system solved by descent",
+    "linear_sa": "linear influence, its linear system solved by stochastic approximation",
     "loss": "training loss: rows that the model finds unlikely rank first",
     "margin": "logit margin: rows whose given label loses to another by most rank first",
     "random": "any order, as good as chance",
     "oracle": "planted rows first, by construction",
 }
 
-IN_NATS = ("ewc", "ewc_paper", "loss")
+IN_NATS = ("ewc", "ewc_paper", "linear_gd", "linear_sa", "loss")
 """Methods whose scores are differences of log-likelihoods."""
 
 _WITHOUT_CAUSES = {
@@ -38,6 +40,7 @@ _WITHOUT_CAUSES = {
 _OF_CAUSES = {
     "finetune": "fine-tuning without {rows}",
     "ewc_deletion": "EWC-deletion of {rows}",
+    "newton": "Newton update removal of {rows}",
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
+from repair_pipeline.treatment.newton import Newton
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
 
@@ -27,6 +28,7 @@ TREATMENTS: Mapping[str, Recipe] = {
     "base": Recipe(Untouched, removes=("nothing",)),
     "finetune": Recipe(Finetune, removes=("causes", "nothing")),
     "ewc_deletion": Recipe(EWCDeletion, removes=("causes",)),
+    "newton": Recipe(Newton, removes=("causes",)),
     "reseed": Recipe(Retrain, removes=("nothing",)),
     "semi_oracle": Recipe(Finetune, removes=("planted",)),
 }

@@ -1,0 +1,50 @@
+"""One step of natural gradient: the learner of linear influence and of Newton update removal (Eq. 8, 14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.func import grad
+
+from repair_pipeline.continual.curvature import Curvature
+from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
+from repair_pipeline.continual.posterior import Factor
+from repair_pipeline.continual.solve import Solver
+from repair_pipeline.types import Examples, Theta
+
+
+@dataclass(frozen=True, eq=False)
+class PointEstimate:
+    """q(θ) = δ(θ − mean) (Sec. 2.1, Example 1)."""
+
+    mean: Theta
+    residual: float = 0.0
+    """Of the linear system whose solution led here: ‖(F̂ + δI) v − g‖ / ‖g‖; 0 where none was solved."""
+
+    def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
+        return log_likelihoods(log_lik, self.mean, examples)
+
+
+@dataclass(frozen=True, eq=False)
+class NaturalGradientStep:
+    """Moves the mean by γ (F̂ + δI)⁻¹ Σ power · ∇log p(Z|mean): Eq. 8 for +1, Eq. 14 for -1."""
+
+    curvature: Curvature
+    """F̂ over D at θ̂."""
+    solver: Solver
+    damping: float
+    """δ > 0, without which F̂, of rank N at the most, has no inverse."""
+    gamma: float
+    """γ; as F̂ is a mean over D, 1/N is the posterior's own."""
+
+    def update(self, q: PointEstimate, factors: list[Factor], log_lik: LogLikelihood) -> PointEstimate:
+        gradient = torch.zeros_like(q.mean, dtype=torch.float64)
+        for factor in factors:
+            for batch in factor.examples.batches(500):
+                rows = batch.to(q.mean.device)
+                gradient += factor.power * grad(lambda theta, rows=rows: log_lik(theta, rows).sum())(q.mean)
+        solution = self.solver(self.curvature, self.damping, gradient)
+        return PointEstimate(q.mean + (self.gamma * solution.v).to(q.mean.dtype), solution.residual)
