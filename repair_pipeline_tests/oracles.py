@@ -41,6 +41,13 @@ def central_differences(f: Callable[[Tensor], Tensor], at: Tensor, step: float =
     return torch.stack(columns, dim=-1)
 
 
+def gauss_newton(logits: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """The mean over rows of Jᵀ (diag p − ppᵀ) J, with J the logits' Jacobian by finite differences."""
+    jacobian, probabilities = central_differences(logits, at), logits(at).softmax(dim=1)
+    spread = torch.diag_embed(probabilities) - probabilities[:, :, None] * probabilities[:, None, :]
+    return torch.einsum("nki,nkl,nlj->ij", jacobian, spread, jacobian) / len(probabilities)
+
+
 def auc(scores: Array, positive: NDArray[np.bool_]) -> float:
     """Mann and Whitney: the share of (positive, negative) pairs that are in order, ties counting half."""
     pairs = scores[positive][:, None] - scores[~positive][None, :]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repair_pipeline.cases.spec import CaseSpec, Settings, hash_of
+from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS, Removes
 
@@ -17,7 +18,7 @@ class Cell:
     removes: Removes
     influence_method: str | None
     """Whose causes; None where the treatment needs none."""
-    settings: Settings
+    settings: Settings = field(hash=False)
     """Departures from the treatment's defaults."""
 
     @property
@@ -26,7 +27,7 @@ class Cell:
         setting = [hash_of(self.settings)[:8]] if self.settings else []
         return "-".join([self.influence_method or self.removes, self.treatment, *setting])
 
-    def make(self) -> Treatment:
+    def make(self) -> Treatment | Auto:
         """The treatment with the cell's settings."""
         return TREATMENTS[self.treatment].treatment(**self.settings)
 

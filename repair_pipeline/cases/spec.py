@@ -225,4 +225,5 @@ def _first_line(error: ValidationError) -> str:
 
 
 def hash_of(fields: dict[str, Any]) -> str:
+    """64 hex digits of plain values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -22,6 +22,13 @@ class EWC:
     maximise: Maximise
     precision: Literal["updated", "frozen"] = "updated"
     """``frozen`` keeps q's precision, as the paper does; ``updated`` adds the factors' curvature."""
+    deleted: Literal["likelihood", "unlikelihood"] = "likelihood"
+    """What a row z of a deleted factor adds to the objective: −log p(z|θ), without bound (Eq. 15), or log(1 − p(z|θ)),
+    at most 0: the evidence that z's label is wrong. A p(z|θ) that rounds to 1 exerts no pull."""
+
+    def __post_init__(self) -> None:
+        if self.deleted == "unlikelihood" and self.precision == "updated":
+            raise ValueError("an updated precision subtracts the likelihood's curvature: use precision=frozen")
 
     def update(self, q: Laplace, factors: list[Factor], log_lik: LogLikelihood) -> Laplace:
         device = q.mean.device
@@ -31,9 +38,14 @@ class EWC:
         total = power.abs().sum()
 
         def log_posterior(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
-            # Rows are drawn with probability proportional to |power|, so each stands in with its sign alone.
+            # Rows are drawn with probability proportional to |power|, so |power| stands in no term.
             batch = batch.to(device)
-            data = (power[batch].sign() * log_lik(theta, examples[batch])).mean()
+            log_p = log_lik(theta, examples[batch])
+            if self.deleted == "likelihood":
+                deleted = -log_p
+            else:
+                deleted = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps).log()
+            data = torch.where(power[batch] > 0, log_p, deleted).mean()
             return total * data + q.log_density(theta)
 
         mean = self.maximise(log_posterior, power.abs(), q.mean)

@@ -58,13 +58,15 @@ def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> N
 class OneCycle:
     """A fixed number of Adam steps under a one-cycle learning rate: no early stopping, so nothing to be unlucky with.
 
-    The learning rate rises to ``peak`` and falls to almost nothing, towards an optimum of the objective itself.
+    The learning rate rises to ``peak`` and falls to almost nothing, towards an optimum of the objective itself. With a
+    ``score``, higher being better, the best θ of the start and of every fifth step is returned instead of the last.
     """
 
     generator: torch.Generator
     steps: int = 150
     peak: float = 3e-3
     batch_size: int = 128
+    score: Callable[[Theta], float] | None = None
     progress: Progress = silent
 
     def __call__(self, objective: Objective, weights: Weights, start: Theta) -> Theta:
@@ -72,11 +74,14 @@ class OneCycle:
         optimiser = torch.optim.Adam([theta], lr=self.peak)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.peak, total_steps=self.steps)
         batches = _batches(weights, self.batch_size, self.generator)
-        for step in range(self.steps):
+        best, highest = start, self.score(start) if self.score else 0.0
+        for step in range(1, self.steps + 1):
             _ascend(optimiser, theta, objective(theta, next(batches)))
             schedule.step()
-            self.progress(step + 1, self.steps)
-        return theta.detach()
+            self.progress(step, self.steps)
+            if self.score and step % 5 == 0 and (score := self.score(theta.detach())) > highest:
+                best, highest = theta.detach().clone(), score
+        return best if self.score else theta.detach()
 
 
 @dataclass(frozen=True, eq=False)

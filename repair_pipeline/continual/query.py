@@ -1,6 +1,6 @@
 """What is learnt from the query side, the same for finding causes and for treating: F_q, and the guard beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import ConfigDict, PositiveFloat
@@ -11,7 +11,7 @@ from repair_pipeline.continual.maximise import EarlyStopped
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Theta
+from repair_pipeline.types import Examples, Theta
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -52,16 +52,12 @@ class QueryBased:
         }
 
 
-def early_stopped(task: RepairTask) -> EarlyStopped:
-    """App. C's rule for learning F_q: stop when log p(query_tuning|θ) has not risen for 5 epochs, and keep the best."""
-
-    def tuning_log_lik(theta: Theta) -> float:
-        return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()
-
-    epoch = -(-len(task.tests.query) // 64)
+def early_stopped(task: RepairTask, learnt: Examples, score: Callable[[Theta], float]) -> EarlyStopped:
+    """App. C's scheme for learning F_q and for deleting C: stop when ``score`` has not risen for 5 epochs."""
+    epoch = -(-len(learnt) // 64)
     return EarlyStopped(
         task.generator,
-        tuning_log_lik,
+        score,
         learning_rate=1e-3,
         batch_size=64,
         patience=5,
@@ -69,3 +65,12 @@ def early_stopped(task: RepairTask) -> EarlyStopped:
         check_every=epoch,
         progress=task.progress,
     )
+
+
+def stopped_by_loss(task: RepairTask) -> EarlyStopped:
+    """App. C and B.4: for learning F_q, the score is log p(query_tuning|θ)."""
+
+    def tuning_log_lik(theta: Theta) -> float:
+        return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()
+
+    return early_stopped(task, task.tests.query, tuning_log_lik)

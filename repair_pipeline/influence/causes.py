@@ -52,7 +52,9 @@ class CausesRule:
         else:
             count = planted if self.top == "planted" else int(self.top or 0)
         if self.top is not None and not 0 < count < len(scores.ids):
-            raise InputError(f"causes.top is {self.top}, that is {count} of {len(scores.ids)} rows: leave some, take some")
+            raise InputError(
+                f"causes.top is {self.top}, that is {count} of {len(scores.ids)} rows: leave some, take some"
+            )
         return scores.top(count)
 
 

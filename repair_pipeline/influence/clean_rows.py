@@ -11,8 +11,8 @@ from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.continual.posterior import Diagonal, Laplace
+from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.continual.task import RepairTask
-from repair_pipeline.influence.query import QueryBased
 from repair_pipeline.types import Examples, InfluenceScores, Theta
 
 _strict = ConfigDict(extra="forbid")

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
-from repair_pipeline.continual.query import QueryBased, early_stopped
+from repair_pipeline.continual.query import QueryBased, stopped_by_loss
 from repair_pipeline.continual.reading import READINGS
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
@@ -53,4 +53,4 @@ class LearntInfluence(QueryBased):
 
     def maximise(self, task: RepairTask) -> Maximise:
         """The optimiser and its stopping rule."""
-        return early_stopped(task) if self.stopping == "paper" else OneCycle(task.generator, progress=task.progress)
+        return stopped_by_loss(task) if self.stopping == "paper" else OneCycle(task.generator, progress=task.progress)

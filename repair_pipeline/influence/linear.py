@@ -7,10 +7,10 @@ from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.curvature import CURVATURES
 from repair_pipeline.continual.natural_gradient import NaturalGradientStep, PointEstimate
+from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.continual.reading import linear
 from repair_pipeline.continual.solve import TOLERANCE, ConjugateResiduals, Solver, StochasticApproximation
 from repair_pipeline.continual.task import RepairTask
-from repair_pipeline.influence.query import QueryBased
 from repair_pipeline.types import InfluenceScores
 
 

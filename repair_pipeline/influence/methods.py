@@ -17,6 +17,7 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "sgd": SGDInfluence,
     "linear_gd": LinearInfluence,
     "linear_sa": partial(LinearInfluence, solver="sa"),
+    "ewc_kfac": partial(EWCInfluence, curvature="kfac"),
     "loss": Loss,
     "margin": Margin,
     "finetune_loss": FinetuneLoss,

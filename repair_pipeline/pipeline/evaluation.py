@@ -19,7 +19,6 @@ from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.treatment.fitness import Fitness
 from repair_pipeline.types import InfluenceScores, Progress
 
-
 TOLERANCE = 0.02
 """How much of the guard the chosen setting of a treatment may lose."""
 

@@ -7,10 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from repair_pipeline.cases.grid import Cell, cells
-from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.storage.files import read_tensor_notes, write_tensors
@@ -18,7 +15,7 @@ from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.treatment.auto import Auto, Candidate
 from repair_pipeline.treatment.fitness import Fitness, fitness
-from repair_pipeline.treatment.protocol import Penalised
+from repair_pipeline.treatment.protocol import Penalised, Treatment
 from repair_pipeline.types import Causes, Progress
 
 
@@ -28,16 +25,23 @@ def repaired(case: Case, treatment: str) -> list[File]:
         File(
             case.model_path(cell),
             (case.fisher_path, case.partition_path, *_read(case, cell)),
-            partial(_choose if cell.removes == "chosen" else _treat, case, cell),
+            partial(_make, case, cell),
         )
         for cell in cells(case.spec, treatment)
     ]
 
 
-def _treat(case: Case, cell: Cell, path: Path, progress: Progress) -> None:
+def _make(case: Case, cell: Cell, path: Path, progress: Progress) -> None:
+    treatment = cell.make()
+    if isinstance(treatment, Auto):
+        _choose(case, cell, treatment, path, progress)
+    else:
+        _treat(case, cell, treatment, path, progress)
+
+
+def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: Progress) -> None:
     watch, causes = Stopwatch(case.device), _causes(case, cell)
     task = case.task(f"treatment/{cell.treatment}", progress)
-    treatment = cell.make()
     model = treatment.repaired(task, causes)
     notes = watch.notes(
         **asdict(cell),
@@ -77,9 +81,8 @@ def _read(case: Case, cell: Cell) -> tuple[Path, ...]:
     return own, case.influence_path(case.spec.treat[0]) if follows else own
 
 
-def _choose(case: Case, cell: Cell, path: Path, progress: Progress) -> None:
+def _choose(case: Case, cell: Cell, auto: Auto, path: Path, progress: Progress) -> None:
     watch, task = Stopwatch(case.device), case.task(f"treatment/{cell.name}", progress)
-    auto = Auto(**cell.settings)
     rankings = {method: load_scores(case.influence_path(method), task.fit) for method in auto.methods}
     choice = auto.choose(task, rankings, _settled(case, cell))
     kept = choice.kept

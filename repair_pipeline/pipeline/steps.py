@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from repair_pipeline.cases.build import build_model, load_dataset
-from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
@@ -26,13 +25,12 @@ from repair_pipeline.pipeline.file import File
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
-from repair_pipeline.storage.records import load_scores, save_dataset, save_partition, save_scores
+from repair_pipeline.storage.records import save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import fit
-from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.treatments import TREATMENTS
-from repair_pipeline.types import Causes, Progress, silent
+from repair_pipeline.types import Progress, silent
 
 
 @dataclass(frozen=True)

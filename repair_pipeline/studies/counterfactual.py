@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,6 @@ from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.studies.cases import run_cases, upto
-from repair_pipeline.studies.costs import SECONDS
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.training.fit import fit, logits
 from repair_pipeline.types import Causes
@@ -52,7 +50,11 @@ class Counterfactual:
         return [
             [run_cases(case.id, [case], upto("evaluation"))],
             [
-                Piece(name, {self._file(layout, name): self.retrainings * SECONDS["digits"]}, partial(self._run, case, name))
+                Piece(
+                    name,
+                    {self._file(layout, name): self.retrainings * 6.0},
+                    partial(self._run, case, name),
+                )
                 for name in self._sets()
             ],
         ]

@@ -79,10 +79,15 @@ class Methods:
         return tables
 
     def _rows(self, layout: Layout, table: str) -> pd.DataFrame:
-        cases = {case_id(spec): (family, seed) for family in self.families for seed in self.seeds for spec in self.specs(family, seed)}
-        rows = query(layout, f"SELECT * FROM {table}").to_pandas()
-        rows = rows[rows["case_id"].isin(cases.keys())]
-        return rows.assign(family=[cases[case][0] for case in rows["case_id"]], seed=[cases[case][1] for case in rows["case_id"]])
+        cases = pd.DataFrame(
+            [
+                {"case_id": case_id(spec), "family": family, "seed": seed}
+                for seed in self.seeds
+                for family in self.families
+                for spec in self.specs(family, seed)
+            ]
+        )
+        return cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")
 
 
 def _detection(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,9 @@ def mean_sd(rows: pd.DataFrame, keys: list[str], values: list[str], digits: int 
         return f"{known.mean():.{digits}f} ± {known.std():.{digits}f}" if len(known) else "–"
 
     groups = rows.groupby(keys, sort=False, dropna=False)
-    return groups.agg({"seed": "nunique", **dict.fromkeys(values, shown)}).rename(columns={"seed": "seeds"}).reset_index()
+    return (
+        groups.agg({"seed": "nunique", **dict.fromkeys(values, shown)}).rename(columns={"seed": "seeds"}).reset_index()
+    )
 
 
 def gain(rows: pd.DataFrame, control: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:

@@ -71,10 +71,7 @@ class Auto:
             settled: whose causes to take, where a narrower pool has chosen them already.
         """
         control = _try(task, None, "finetune", Causes(()))
-        if settled is None:
-            tried = [_try(task, *one) for one in self._causes(task, rankings)]
-        else:
-            tried = [settled]
+        tried = [settled] if settled else [_try(task, *one) for one in self._causes(task, rankings)]
         best = max(tried, key=self._worth)
         for treatment in _TREATMENTS[self.pool]:
             tried.append(_try(task, best.influence_method, treatment, best.causes))

@@ -1,59 +1,61 @@
-"""EWC-deletion (Eq. 15)."""
+"""EWC-deletion (Eq. 15), and its bounded form."""
 
-from typing import Annotated
+from typing import Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from repair_pipeline.continual.ewc import EWC
-from repair_pipeline.continual.learner import forget
-from repair_pipeline.continual.maximise import EarlyStopped
-from repair_pipeline.continual.posterior import laplace
+from repair_pipeline.continual.maximise import Maximise, OneCycle
+from repair_pipeline.continual.posterior import Factor, laplace
+from repair_pipeline.continual.query import early_stopped
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import accuracy
+from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard, watched_and_trained
 from repair_pipeline.types import Causes, Theta
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EWCDeletion:
-    """forget(EWC, C): ascend −log p(C|θ) − (1/γ)(θ−θ̂)ᵀF̂(θ−θ̂) from θ̂.
+    """forget(EWC, C) from θ̂: ascend −log p(C|θ) − (1/γ)(θ−θ̂)ᵀF̂(θ−θ̂) (Eq. 15), or what bounds it.
 
-    The objective grows without bound as p(C|θ) → 0, so the stopping rule is part of the method: of the θ on the way
-    whose guard accuracy is at least 1 − ``tolerance``, the one with the highest accuracy on query_tuning is kept
-    (Sec. 4.2 stops by query accuracy alone, which does not see what breaks). The start counts: a deletion that repairs
-    nothing within the tolerance is not made.
+    Eq. 15 grows without bound as p(C|θ) → 0, and destroys the model before it has repaired it. Deviation: by default
+    every cause enters as log(1 − p(z|θ)) ≤ 0, and p(B_q|θ)^τ holds what the model gets right
+    (``docs/adr/0009-bounded-deletion.md``).
     """
 
+    objective: Literal["unlikelihood", "likelihood"] = "unlikelihood"
+    """``likelihood``: −log p(C|θ), as Eq. 15 has it. ``unlikelihood``: Σ_C log(1 − p(z|θ))."""
     gamma: PositiveFloat | None = None
     """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """How much of the guard, all of it right under θ̂, may be lost; measured on 1,000 of its rows at the most."""
+    guard_rho: NonNegativeFloat = 1.0
+    """ρ, guard cases per cause in every pass: τ = ρ|C| / |B_q|. 0 is Eq. 15's own."""
+    stopping: Literal["guarded", "paper"] = "guarded"
+    """``guarded``: of 150 steps, the θ that ``repair_within_guard`` rates best, θ̂ included. ``paper``: App. C's scheme,
+    stopped by accuracy on query_tuning (Sec. 4.2), which does not see what breaks."""
+    tolerance: Tolerance = 0.02
+
+    def used_gamma(self, task: RepairTask) -> float:
+        return task.gamma(self.gamma)
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         if not causes.ids:
             return task.classifier.module(task.theta_hat)
-        # 1,000 rows tell an accuracy of 0.98 to within 0.005.
-        guard = task.tests.guard[:1000]
+        rows = task.fit[task.fit.having(causes.as_set)]
+        _, guard = watched_and_trained(task.tests.guard)
+        factors = [Factor(rows, -1)]
+        if self.guard_rho > 0 and len(guard) > 0:
+            factors.append(Factor(guard, self.guard_rho * len(rows) / len(guard)))
 
         def tuning_accuracy(theta: Theta) -> float:
-            model = task.classifier.module(theta)
-            safe = accuracy(model, guard) >= 1 - self.tolerance
-            return accuracy(model, task.tests.query_tuning) if safe else -float("inf")
+            return accuracy(task.classifier.module(theta), task.tests.query_tuning)
 
-        ascent = EarlyStopped(
-            task.generator,
-            tuning_accuracy,
-            learning_rate=1e-5,
-            batch_size=64,
-            patience=10,
-            max_steps=500,
-            check_every=5,
-            progress=task.progress,
-        )
-        q = laplace(task.theta_hat, task.fisher, task.gamma(self.gamma))
+        if self.stopping == "paper":
+            ascent: Maximise = early_stopped(task, rows, tuning_accuracy)
+        else:
+            ascent = OneCycle(task.generator, score=repair_within_guard(task, self.tolerance), progress=task.progress)
         # Only the mean becomes the repaired model, so the updated precision is not computed.
-        forgotten = forget(
-            EWC(ascent, precision="frozen"), q, task.fit[task.fit.having(causes.as_set)], task.classifier
-        )
-        return task.classifier.module(forgotten.mean).eval()
+        learner = EWC(ascent, precision="frozen", deleted=self.objective)
+        q = laplace(task.theta_hat, task.fisher, task.gamma(self.gamma))
+        return task.classifier.module(learner.update(q, factors, task.classifier).mean).eval()

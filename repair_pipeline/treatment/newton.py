@@ -25,6 +25,9 @@ class Newton:
     damping: PositiveFloat = 0.01
     """δ in units of the mean diagonal entry of F̂."""
 
+    def used_gamma(self, task: RepairTask) -> float:
+        return 1 / len(task.fit) if self.gamma is None else self.gamma
+
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         if not causes.ids:
             return task.classifier.module(task.theta_hat)
@@ -32,7 +35,7 @@ class Newton:
             CURVATURES[self.curvature](task.classifier, task.theta_hat, task.fit),
             ConjugateResiduals(progress=task.progress),
             damping=self.damping * task.fisher.mean().item(),
-            gamma=1 / len(task.fit) if self.gamma is None else self.gamma,
+            gamma=self.used_gamma(task),
         )
         rows = task.fit[task.fit.having(causes.as_set)]
         return task.classifier.module(forget(learner, PointEstimate(task.theta_hat), rows, task.classifier).mean).eval()

@@ -1,12 +1,14 @@
 """Treatments that train on what is left of the data."""
 
+from dataclasses import replace
+
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import Schedule, fit
-from repair_pipeline.types import Causes
+from repair_pipeline.types import Causes, Examples
 
 _strict = ConfigDict(extra="forbid")
 
@@ -35,6 +37,20 @@ class Finetune:
             task.generator,
             mode="frozen",
             progress=task.progress,
+        )
+
+
+@dataclass(frozen=True, config=_strict)
+class Combined:
+    """Fine-tune on (D∖C) ∪ F_q (App. B.4), and the guard pool: deleting and learning together.
+
+    Deviation: App. B.4 has no guard. The failures alone would shift the share of every class and the model with it.
+    """
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        query_side = [task.tests.query, task.tests.guard]
+        return Finetune().repaired(
+            replace(task, fit=Examples.concat([task.fit.without(causes.as_set), *query_side])), causes
         )
 
 

@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
+from repair_pipeline.treatment.learning import L2Query, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
 from repair_pipeline.treatment.protocol import Treatment
-from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
+from repair_pipeline.treatment.scrub import Scrub
+from repair_pipeline.treatment.selective_dampening import SelectiveDampening
+from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
 
 Removes = Literal["nothing", "planted", "causes", "chosen"]
 
@@ -20,7 +24,7 @@ class Recipe:
     ``chosen`` is what the treatment itself makes of several methods' scores.
     """
 
-    treatment: Callable[..., Treatment]
+    treatment: Callable[..., Treatment | Auto]
     removes: tuple[Removes, ...]
 
 
@@ -29,6 +33,14 @@ TREATMENTS: Mapping[str, Recipe] = {
     "finetune": Recipe(Finetune, removes=("causes", "nothing")),
     "ewc_deletion": Recipe(EWCDeletion, removes=("causes",)),
     "newton": Recipe(Newton, removes=("causes",)),
+    "selective_dampening": Recipe(SelectiveDampening, removes=("causes",)),
+    "scrub": Recipe(Scrub, removes=("causes",)),
+    "retrain": Recipe(Retrain, removes=("causes",)),
+    "relabel": Recipe(Relabel, removes=("causes",)),
+    "combined": Recipe(Combined, removes=("causes", "planted")),
+    "l2_query": Recipe(L2Query, removes=("nothing",)),
+    "learn_query": Recipe(LearnQuery, removes=("nothing",)),
+    "auto": Recipe(Auto, removes=("chosen",)),
     "reseed": Recipe(Retrain, removes=("nothing",)),
     "semi_oracle": Recipe(Finetune, removes=("planted",)),
 }

@@ -1,6 +1,6 @@
 """EWC's objective, against Eq. 10 and Eq. 15 written out by hand."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.learner import forget, learn
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.posterior import Factor, laplace
-from repair_pipeline_tests.oracles import Newton, softmax_gradients
+from repair_pipeline_tests.oracles import Newton, central_differences, softmax_gradients
 from repair_pipeline_tests.problems import blobs, logistic
 
 FEATURES, CLASSES, N = 4, 3, 30
@@ -101,3 +101,44 @@ def test_the_update_leaves_the_posterior_it_was_given(classifier, q):
     learn(EWC(Newton()), q, Z, classifier)
     assert torch.equal(q.mean, mean)
     assert torch.equal(q.precision.values, values)
+
+
+def test_unlikelihood_deletes_by_the_evidence_that_the_labels_are_wrong(classifier, q, theta):
+    recorder = Recorder()
+    learner = EWC(recorder, precision="frozen", deleted="unlikelihood")
+    learner.update(q, [Factor(Z, -1), Factor(GUARD, 0.5)], classifier)
+    objective, weights = recorder.asked[0]
+    assert weights.tolist() == [1.0] * len(Z) + [0.5] * len(GUARD)
+
+    def expected(at):
+        """Σ_Z log(1 − p(z|θ)) + ½ Σ_B log p(z|θ) + log q(θ), by hand."""
+        logits = [part.inputs @ at[:12].reshape(CLASSES, FEATURES).T + at[12:] for part in (Z, GUARD)]
+        wrong, right = (
+            p.softmax(dim=1)[range(len(p)), part.labels] for p, part in zip(logits, (Z, GUARD), strict=True)
+        )
+        delta = at - classifier.theta_hat
+        fisher = torch.tensor((by_hand(classifier.theta_hat, D) ** 2).mean(axis=0))
+        held = -0.5 * N * (fisher * delta**2).sum() - 0.5 * PRIOR * (delta**2).sum()
+        return (1 - wrong).log().sum() + 0.5 * right.log().sum() + held
+
+    # Batches are drawn by weight: every row of Z twice and every row of the guard once.
+    batch = torch.cat([torch.arange(len(Z)), torch.arange(len(Z)), len(Z) + torch.arange(len(GUARD))])
+    torch.testing.assert_close(objective(theta, batch), expected(theta), rtol=1e-12, atol=0)
+    slope = jacobian(lambda at: objective(at, batch), theta)
+    torch.testing.assert_close(slope, central_differences(expected, theta), rtol=1e-6, atol=1e-6)
+
+
+def test_a_certain_row_is_deleted_without_infinities(classifier, q):
+    recorder = Recorder()
+    certain = replace(Z, inputs=1e6 * classifier.theta_hat[:12].reshape(CLASSES, FEATURES)[Z.labels])
+    assert (classifier(q.mean, certain) == 0).any()
+    EWC(recorder, precision="frozen", deleted="unlikelihood").update(q, [Factor(certain, -1)], classifier)
+    objective, _ = recorder.asked[0]
+    batch = torch.arange(len(Z))
+    assert objective(q.mean, batch).isfinite()
+    assert jacobian(lambda at: objective(at, batch), q.mean).isfinite().all()
+
+
+def test_unlikelihood_has_no_precision_to_update():
+    with pytest.raises(ValueError, match="use precision=frozen"):
+        EWC(Newton(), deleted="unlikelihood")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from repair_pipeline.continual.fisher import fisher_diagonal, squared_gradients
+from repair_pipeline.continual.fisher import fisher_diagonal, labels_of, squared_gradients
 from repair_pipeline.continual.likelihood import Classifier
-from repair_pipeline_tests.oracles import central_differences
+from repair_pipeline_tests.oracles import central_differences, gauss_newton
 from repair_pipeline_tests.problems import blobs, logistic, seeded
 
 ROWS = blobs(23, seed=1)
@@ -14,6 +14,11 @@ ROWS = blobs(23, seed=1)
 
 def network() -> nn.Module:
     return seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)))
+
+
+def of_kind(kind, classifier, generator=None):
+    labels = labels_of(kind, classifier, generator or torch.Generator().manual_seed(0))
+    return fisher_diagonal(classifier, classifier.theta_hat, ROWS, 7, labels=labels)
 
 
 def relative_difference(a, b):
@@ -60,6 +65,47 @@ def test_fisher_does_not_depend_on_batch_size_or_order(dtype, tolerance):
         fisher = fisher_diagonal(classifier, classifier.theta_hat, other, batch_size)
         assert fisher.dtype == dtype
         assert relative_difference(fisher, whole) < tolerance
+
+
+@pytest.mark.parametrize("kind", ["empirical", "expected"])
+def test_every_kind_of_fisher_is_a_loop_over_rows_and_labels(kind):
+    model = network()
+    classifier, total = Classifier(model), 0
+    for x, y in zip(ROWS.inputs, ROWS.labels, strict=True):
+        share = model(x[None]).softmax(dim=1)[0].detach() if kind == "expected" else torch.eye(3)[y]
+        for label in range(3):
+            model.zero_grad()
+            model(x[None]).log_softmax(dim=1)[0, label].backward()
+            total = (
+                total + share[label] * torch.cat([parameter.grad.flatten() for parameter in model.parameters()]) ** 2
+            )
+    fisher = of_kind(kind, classifier)
+    torch.testing.assert_close(fisher, total / len(ROWS), rtol=1e-10, atol=1e-14)
+
+
+def test_the_expected_fisher_is_the_diagonal_of_the_generalised_gauss_newton_matrix():
+    classifier = Classifier(network())
+    matrix = gauss_newton(lambda theta: classifier.logits(theta, ROWS.inputs), classifier.theta_hat)
+    torch.testing.assert_close(of_kind("expected", classifier), matrix.diagonal(), rtol=1e-6, atol=1e-10)
+
+
+def test_drawn_labels_estimate_the_expected_fisher_without_bias():
+    classifier, stream = Classifier(network()), torch.Generator().manual_seed(0)
+    labels = labels_of("monte_carlo", classifier, stream)
+    often = type(ROWS).concat([ROWS] * 1000)
+    drawn = fisher_diagonal(classifier, classifier.theta_hat, often, 5000, labels=labels)
+    expected = of_kind("expected", classifier)
+    assert relative_difference(drawn, expected) < 0.05
+    assert relative_difference(of_kind("empirical", classifier), expected) > 0.1
+
+
+def test_the_same_stream_draws_the_same_labels():
+    classifier = Classifier(network())
+    first, again, other = (
+        of_kind("monte_carlo", classifier, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_squared_gradients_add_up_over_shards():

@@ -130,3 +130,14 @@ def test_a_score_that_is_not_a_number_is_never_the_best():
     theta, checked = climb([0.0, float("nan"), float("nan"), 9.0], patience=2)
     assert theta == 0
     assert len(checked) == 3
+
+
+def test_one_cycle_with_a_score_returns_the_best_theta_on_the_way():
+    def run(score):
+        maximise = OneCycle(torch.Generator().manual_seed(0), steps=40, peak=0.1, score=score)
+        return maximise(lambda theta, batch: theta.sum(), torch.ones(4), torch.zeros(1))
+
+    end = run(None).item()
+    assert run(lambda theta: theta.item()).item() == end
+    assert run(lambda theta: -theta.item()).item() == 0
+    assert run(lambda theta: -abs(theta.item() - end / 2)).item() == pytest.approx(end / 2, abs=end / 5)

@@ -66,7 +66,13 @@ def test_no_repair_is_kept_that_loses_more_of_the_guard_than_is_tolerated(task, 
 def test_the_wider_pool_goes_on_from_what_the_narrower_one_kept(task, rankings):
     narrow = Auto(methods=("oracle",), fractions=FRACTIONS).choose(task, rankings, settled=None)
     wide = Auto(pool="all", methods=("oracle",)).choose(task, rankings, settled=narrow.kept)
-    assert [one.treatment for one in wide.tried] == ["finetune", narrow.kept.treatment, "combined", "learn_query", "relabel"]
+    assert [one.treatment for one in wide.tried] == [
+        "finetune",
+        narrow.kept.treatment,
+        "combined",
+        "learn_query",
+        "relabel",
+    ]
     assert all(one.causes == narrow.kept.causes for one in wide.tried[1:])
     assert wide.kept.fitness.worth(0.015) >= narrow.kept.fitness.worth(0.015)
 

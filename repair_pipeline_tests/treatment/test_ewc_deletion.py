@@ -1,32 +1,23 @@
-"""EWC-deletion, whose objective is unbounded: its stopping rule decides what comes out."""
+"""EWC-deletion: what it ascends, and which θ on the way it keeps."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
-from repair_pipeline.continual.maximise import EarlyStopped
 from repair_pipeline.continual.posterior import laplace
 from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment import ewc_deletion
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
-from repair_pipeline.types import Causes
+from repair_pipeline.treatment.guarded import watched_and_trained
+from repair_pipeline.types import Causes, Examples
 
 
 @pytest.fixture
 def causes(task):
     return Causes(tuple(sorted(task.corrupted)))
-
-
-@pytest.fixture
-def strides(monkeypatch):
-    """Long steps, so that a few of them forget the causes and break what stands in the way."""
-
-    def striding(*args, **settings):
-        return EarlyStopped(*args, **{**settings, "learning_rate": 0.03, "check_every": 1})
-
-    monkeypatch.setattr(ewc_deletion, "EarlyStopped", striding)
 
 
 def theta_of(model):
@@ -37,33 +28,34 @@ def relabelled(rows, label):
     return replace(rows, labels=torch.full_like(rows.labels, label))
 
 
-def test_the_model_stays_where_every_step_breaks_the_guard(task, causes, strides):
+def test_the_model_stays_where_every_step_breaks_the_guard(task, causes):
     wrong = replace(task.tests, guard=relabelled(task.tests.query, 2))
     repaired = EWCDeletion(tolerance=0.5).repaired(replace(task, tests=wrong), causes)
     assert torch.equal(theta_of(repaired), task.theta_hat)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.1, 0.4, 0.7])
-def test_no_more_of_the_guard_is_lost_than_tolerated(task, causes, strides, tolerance):
+def test_no_more_of_the_guard_is_lost_than_tolerated(task, causes, tolerance):
     # The guard holds cases that the model gets right only for the causes' sake, so that forgetting them costs it.
     endangered = relabelled(task.tests.query, 1)
     tests = replace(task.tests, guard=endangered)
     assert accuracy(task.classifier.module(task.theta_hat), endangered) == 1
     repaired = EWCDeletion(tolerance=tolerance).repaired(replace(task, tests=tests), causes)
-    assert accuracy(repaired, endangered) >= 1 - tolerance
+    watched, _ = watched_and_trained(endangered)
+    assert accuracy(repaired, watched) >= 1 - tolerance
     unguarded = EWCDeletion(tolerance=0.999).repaired(
         replace(task, tests=replace(tests, guard=task.tests.guard)), causes
     )
-    assert accuracy(unguarded, endangered) < 1 - tolerance
+    assert accuracy(unguarded, watched) < 1 - tolerance
 
 
-def test_deleting_the_mislabelled_rows_repairs_within_the_guard(task, causes, strides):
+def test_deleting_the_mislabelled_rows_repairs_within_the_guard(task, causes):
     repaired = EWCDeletion().repaired(task, causes)
     assert accuracy(repaired, task.tests.query) > 0.9
     assert accuracy(repaired, task.tests.guard) >= 0.98
 
 
-def test_the_causes_become_less_likely(task, causes, strides):
+def test_the_causes_become_less_likely(task, causes):
     repaired = theta_of(EWCDeletion().repaired(task, causes))
     rows = task.fit[task.fit.having(task.corrupted)]
     before, after = (log_likelihoods(task.classifier, theta, rows).mean() for theta in (task.theta_hat, repaired))
@@ -81,7 +73,7 @@ def test_gamma_is_the_posteriors_own_unless_given(task, causes, monkeypatch, giv
     assert gamma == used
 
 
-def test_query_cases_are_not_read(task, causes, strides):
+def test_query_cases_are_not_read(task, causes):
     tests = replace(task.tests, query=relabelled(task.tests.query, 2))
     once = EWCDeletion().repaired(task, causes)
     blind = EWCDeletion().repaired(replace(task, tests=tests, generator=torch.Generator().manual_seed(0)), causes)
@@ -90,3 +82,39 @@ def test_query_cases_are_not_read(task, causes, strides):
 
 def test_nothing_to_delete_leaves_the_model(task):
     assert torch.equal(theta_of(EWCDeletion().repaired(task, Causes(()))), task.theta_hat)
+
+
+def test_no_row_of_the_guard_is_both_watched_and_trained_on(task):
+    watched, trained = watched_and_trained(task.tests.guard)
+    assert [*watched.ids, *trained.ids] == task.tests.guard.ids.tolist()
+    assert len(watched) == len(trained)
+    assert len(watched_and_trained(Examples.concat([task.tests.guard] * 30))[0]) == 1000
+
+
+@pytest.mark.parametrize(("objective", "rho"), [("likelihood", 0.0), ("unlikelihood", 2.0)])
+def test_the_causes_are_deleted_and_the_guard_weighs_rho_times_as_much(task, causes, monkeypatch, objective, rho):
+    asked = []
+
+    class Asked(EWC):
+        def update(self, q, factors, log_lik):
+            asked.append((self.deleted, factors))
+            return q
+
+    monkeypatch.setattr(ewc_deletion, "EWC", Asked)
+    EWCDeletion(objective=objective, guard_rho=rho).repaired(task, causes)
+    ((deleted, (forgotten, *guard)),) = asked
+    assert deleted == objective
+    assert frozenset(forgotten.examples.ids) == task.corrupted
+    assert forgotten.power == -1
+    assert sum(len(factor.examples) * factor.power for factor in guard) == pytest.approx(rho * len(causes))
+
+
+def test_the_papers_stopping_follows_the_query_whatever_breaks(task, causes):
+    settings = {"objective": "likelihood", "guard_rho": 0.0}
+    guarded = EWCDeletion(**settings).repaired(task, causes)
+    paper = EWCDeletion(**settings, stopping="paper").repaired(task, causes)
+    assert accuracy(guarded, task.tests.guard) >= 0.98
+    assert accuracy(paper, task.tests.query_tuning) == 1
+    endangered = replace(task.tests, guard=relabelled(task.tests.query, 1))
+    again = replace(task, tests=endangered, generator=torch.Generator().manual_seed(0))
+    assert accuracy(EWCDeletion(**settings, stopping="paper").repaired(again, causes), endangered.guard) < 0.5

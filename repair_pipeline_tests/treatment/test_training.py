@@ -9,8 +9,8 @@ from torch import nn
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.training.fit import Schedule, fit
 from repair_pipeline.treatment import training
-from repair_pipeline.treatment.training import Finetune, Retrain, Untouched
-from repair_pipeline.types import Causes
+from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
+from repair_pipeline.types import Causes, Examples
 from repair_pipeline_tests.problems import seeded
 
 SOME = Causes(("train003", "train010", "validation002"))
@@ -73,3 +73,19 @@ def test_finetuning_freezes_buffers_and_retraining_does_not(task, treatment, mov
     assert len(repaired) == 3
     for name, buffer in base.named_buffers():
         assert torch.equal(repaired[name], buffer) is not moves
+
+
+def test_combined_finetunes_on_what_is_left_and_the_query_side(task):
+    kept = [rows[~rows.having(SOME.as_set)] for rows in (task.fit, task.validation)]
+    rows = Examples.concat([kept[0], task.tests.query, task.tests.guard])
+    expected = fit(task.classifier.module(task.theta_hat), rows, kept[1], Schedule(), stream(), mode="frozen")
+    assert same(Combined().repaired(task, SOME), expected)
+    assert not set(rows.ids) & set(task.tests.query_tuning.ids)
+
+
+def test_combined_with_nothing_removed_and_an_empty_query_side_is_finetuning(task):
+    nothing = task.tests.query[:0]
+    bare = replace(task, tests=replace(task.tests, query=nothing, guard=nothing))
+    assert same(
+        Combined().repaired(bare, Causes(())), Finetune().repaired(replace(task, generator=stream()), Causes(()))
+    )

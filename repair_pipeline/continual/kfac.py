@@ -1,0 +1,173 @@
+"""Kronecker-factored curvature (Martens & Grosse 2015; Grosse & Martens 2016 for convolutions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from repair_pipeline.continual.fisher import Labels, fisher_diagonal, given_labels
+from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
+from repair_pipeline.continual.posterior import Factor
+from repair_pipeline.errors import InputError
+from repair_pipeline.types import Examples, Progress, Theta, silent
+
+
+@dataclass(frozen=True, eq=False)
+class Kronecker:
+    """G ⊗ A over one layer's weight, whose last column is the layer's bias where it has one."""
+
+    inputs: Float[Tensor, "a a"]
+    """A: the mean over D of the sum over positions of aaᵀ; a is what the layer reads, then a 1 where it has a bias."""
+    outputs: Float[Tensor, "g g"]
+    """G: the mean over D and over positions of ggᵀ; g is ∇ log p with respect to what the layer gives."""
+    weight: slice
+    """Where the layer's weight stands in θ."""
+    bias: slice | None
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        """vec(Δ)ᵀ (G ⊗ A) vec(Δ) = ⟨Δ, GΔA⟩: the Kronecker product itself is never formed."""
+        change = delta[self.weight].view(len(self.outputs), -1)
+        if self.bias is not None:
+            change = torch.cat([change, delta[self.bias][:, None]], dim=1)
+        return (change * (self.outputs @ change @ self.inputs)).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class KroneckerFactored:
+    """A block-diagonal precision: Kronecker-factored over linear and convolutional layers, diagonal over the rest."""
+
+    blocks: tuple[Kronecker, ...]
+    scale: float
+    """2/γ, which multiplies the blocks."""
+    diagonal: Theta
+    """Added on the diagonal: λ everywhere, and (2/γ) diag F̂ where there is no block."""
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        factored = sum((block.quadratic(delta) for block in self.blocks), delta.new_zeros(()))
+        return self.scale * factored + (self.diagonal * delta.square()).sum()
+
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> KroneckerFactored:
+        raise NotImplementedError(
+            "a sum of Kronecker products is not a Kronecker product, so a K-FAC precision is not updated: "
+            'use EWC(..., precision="frozen")'
+        )
+
+
+def kfac(
+    classifier: Classifier,
+    theta: Theta,
+    examples: Examples,
+    gamma: float,
+    prior: float = 0.0,
+    batch_size: int = 100,
+    progress: Progress = silent,
+    labels: Labels = given_labels,
+) -> KroneckerFactored:
+    """(2/γ) F̂ + λI, with F̂ the Kronecker-factored Fisher over ``examples`` at ``labels``.
+
+    Streamed in θ's precision and summed in float64. Costs a forward pass, and a backward pass for each label a row;
+    parameters of other layers (normalisation, grouped convolutions) cost a pass of per-sample gradients besides.
+
+    Raises:
+        InputError: no layer is linear or convolutional, or one is used more than once in a forward pass.
+        FloatingPointError: the factors are not finite, or zero throughout.
+    """
+    model = classifier.module(theta).eval().requires_grad_(False)
+    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer)}
+    if not layers:
+        raise InputError("no layer of the model is linear or convolutional, so K-FAC has no factors: use a diagonal")
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+    probes: dict[str, Tensor] = {}
+
+    def watch(name: str, layer: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
+        if name in probes:
+            raise InputError(f"layer {name} is used twice in a forward pass, K-FAC takes it once: use a diagonal")
+        inputs[name] = inputs.get(name, 0) + _second_moment(_read(layer, args[0].detach()))
+        # Gradients are taken at what is added to the output, as a layer that follows may overwrite the output itself.
+        probes[name] = torch.zeros_like(output, requires_grad=True)
+        return output + probes[name]
+
+    for name, layer in layers.items():
+        layer.register_forward_hook(partial(watch, name))
+    done = 0
+    for batch in examples.batches(batch_size):
+        batch = batch.to(theta.device)
+        probes.clear()
+        log_p = model(batch.inputs).log_softmax(dim=1)
+        for labelled, weights in labels(theta, batch):
+            total = log_p.gather(1, labelled.labels[:, None]).sum()
+            gradients = torch.autograd.grad(total, list(probes.values()), retain_graph=True)
+            for name, gradient in zip(probes, gradients, strict=True):
+                given = _given(layers[name], gradient)
+                weighted = (weights / given.shape[1]).sqrt()[:, None, None] * given
+                outputs[name] = outputs.get(name, 0) + _second_moment(weighted)
+        done += len(batch)
+        progress(done, len(examples))
+
+    where = _slices(model)
+    blocks = tuple(
+        Kronecker(
+            inputs=(inputs[name] / len(examples)).to(theta),
+            outputs=(total / len(examples)).to(theta),
+            weight=where[layers[name].weight],
+            bias=where.get(layers[name].bias),
+        )
+        for name, total in outputs.items()
+    )
+    size = sum(block.inputs.trace() * block.outputs.trace() for block in blocks)
+    if not 0 < float(size) < float("inf"):
+        raise FloatingPointError(
+            f"the K-FAC factors over {len(examples)} rows are zero or not finite: "
+            "the base model's outputs are saturated or have diverged; train it with a smaller learning rate"
+        )
+    rest = torch.ones_like(theta, dtype=torch.bool)
+    for span in (span for block in blocks for span in (block.weight, block.bias) if span):
+        rest[span] = False
+    diagonal = torch.full_like(theta, prior)
+    if rest.any():
+        fisher = fisher_diagonal(classifier, theta, examples, batch_size, labels=labels)
+        diagonal[rest] += 2 / gamma * fisher[rest]
+    return KroneckerFactored(blocks, 2 / gamma, diagonal)
+
+
+def _has_factors(layer: nn.Module) -> bool:
+    """Linear and convolutional layers. A subclass of theirs may compute something else."""
+    plain = type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros"
+    return type(layer) is nn.Linear or (plain and not isinstance(layer.padding, str))
+
+
+def _read(layer: nn.Module, x: Tensor) -> Float[Tensor, "n t a"]:
+    """What the layer multiplies by its weight at each of t positions, then a 1 where it has a bias."""
+    if isinstance(layer, nn.Conv2d):
+        x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]  # no string: see _has_factors
+        x = x.transpose(1, 2)
+    x = x.reshape(len(x), -1, x.shape[-1])
+    return x if layer.bias is None else nn.functional.pad(x, (0, 1), value=1.0)
+
+
+def _given(layer: nn.Module, gradient: Tensor) -> Float[Tensor, "n t g"]:
+    """The gradient with respect to what the layer gives at each of t positions."""
+    if isinstance(layer, nn.Conv2d):
+        gradient = gradient.flatten(2).transpose(1, 2)
+    return gradient.reshape(len(gradient), -1, gradient.shape[-1])
+
+
+def _second_moment(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "d d"]:
+    """The sum of vvᵀ over examples and positions."""
+    flat = rows.flatten(0, 1)
+    return (flat.T @ flat).double()
+
+
+def _slices(model: nn.Module) -> dict[Tensor, slice]:
+    """Where each parameter stands in θ."""
+    where: dict[Tensor, slice] = {}
+    start = 0
+    for parameter in model.parameters():
+        where[parameter] = slice(start, start + parameter.numel())
+        start += parameter.numel()
+    return where

@@ -1,0 +1,75 @@
+"""Treatments that learn the failures themselves (App. B.4)."""
+
+from dataclasses import replace
+
+import torch
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from repair_pipeline.continual.ewc import EWC
+from repair_pipeline.continual.learner import learn
+from repair_pipeline.continual.maximise import OneCycle
+from repair_pipeline.continual.posterior import Diagonal, Laplace, laplace
+from repair_pipeline.continual.query import QueryBased, stopped_by_loss
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.training.fit import predictions
+from repair_pipeline.treatment.training import Finetune
+from repair_pipeline.types import Causes
+
+_strict = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_strict)
+class L2Query:
+    """Ascend log p(F_q|θ) − (λ/2)‖θ − θ̂‖² from θ̂: learn(EWC, F_q) with the precision λI (App. B.4, [13]).
+
+    Early stopping on the loss of query_tuning, and no guard: the paper's. Removes nothing.
+    """
+
+    strength: PositiveFloat = 10.0
+    """λ, in nats per squared unit of parameter."""
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        q = Laplace(task.theta_hat, Diagonal(torch.full_like(task.theta_hat, self.strength)))
+        learner = EWC(stopped_by_loss(task), precision="frozen")
+        return task.classifier.module(learn(learner, q, task.tests.query, task.classifier).mean).eval()
+
+
+@dataclass(frozen=True, config=_strict)
+class LearnQuery(QueryBased):
+    """p(θ|D, F_q, B_q): learn(EWC, F_q) with the guard beside it, as EWC-influence does. Removes nothing."""
+
+    gamma: PositiveFloat | None = None
+    """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
+    prior: NonNegativeFloat = 0.0
+    """λ of Eq. 10."""
+
+    def used_gamma(self, task: RepairTask) -> float:
+        return task.gamma(self.gamma)
+
+    def learnt(self, task: RepairTask) -> nn.Module:
+        """The model at the mean θ* of the updated posterior."""
+        q = laplace(task.theta_hat, task.fisher, task.gamma(self.gamma), self.prior)
+        learner = EWC(OneCycle(task.generator, progress=task.progress), precision="frozen")
+        return task.classifier.module(learner.update(q, self.factors(task), task.classifier).mean).eval()
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        return self.learnt(task)
+
+
+@dataclass(frozen=True, config=_strict)
+class Relabel(LearnQuery):
+    """Give the causes the labels argmax p(y|x,θ*) of the model that has learnt the failures, and fine-tune on all of D.
+
+    Validation rows have no new labels, so those among the causes are left out of early stopping.
+    """
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        learnt = predictions(self.learnt(task), task.fit).to(task.fit.labels.device)
+        relabelled = replace(
+            task,
+            fit=replace(task.fit, labels=torch.where(task.fit.having(causes.as_set), learnt, task.fit.labels)),
+            validation=task.validation.without(causes.as_set),
+        )
+        return Finetune().repaired(relabelled, Causes(()))

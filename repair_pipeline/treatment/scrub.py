@@ -1,0 +1,69 @@
+"""SCRUB: a peer from the unlearning literature."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.training.stopping import Patience
+from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard
+from repair_pipeline.types import Causes, Examples, Theta
+
+
+def _shuffled(rows: Examples, generator: torch.Generator) -> Iterator[Examples]:
+    for batch in torch.randperm(len(rows), generator=generator).split(64):
+        yield rows[batch]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Scrub:
+    """Leave the teacher θ̂ on C and stay with it on D∖C (Kurmanji et al., NeurIPS 2023: SCRUB).
+
+    Steps up KL(p(y|x,θ̂) ‖ p(y|x,θ)) over C alternate, epoch by epoch, with steps down α KL − log p(z|θ) over D∖C.
+    Its rewinding, for a repair: of the models after each epoch, θ̂ included, the one that ``repair_within_guard`` rates
+    best is kept.
+    """
+
+    alpha: NonNegativeFloat = 0.001
+    """α, the teacher's weight on D∖C, beside the labels' weight of 1; SCRUB's own."""
+    ascents: NonNegativeInt = 2
+    """In how many epochs, from the second, steps up over C come first; SCRUB's own."""
+    epochs: PositiveInt = 10
+    learning_rate: PositiveFloat = 5e-4
+    """Adam's; SCRUB's own."""
+    tolerance: Tolerance = 0.02
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        device = task.theta_hat.device
+        removed = task.fit.having(causes.as_set)
+        forgotten, kept = task.fit[removed].to(device), task.fit[~removed].to(device)
+
+        def divergence(theta: Theta, rows: Examples) -> Float[Tensor, ""]:
+            teacher = task.classifier.logits(task.theta_hat, rows.inputs).log_softmax(dim=1)
+            student = task.classifier.logits(theta, rows.inputs).log_softmax(dim=1)
+            return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+        theta = task.theta_hat.clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
+
+        def descend(loss: Float[Tensor, ""]) -> None:
+            (theta.grad,) = torch.autograd.grad(loss, theta)
+            optimiser.step()
+
+        score, patience, best = repair_within_guard(task, self.tolerance), Patience(self.epochs), task.theta_hat
+        patience.improves(score(best))
+        for epoch in range(self.epochs):
+            # Not in the first epoch: the divergence has no slope at θ̂, and Adam would make strides of rounding errors.
+            if 0 < epoch <= self.ascents:
+                for rows in _shuffled(forgotten, task.generator):
+                    descend(-divergence(theta, rows))
+            for rows in _shuffled(kept, task.generator):
+                descend(self.alpha * divergence(theta, rows) - task.classifier(theta, rows).mean())
+            if patience.improves(score(theta.detach())):
+                best = theta.detach().clone()
+            task.progress(epoch + 1, self.epochs)
+        return task.classifier.module(best).eval()

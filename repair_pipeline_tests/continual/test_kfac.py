@@ -1,0 +1,212 @@
+"""K-FAC, against dense Fishers where it is exact and against Kronecker products formed by loops where it is not."""
+
+import pytest
+import torch
+from torch import nn
+
+from repair_pipeline.continual.ewc import EWC
+from repair_pipeline.continual.fisher import fisher_diagonal, labels_of
+from repair_pipeline.continual.kfac import kfac
+from repair_pipeline.continual.learner import learn
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.continual.posterior import Laplace
+from repair_pipeline.errors import InputError
+from repair_pipeline_tests.oracles import Newton
+from repair_pipeline_tests.problems import blobs, examples, logistic, seeded
+
+ROWS = blobs(9, seed=1)
+GAMMA, PRIOR = 0.3, 0.7
+KINDS = ["empirical", "expected", "monte_carlo"]
+
+
+def images(count, size=4):
+    inputs = torch.randn(count, 2, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    return examples(inputs, torch.arange(count) % 3)
+
+
+def perceptron():
+    return seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3, bias=False)))
+
+
+def convolutions():
+    return seeded(
+        nn.Sequential(
+            nn.Conv2d(2, 3, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(3, 4, kernel_size=(1, 2), dilation=(1, 1), bias=False),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+    )
+
+
+def matrix(precision, p):
+    """The precision as a matrix: a quadratic form's values at e_i, e_j and e_i + e_j give it away."""
+    at = torch.eye(p, dtype=torch.float64)
+    alone = torch.stack([precision.quadratic(unit) for unit in at])
+    pairs = torch.stack([torch.stack([precision.quadratic(one + other) for other in at]) for one in at])
+    return (pairs - alone[:, None] - alone[None, :]) / 2
+
+
+def dense(classifier, rows, kind="empirical"):
+    """The mean of w ∇log p ∇log pᵀ, per-sample gradients and all."""
+    total = 0
+    for labelled, weights in labels_of(kind, classifier, torch.Generator().manual_seed(0))(classifier.theta_hat, rows):
+        gradients = classifier.gradients(classifier.theta_hat, labelled)
+        total = total + gradients.T @ (weights[:, None] * gradients)
+    return total / len(rows)
+
+
+def of_kind(kind, classifier, rows, **settings):
+    labels = labels_of(kind, classifier, torch.Generator().manual_seed(0))
+    return kfac(classifier, classifier.theta_hat, rows, labels=labels, **{"gamma": GAMMA, "prior": PRIOR, **settings})
+
+
+def assert_blocks(precision, truth, sizes):
+    """Equal within every layer, nothing between them, (2/γ) times the truth and λ on the diagonal."""
+    p = sum(sizes)
+    blocks = torch.block_diag(*(torch.ones(size, size, dtype=torch.float64) for size in sizes))
+    torch.testing.assert_close(
+        matrix(precision, p),
+        2 / GAMMA * truth * blocks + PRIOR * torch.eye(p, dtype=torch.float64),
+        rtol=1e-8,
+        atol=1e-10,
+    )
+
+
+@pytest.mark.parametrize("kind", ["empirical", "monte_carlo"])
+def test_one_row_at_one_label_has_the_fishers_own_blocks(kind):
+    classifier, rows = Classifier(perceptron()), ROWS[:1]
+    assert_blocks(of_kind(kind, classifier, rows), dense(classifier, rows, kind), [4 * 5 + 5, 5 * 3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_that_reads_the_same_in_every_row_has_the_fishers_own_block(kind):
+    same = torch.randn(1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).repeat(9, 1)
+    classifier, rows = Classifier(logistic()), examples(same, ROWS.labels)
+    assert_blocks(of_kind(kind, classifier, rows), dense(classifier, rows, kind), [15])
+
+
+def test_a_convolution_with_one_position_has_the_fishers_own_block():
+    model = seeded(nn.Sequential(nn.Conv2d(2, 3, kernel_size=4), nn.Flatten()))
+    classifier, rows = Classifier(model), images(1)
+    assert_blocks(of_kind("empirical", classifier, rows), dense(classifier, rows), [2 * 16 * 3 + 3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("model", "rows"), [(perceptron, ROWS), (convolutions, images(6))], ids=["linear", "conv"])
+def test_factors_are_loops_over_rows_labels_and_positions(model, rows, kind):
+    model = model()
+    classifier = Classifier(model)
+    labellings = list(labels_of(kind, classifier, torch.Generator().manual_seed(0))(classifier.theta_hat, rows))
+    layers = [layer for layer in model if isinstance(layer, nn.Linear | nn.Conv2d)]
+    expected = [[0, 0] for _ in layers]
+    for row in range(len(rows)):
+        x, kept = rows.inputs[row : row + 1], []
+        for layer in model:
+            if layer in layers:
+                kept.append((layer, x, layer(x)))
+                x = kept[-1][2].clone()  # as the ReLU that follows overwrites what it is given
+            else:
+                x = layer(x)
+        for at, (layer, into, out) in enumerate(kept):
+            for a in patches(layer, into.detach()[0]):
+                expected[at][0] = expected[at][0] + torch.outer(a, a) / len(rows)
+            for labelled, weights in labellings:
+                (gradient,) = torch.autograd.grad(x.log_softmax(1)[0, labelled.labels[row]], out, retain_graph=True)
+                positions = gradient[0].reshape(len(gradient[0]), -1).T
+                for g in positions:
+                    share = weights[row] / len(positions) / len(rows)
+                    expected[at][1] = expected[at][1] + share * torch.outer(g, g)
+    precision = of_kind(kind, classifier, rows, batch_size=4 if kind == "expected" else len(rows))
+    for block, (inputs, outputs) in zip(precision.blocks, expected, strict=True):
+        torch.testing.assert_close(block.inputs, inputs, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(block.outputs, outputs, rtol=1e-10, atol=1e-14)
+
+
+def patches(layer, x):
+    """What the layer multiplies by its flattened weight, position by position, cut out by hand."""
+    one = [] if layer.bias is None else [torch.ones(1, dtype=x.dtype)]
+    if isinstance(layer, nn.Linear):
+        return [torch.cat([x, *one])]
+    (ph, pw), (sh, sw), (kh, kw) = layer.padding, layer.stride, layer.kernel_size
+    x = nn.functional.pad(x, (pw, pw, ph, ph))
+    rows, columns = range(0, x.shape[1] - kh + 1, sh), range(0, x.shape[2] - kw + 1, sw)
+    return [torch.cat([x[:, i : i + kh, j : j + kw].flatten(), *one]) for i in rows for j in columns]
+
+
+def test_the_quadratic_form_is_that_of_the_kronecker_products():
+    classifier = Classifier(convolutions())
+    precision = of_kind("empirical", classifier, images(6))
+    p = len(classifier.theta_hat)
+    total = PRIOR * torch.eye(p, dtype=torch.float64)
+    for block in precision.blocks:
+        # Row-major vec: entry (o, i) of the weight stands at o · |a| + i, the bias of o after its row.
+        width, product = len(block.inputs), torch.kron(block.outputs, block.inputs)
+        weights = torch.arange(block.weight.start, block.weight.stop).view(len(block.outputs), -1)
+        index = (
+            weights
+            if block.bias is None
+            else torch.cat([weights, torch.arange(block.bias.start, block.bias.stop)[:, None]], dim=1)
+        )
+        assert index.shape == (len(block.outputs), width)
+        total[index.flatten()[:, None], index.flatten()[None, :]] += 2 / GAMMA * product
+    delta = torch.randn(p, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(precision.quadratic(delta), delta @ total @ delta, rtol=1e-10, atol=0)
+
+
+def test_other_layers_keep_the_fishers_diagonal():
+    model = seeded(nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)))
+    classifier = Classifier(model)
+    precision = of_kind("expected", classifier, ROWS)
+    labels = labels_of("expected", classifier, torch.Generator())
+    fisher = fisher_diagonal(classifier, classifier.theta_hat, ROWS, labels=labels)
+    expected = torch.full_like(fisher, PRIOR)
+    expected[25:35] += 2 / GAMMA * fisher[25:35]
+    torch.testing.assert_close(precision.diagonal, expected, rtol=1e-10, atol=0)
+    assert [block.weight for block in precision.blocks] == [slice(0, 20), slice(35, 50)]
+
+
+def test_convolutions_in_groups_keep_the_fishers_diagonal():
+    classifier = Classifier(seeded(nn.Sequential(nn.Conv2d(2, 6, 4, groups=2), nn.Flatten(), nn.Linear(6, 3))))
+    precision = of_kind("empirical", classifier, images(4))
+    fisher = fisher_diagonal(classifier, classifier.theta_hat, images(4))
+    torch.testing.assert_close(precision.diagonal[:102], 2 / GAMMA * fisher[:102] + PRIOR, rtol=1e-10, atol=0)
+    assert len(precision.blocks) == 1
+
+
+def test_a_layer_used_twice_raises():
+    shared = nn.Linear(4, 4)
+    classifier = Classifier(seeded(nn.Sequential(shared, nn.Tanh(), shared)))
+    with pytest.raises(InputError, match="layer 0 is used twice"):
+        of_kind("empirical", classifier, ROWS)
+
+
+def test_a_model_without_such_layers_raises():
+    classifier = Classifier(seeded(nn.LayerNorm(4)))
+    with pytest.raises(InputError, match="no layer"):
+        of_kind("empirical", classifier, ROWS)
+
+
+def test_factors_that_weigh_nothing_raise():
+    classifier = Classifier(logistic())
+    theta = torch.zeros(15, dtype=torch.float64)
+    theta[12] = 1e4  # class 0 for certain
+    with pytest.raises(FloatingPointError, match="K-FAC"):
+        kfac(classifier, theta, examples(ROWS.inputs, torch.zeros_like(ROWS.labels)), GAMMA)
+
+
+def test_what_is_learnt_is_a_stationary_point_of_the_factored_penalty():
+    classifier, failures = Classifier(logistic()), blobs(7, seed=2)
+    precision = of_kind("expected", classifier, ROWS)
+    learned = learn(EWC(Newton(), "frozen"), Laplace(classifier.theta_hat, precision), failures, classifier).mean
+    pull = matrix(precision, 15) @ (learned - classifier.theta_hat)
+    torch.testing.assert_close(classifier.gradients(learned, failures).sum(dim=0), pull, rtol=0, atol=1e-9)
+
+
+def test_an_update_of_the_precision_raises():
+    classifier = Classifier(logistic())
+    q = Laplace(classifier.theta_hat, of_kind("expected", classifier, ROWS))
+    with pytest.raises(NotImplementedError, match="frozen"):
+        learn(EWC(Newton()), q, ROWS, classifier)
