@@ -46,9 +46,8 @@ def _outputs_along(
     function: Callable[[Theta], Float[Tensor, "n *k"]], theta: Theta, v: Vector
 ) -> tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], Vector]]:
     """f(θ), Jv and u ↦ Jᵀu, all of one forward pass."""
-    value, pull, change = vjp(  # type: ignore[misc]  # three with an auxiliary output
-        lambda at: jvp(function, (at,), (v.to(theta.dtype),)), theta, has_aux=True
-    )
+    step = v.to(theta.dtype)
+    value, pull, change = vjp(lambda at: jvp(function, (at,), (step,)), theta, has_aux=True)  # type: ignore[misc]  # three, with has_aux
     return value, change, lambda u: pull(u)[0].detach().double()
 
 

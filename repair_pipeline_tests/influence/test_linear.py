@@ -1,0 +1,85 @@
+"""Linear influence is Koh & Liang's."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.autograd.functional import jacobian
+
+from repair_pipeline.continual.solve import ConjugateResiduals, StochasticApproximation
+from repair_pipeline.influence import linear
+from repair_pipeline.influence.linear import LinearInfluence
+
+
+def gradients(task, rows):
+    return jacobian(lambda theta: task.classifier(theta, rows), task.theta_hat).numpy()
+
+
+def empirical(task):
+    slopes = gradients(task, task.fit)
+    return slopes.T @ slopes / len(slopes)
+
+
+def ggn(task):
+    slopes = jacobian(lambda theta: task.classifier.logits(theta, task.fit.inputs), task.theta_hat).numpy()
+    p = task.classifier.logits(task.theta_hat, task.fit.inputs).softmax(dim=1).numpy()
+    hessians = np.einsum("nk,kl->nkl", p, np.eye(3)) - np.einsum("nk,nl->nkl", p, p)
+    return np.einsum("nkp,nkl,nlq->pq", slopes, hessians, slopes) / len(p)
+
+
+@pytest.fixture
+def exactly(monkeypatch):
+    """A solver that goes on to the end."""
+    monkeypatch.setattr(linear, "ConjugateResiduals", partial(ConjugateResiduals, tolerance=1e-9, passes=500))
+
+
+def koh_and_liang(task, fisher, g):
+    """−γ gᵀ (F̂ + δI)⁻¹ ∇log p(z), with γ = 1/N and δ a hundredth of F̂'s mean diagonal entry."""
+    damping = 0.01 * np.diag(empirical(task)).mean()
+    v = np.linalg.solve(fisher + damping * np.eye(len(fisher)), g)
+    return -gradients(task, task.fit) @ v / len(task.fit)
+
+
+@pytest.mark.parametrize("fisher", [empirical, ggn])
+def test_scores_are_koh_and_liangs(task, exactly, fisher):
+    scores = LinearInfluence(guard="none", curvature=fisher.__name__).scores(task)
+    expected = koh_and_liang(task, fisher(task), gradients(task, task.tests.query).sum(axis=0))
+    np.testing.assert_allclose(scores.values, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+def test_the_guard_adds_its_gradient_at_its_weight(task, exactly):
+    scores = LinearInfluence(guard_rho=0.5).scores(task)
+    tau = 0.5 * len(task.tests.query) / len(task.tests.guard)
+    g = gradients(task, task.tests.query).sum(axis=0) + tau * gradients(task, task.tests.guard).sum(axis=0)
+    expected = koh_and_liang(task, empirical(task), g)
+    np.testing.assert_allclose(scores.values, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    assert scores.notes["guard_tau"] == tau
+
+
+def test_gamma_scales_the_scores(task):
+    once, thrice = (LinearInfluence(gamma=gamma).scores(task).values for gamma in (0.1, 0.3))
+    torch.testing.assert_close(thrice, 3 * once, rtol=1e-6, atol=1e-9)
+
+
+def test_both_solvers_agree_on_the_ranking(task):
+    gd, sa = (LinearInfluence(solver=solver, damping=100.0).scores(task).values.numpy() for solver in ("gd", "sa"))
+    assert np.corrcoef(gd, sa)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(("solver", "converged"), [("gd", 1.0), ("sa", 0.0)])
+def test_the_table_says_whether_the_solver_converged(task, monkeypatch, solver, converged):
+    monkeypatch.setattr(linear, "StochasticApproximation", partial(StochasticApproximation, passes=1))
+    notes = LinearInfluence(solver=solver).scores(task).notes
+    assert notes["converged"] == converged
+    assert (notes["residual"] <= 0.1) is bool(converged)
+    assert notes["gamma"] == 1 / len(task.fit)
+    assert notes["damping"] == pytest.approx(0.01 * np.diag(empirical(task)).mean())
+    assert notes["failures"] == len(task.tests.query)
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": 0.0}, {"damping": 0.0}, {"solver": "cg"}, {"curvature": "kfac"}])
+def test_settings_without_a_meaning_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        LinearInfluence(**wrong)
