@@ -27,8 +27,9 @@ class SGDInfluence(QueryBased):
     """
 
     epochs: PositiveInt = 8
-    learning_rate: PositiveFloat = 0.01
-    """η: constant, without momentum."""
+    learning_rate: PositiveFloat = 0.001
+    """η: constant, without momentum. Small, because the replay amplifies the sharpest directions of the loss where η is
+    not, and the estimate then overstates what leaving a row out does."""
     batch_size: PositiveInt = 64
 
     def scores(self, task: RepairTask) -> InfluenceScores:
