@@ -25,6 +25,10 @@ class MethodRow:
     reads_failures: bool = True
     follows_rows: bool = True
     """A row's score goes with the row, wherever it stands."""
+    tolerance: float = 1e-10
+    """To which that holds, relative to the largest score."""
+    package: str | None = None
+    """What it computes with, from the extra ``peers``; its laws are skipped where that is not installed."""
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{key}={value}" for key, value in self.settings.items())])
@@ -60,6 +64,10 @@ METHOD_ROWS = [
         MethodRow("self_influence", {"fisher": kind}, unit="squared gradient", reads_failures=False)
         for kind in ("empirical", "expected", "monte_carlo")
     ),
+    # Both draw by a row's place: folds and batches, and the labels of the Fisher.
+    MethodRow("confident_learning", unit="probability", reads_failures=False, follows_rows=False, package="cleanlab"),
+    MethodRow("ekfac", finds_learnt_noise=True, follows_rows=False, package="kronfluence"),
+    MethodRow("trak", {"proj_dim": 10}, "none", finds_learnt_noise=True, tolerance=1e-3, package="trak"),
     MethodRow("random", unit="none", reads_failures=False, follows_rows=False),
     MethodRow("oracle", unit="none", reads_failures=False, finds_learnt_noise=True, reads_truth=True),
 ]

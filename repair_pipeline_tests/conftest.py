@@ -1,5 +1,6 @@
 """What every test stands on: shapes are checked, runs repeat, MNIST is counted."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("mnist"):
                 item.add_marker(absent)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collection: kronfluence collects ten times a call, a second each."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,9 @@ from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.linear import LinearInfluence
+from repair_pipeline.influence.peers.confident_learning import ConfidentLearning
+from repair_pipeline.influence.peers.ekfac import EKFAC
+from repair_pipeline.influence.peers.trak import TRAK
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
@@ -23,6 +26,9 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "finetune_loss": FinetuneLoss,
     "clean_reference": CleanReference,
     "self_influence": SelfInfluence,
+    "confident_learning": ConfidentLearning,
+    "trak": TRAK,
+    "ekfac": EKFAC,
     "random": Random,
     "oracle": Oracle,
 }

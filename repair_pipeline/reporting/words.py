@@ -18,17 +18,25 @@ KINDS: dict[Kind, str] = {
 
 METHODS = {
     "ewc": "EWC-influence: the model learns the failures beside healthy cases; rows that turn unlikely rank first",
+    "ewc_kfac": "EWC-influence with a K-FAC posterior instead of a diagonal one",
     "ewc_paper": "EWC-influence with the paper's stopping rule and no healthy cases",
     "linear_gd": "linear influence: one natural-gradient step on the failures, its linear system solved by descent",
     "linear_sa": "linear influence, its linear system solved by stochastic approximation",
+    "sgd": "SGD-influence: what the failures would gain if a row were left out of further training",
+    "self_influence": "self-influence: rows with the largest gradients rank first",
     "loss": "training loss: rows that the model finds unlikely rank first",
     "margin": "logit margin: rows whose given label loses to another by most rank first",
+    "finetune_loss": "loss of the model fine-tuned on the failures and the healthy cases, with nothing else to hold it",
+    "clean_reference": "loss of a new model trained on the failures and the healthy cases alone",
+    "confident_learning": "confident learning (cleanlab): rows that models trained without them find unlikely rank first",
+    "trak": "TRAK (traker): rows whose projected gradients oppose the failures'",
+    "ekfac": "influence functions with an EK-FAC Fisher (kronfluence): rows whose gradients oppose the failures'",
     "random": "any order, as good as chance",
     "oracle": "planted rows first, by construction",
 }
 
-IN_NATS = ("ewc", "ewc_paper", "linear_gd", "linear_sa", "loss")
-"""Methods whose scores are differences of log-likelihoods."""
+IN_NATS = ("ewc", "ewc_paper", "ewc_kfac", "linear_gd", "linear_sa", "sgd", "loss", "finetune_loss", "clean_reference", "ekfac")
+"""Methods whose scores are log-likelihoods or differences of them."""
 
 _WITHOUT_CAUSES = {
     "base": "the model before any repair",

@@ -1,0 +1,49 @@
+"""Confident learning (Northcutt et al. 2021), by cleanlab."""
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from sklearn.model_selection import StratifiedKFold
+
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.influence.peers import peer
+from repair_pipeline.training.fit import fit, logits
+from repair_pipeline.types import InfluenceScores
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ConfidentLearning:
+    """1 − cleanlab's label quality: here the self-confidence, p(y|x) under a model that has not seen the row.
+
+    Needs no failures. Out-of-sample probabilities come from five folds, stratified by the given labels; each model is
+    trained as the base model was. Costs five trainings.
+    """
+
+    def scores(self, task: RepairTask) -> InfluenceScores:
+        """As every method.
+
+        Raises:
+            InputError: cleanlab is not installed.
+        """
+        rank = peer("cleanlab.rank")
+        labels = task.fit.labels.cpu().numpy()
+        seed = int(torch.randint(2**31, (), generator=task.generator))
+        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+        held_out, predicted = [], []
+        for done, (train, test) in enumerate(folds.split(labels, labels), start=1):
+            model = fit(
+                task.untrained(task.generator),
+                task.fit[torch.from_numpy(train)],
+                task.validation,
+                task.schedule,
+                task.generator,
+                mode="train",
+            )
+            held_out.append(torch.from_numpy(test))
+            predicted.append(logits(model, task.fit[held_out[-1]]).double().softmax(dim=1))
+            task.progress(done, _FOLDS)
+        probabilities = torch.cat(predicted)[torch.cat(held_out).argsort()]
+        quality = rank.get_label_quality_scores(labels, probabilities.numpy())
+        return InfluenceScores(task.fit.ids, 1 - torch.from_numpy(quality).double(), unit="probability")
