@@ -155,6 +155,9 @@ class InfluenceScores:
     unit: str = "nats"
     notes: Mapping[str, float] = field(default_factory=dict)
     """Numbers that stand beside the table: sizes, weights, residuals."""
+    neutral: float | None = 0.0
+    """Above it a row counts as harmful (Algorithm 1): 0 for a difference, log 2 for −log p, where the given label is
+    less likely than not. None where no value tells the harmful from the others."""
     null: Float64[Tensor, " n"] | None = None
     """The same rows' values against cases that the model gets right: what chance gives (``influence/null.py``)."""
 

@@ -95,7 +95,8 @@ class TreatmentRow:
 TREATMENT_ROWS = [
     TreatmentRow("base", moves=False),
     TreatmentRow("finetune", repairs=True),
-    TreatmentRow("ewc_deletion", moves=False, reads_removed=True),
+    TreatmentRow("ewc_deletion", repairs=True, reads_removed=True),
+    TreatmentRow("ewc_deletion", {"objective": "likelihood", "guard_rho": 0.0}, moves=False, reads_removed=True),
     TreatmentRow("newton", reads_removed=True),
     TreatmentRow("selective_dampening", {"alpha": 1.0}, reads_removed=True),
     TreatmentRow("scrub", {"learning_rate": 0.01}, repairs=True),

@@ -247,7 +247,7 @@ def test_methods_and_treatments_are_made_with_the_cases_settings():
     assert spec.influence_method("ewc") == EWCInfluence()
     assert spec.influence_method("ewc_paper") == EWCInfluence(stopping="paper", guard="none", prior=0.5)
     assert spec.influence_method("loss") == Loss()
-    assert spec.treatment("ewc_deletion") == EWCDeletion(tolerance=0.1)
+    assert [cell.make() for cell in cells(spec, "ewc_deletion")] == [EWCDeletion(tolerance=0.1)] * 2
 
 
 def test_the_presets_are_app_cs_and_what_is_ours():
@@ -274,7 +274,32 @@ def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_con
 def test_a_treatment_that_the_case_does_not_name_has_no_cells():
     spec = with_settings(DIGITS, ["treatments={finetune: {}}", "treat=[ewc]"])
     assert cells(spec, "base") == []
-    assert cells(spec, "finetune") == [Cell("finetune", "causes", "ewc"), Cell("finetune", "nothing", None)]
+    assert cells(spec, "finetune") == [Cell("finetune", "causes", "ewc", {}), Cell("finetune", "nothing", None, {})]
+
+
+def test_a_list_of_settings_is_a_cell_for_each():
+    spec = with_settings(DIGITS, ["treatments.ewc_deletion=[{}, {gamma: 0.1}]", "treat=[ewc]"])
+    plain, weaker = cells(spec, "ewc_deletion")
+    assert (plain.name, plain.make()) == ("ewc-ewc_deletion", EWCDeletion())
+    assert weaker.make() == EWCDeletion(gamma=0.1)
+    assert weaker.name.startswith("ewc-ewc_deletion-")
+    assert parse_spec(spec.resolved) == spec
+
+
+def test_a_list_of_one_setting_is_that_setting():
+    assert case_id(with_settings(DIGITS, ["treatments.finetune=[{}]"])) == "digits-label_noise-s0"
+
+
+@pytest.mark.parametrize(("settings", "says"), [("[]", "empty list"), ("[{}, {gamma: null}]", "more than once")])
+def test_a_list_of_settings_that_says_nothing_new_is_refused(settings, says):
+    with pytest.raises(InputError, match=says):
+        with_settings(DIGITS, [f"treatments.ewc_deletion={settings}"])
+
+
+@pytest.mark.parametrize("treatments", ["{auto: {methods: [loss, trak]}}", "{auto: [{}, {methods: [trak]}]}"])
+def test_auto_can_only_choose_among_methods_that_the_case_runs(treatments):
+    with pytest.raises(InputError, match="trak"):
+        with_settings(DIGITS, [f"treatments={treatments}"])
 
 
 def test_without_corruption_nothing_planted_can_be_removed():

@@ -26,6 +26,7 @@ from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.training.fit import Schedule
+from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 _strict = ConfigDict(extra="forbid")
@@ -166,6 +167,11 @@ class CaseSpec:
             raise ValueError(f"treat names {repeated[0]!r} more than once")
         if unknown := [name for name in self.treat if name not in self.influence]:
             raise ValueError(f"treat names {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}")
+        for settings in self.treatment_settings("auto"):
+            if unknown := [name for name in Auto(**settings).methods if name not in self.influence]:
+                raise ValueError(
+                    f"auto tries {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}"
+                )
         return self
 
     def influence_method(self, name: str) -> InfluenceMethod:

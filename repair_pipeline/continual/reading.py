@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import log
 
 import torch
 from jaxtyping import Float64
@@ -11,6 +12,9 @@ from torch.func import jvp
 
 from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.continual.task import RepairTask
+
+UNLIKELY = log(2)
+"""−log p in nats, above which a label is less likely than not."""
 
 Reading = Callable[[RepairTask, Posterior, Posterior], Float64[Tensor, " n"]]
 """(task, q, q*) → a value for every z of D: q is what is held before the failures, q* with them."""
@@ -39,7 +43,7 @@ def linear(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor
 def posterior_loss(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
     """−E_q*[log p(z|θ)]: how unlikely z is once the failures are learnt, whatever it was before.
 
-    Not a difference, so its zero means nothing: every z has a positive value, and only the order is read.
+    Not a difference, so its zero means nothing: a row counts as harmful above log 2.
     """
     return -updated.expected_log_lik(task.classifier, task.fit)
 

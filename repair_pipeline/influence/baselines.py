@@ -5,6 +5,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from repair_pipeline.continual.reading import UNLIKELY
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
@@ -17,7 +18,7 @@ class Random:
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         values = torch.rand(len(task.fit), generator=task.generator, dtype=torch.float64)
-        return InfluenceScores(task.fit.ids, values, unit="none")
+        return InfluenceScores(task.fit.ids, values, unit="none", neutral=None)
 
 
 @dataclass(frozen=True, config=_strict)
@@ -33,7 +34,7 @@ class Loss:
     """−log p(z|θ̂): needs no failures at all, and finds mislabelled rows well where the model has not learnt them."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        return InfluenceScores(task.fit.ids, -task.log_lik_hat)
+        return InfluenceScores(task.fit.ids, -task.log_lik_hat, neutral=UNLIKELY)
 
 
 @dataclass(frozen=True, config=_strict)

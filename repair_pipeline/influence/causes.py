@@ -21,15 +21,21 @@ class CausesRule:
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     """This fraction of D, the most harmful first (0.15 in Fig. 5)."""
     positive: Literal[True] | None = None
-    """All with r̃ > 0 (Algorithm 1)."""
+    """All with r̃ > 0 (Algorithm 1), or above what is neutral for the method's scores."""
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
     """As many as keep the expected share of false causes at or below this: Benjamini and Hochberg's procedure on
     p-values under the null, r̃ against cases that the model gets right."""
 
     @property
-    def counts_by_scores(self) -> bool:
-        """How many rows are causes depends on the scores."""
+    def asks_scores(self) -> bool:
+        """Whether how many rows are causes depends on the scores."""
         return self.positive is not None or self.fdr is not None
+
+    def can_count(self, scores: InfluenceScores) -> bool:
+        """Whether these scores say how many rows are causes, where the rule asks the scores."""
+        if self.positive:
+            return scores.neutral is not None
+        return self.fdr is None or scores.null is not None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "CausesRule":
@@ -44,7 +50,11 @@ class CausesRule:
             InputError: the rule takes all rows, or none where nothing was planted.
         """
         if self.positive:
-            count = int((scores.values > 0).sum())
+            if scores.neutral is None:
+                raise InputError(
+                    "causes.positive needs scores that have a neutral value: treat ewc, or give causes.top"
+                )
+            count = int((scores.values > scores.neutral).sum())
         elif self.fdr is not None:
             count = int((false_discovery_control(p_values(scores)) <= self.fdr).sum())
         elif self.fraction is not None:

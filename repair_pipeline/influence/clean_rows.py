@@ -12,6 +12,7 @@ from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.continual.posterior import Diagonal, Laplace
 from repair_pipeline.continual.query import QueryBased
+from repair_pipeline.continual.reading import UNLIKELY
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import Examples, InfluenceScores, Theta
 
@@ -30,9 +31,8 @@ class FinetuneLoss(QueryBased):
         flat = Laplace(task.theta_hat, Diagonal(torch.zeros_like(task.theta_hat)))
         learner = EWC(OneCycle(task.generator, progress=task.progress), precision="frozen")
         finetuned = learner.update(flat, factors, task.classifier)
-        return InfluenceScores(
-            task.fit.ids, -finetuned.expected_log_lik(task.classifier, task.fit), notes=self.notes(factors)
-        )
+        values = -finetuned.expected_log_lik(task.classifier, task.fit)
+        return InfluenceScores(task.fit.ids, values, notes=self.notes(factors), neutral=UNLIKELY)
 
 
 @dataclass(frozen=True, config=_strict)
@@ -67,4 +67,4 @@ class CleanReference(QueryBased):
             theta = maximise(log_likelihood, power, Classifier(model).theta_hat)
         # The running statistics that training left, and the parameters it reached.
         values = -log_likelihoods(Classifier(model), theta, task.fit)
-        return InfluenceScores(task.fit.ids, values, notes=self.notes(factors))
+        return InfluenceScores(task.fit.ids, values, notes=self.notes(factors), neutral=UNLIKELY)

@@ -10,7 +10,7 @@ from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.continual.query import QueryBased, stopped_by_loss
-from repair_pipeline.continual.reading import READINGS
+from repair_pipeline.continual.reading import READINGS, UNLIKELY
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
@@ -22,8 +22,8 @@ class LearntInfluence(QueryBased):
     guard: Literal["none", "joint", "nested"] = "joint"  # type: ignore[assignment]  # one choice more than without a learner
     """``joint``: θ* also learns cases that the model gets right, and is read against θ̂: conflict with F ∪ B.
     ``nested``: against what learns those cases alone: conflict with F beyond B. ``none``: the paper's."""
-    reading: Literal["difference", "linear", "posterior_loss"] = "difference"
-    """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*)."""
+    reading: Literal["difference", "linear", "posterior_loss"] = "posterior_loss"
+    """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*), the best detector by far (``docs/adr/0010``)."""
     stopping: Literal["one_cycle", "paper"] = "one_cycle"
     """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies
     with the seed between useful and useless (``docs/adr/0005``)."""
@@ -49,7 +49,9 @@ class LearntInfluence(QueryBased):
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         values = READINGS[self.reading](task, *self.learnt(task))
-        return InfluenceScores(task.fit.ids, values, notes={**self.own_notes(task), **self.notes(self.factors(task))})
+        notes = {**self.own_notes(task), **self.notes(self.factors(task))}
+        neutral = UNLIKELY if self.reading == "posterior_loss" else 0.0
+        return InfluenceScores(task.fit.ids, values, notes=notes, neutral=neutral)
 
     def maximise(self, task: RepairTask) -> Maximise:
         """The optimiser and its stopping rule."""

@@ -16,7 +16,8 @@ from repair_pipeline.influence.sgd import SGDInfluence
 
 METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "ewc": EWCInfluence,
-    "ewc_paper": partial(EWCInfluence, stopping="paper", guard="none"),
+    "ewc_difference": partial(EWCInfluence, reading="difference"),
+    "ewc_paper": partial(EWCInfluence, stopping="paper", guard="none", reading="difference"),
     "sgd": SGDInfluence,
     "linear_gd": LinearInfluence,
     "linear_sa": partial(LinearInfluence, solver="sa"),

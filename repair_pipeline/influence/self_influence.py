@@ -35,4 +35,4 @@ class SelfInfluence:
                 values[at] += (weights * norms).cpu()
             done += len(at)
             task.progress(done, len(order))
-        return InfluenceScores(task.fit.ids, values, unit="squared gradient")
+        return InfluenceScores(task.fit.ids, values, unit="squared gradient", neutral=None)

@@ -13,11 +13,12 @@ from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.evaluation.detection import detect, detection_curve
 from repair_pipeline.evaluation.recovery import recovery
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
 from repair_pipeline.storage.records import ALL_FAILURES, load_scores, save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.treatment.fitness import Fitness
-from repair_pipeline.types import InfluenceScores, Progress
+from repair_pipeline.types import Causes, InfluenceScores, Progress
 
 TOLERANCE = 0.02
 """How much of the guard the chosen setting of a treatment may lose."""
@@ -52,8 +53,8 @@ def write_detection(case: Case, path: Path, progress: Progress) -> None:
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows = []
     for method, scores, notes in _scored(case):
-        causes = case.spec.causes.causes(scores, planted=int(corrupted.sum()))
-        found = asdict(detect(scores, corrupted, causes))
+        known = all(source.exists() for source in rankings(case, method))
+        found = asdict(detect(scores, corrupted, causes_of(case, method) if known else Causes(())))
         rows.append({"failure_group": ALL_FAILURES, "method": method, **found, "seconds": notes["seconds"]})
     save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
 
@@ -100,10 +101,13 @@ def _made(case: Case) -> dict[Cell, Notes]:
 
 
 def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
-    """Of a treatment's settings, the one that the tuning failures and the guard speak for; the only one is the one."""
+    """Of a treatment's settings, the one that the tuning failures and the guard speak for; the only one is the one.
+
+    What a search has chosen is not chosen among again: each of its pools has its answer.
+    """
 
     def group(cell: Cell) -> tuple[str, ...]:
-        return cell.treatment, cell.removes, cell.influence_method or ""
+        return cell.treatment, cell.removes, cell.influence_method or "", cell.name if cell.removes == "chosen" else ""
 
     return {
         max(cells, key=lambda cell: Fitness(**made[cell]["fitness"]).worth(TOLERANCE))

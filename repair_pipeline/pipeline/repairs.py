@@ -9,6 +9,7 @@ from typing import Any
 
 from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.storage.files import read_tensor_notes, write_tensors
 from repair_pipeline.storage.records import load_scores
@@ -53,36 +54,25 @@ def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: P
 
 
 def _causes(case: Case, cell: Cell) -> Causes:
-    rows = case.data.fit
-    match cell.removes:
-        case "planted":
-            return Causes(tuple(sorted(rows.corrupted_ids | case.data.validation.corrupted_ids)))
-        case "causes":
-            ranked, counted = (load_scores(path, rows.examples) for path in _read(case, cell))
-            return ranked.top(len(case.spec.causes.causes(counted, planted=len(rows.corrupted_ids))))
-        case _:
-            return Causes(())
+    if cell.removes == "planted":
+        return Causes(tuple(sorted(case.data.fit.corrupted_ids | case.data.validation.corrupted_ids)))
+    return causes_of(case, cell.influence_method) if cell.influence_method else Causes(())
 
 
 def _read(case: Case, cell: Cell) -> tuple[Path, ...]:
-    """The files that a cell's causes come from.
-
-    For ``causes`` the scores that rank them, and those that say how many: where a rule counts by the scores, a random
-    control removes as many rows as the method that is treated first.
-    """
+    """The scores that a cell's causes come from, and the model that its search goes on from."""
     if cell.removes == "chosen":
         narrower = _narrower(case, cell)
         scores = tuple(case.influence_path(method) for method in Auto(**cell.settings).methods)
         return (*scores, narrower) if narrower else scores
     if cell.influence_method is None:
         return ()
-    own = case.influence_path(cell.influence_method)
-    follows = cell.influence_method == "random" and case.spec.causes.counts_by_scores
-    return own, case.influence_path(case.spec.treat[0]) if follows else own
+    return rankings(case, cell.influence_method)
 
 
 def _choose(case: Case, cell: Cell, auto: Auto, path: Path, progress: Progress) -> None:
-    watch, task = Stopwatch(case.device), case.task(f"treatment/{cell.name}", progress)
+    # One stream for every pool, so that they are judged against the same control.
+    watch, task = Stopwatch(case.device), case.task(f"treatment/{cell.treatment}", progress)
     rankings = {method: load_scores(case.influence_path(method), task.fit) for method in auto.methods}
     choice = auto.choose(task, rankings, _settled(case, cell))
     kept = choice.kept

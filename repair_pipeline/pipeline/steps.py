@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from repair_pipeline.cases.build import build_model, load_dataset
+from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
@@ -152,9 +153,10 @@ def _influence(case: Case, method: str) -> list[File]:
 def _evaluation(case: Case) -> list[File]:
     influence = tuple(case.influence_path(method) for method in case.spec.influence)
     models = tuple(case.model_path(cell) for cell in evaluation.grid(case))
+    searches = tuple(case.model_path(cell) for cell in cells(case.spec, "auto"))
     tables = {
-        "candidates": (evaluation.write_candidates, models),
-        "verdicts": (evaluation.write_verdicts, models),
+        "candidates": (evaluation.write_candidates, searches),
+        "verdicts": (evaluation.write_verdicts, searches),
         "detection": (evaluation.write_detection, influence),
         "detection_curve": (evaluation.write_detection_curve, influence),
         "recovery": (evaluation.write_recovery, models),

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, WIDTH, Picture, canvas
-from repair_pipeline.reporting.words import IN_NATS, by_kind, kind, short_name, shortened
+from repair_pipeline.reporting.words import by_kind, kind, short_name, shortened
 from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
@@ -87,7 +87,7 @@ def influence_histogram(evidence: Evidence) -> Picture:
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.7)
     ax.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
-    unit = " (nats)" if evidence.method in IN_NATS else ""
+    unit = f" ({evidence.scores.unit})" if evidence.scores else ""
     ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: below 0 helps, above 0 harms", ylabel="rows (log scale)")
     ax.legend(loc="upper right")
     shares = f"{(values > 0).sum()} of {len(values)} training rows lie above zero"

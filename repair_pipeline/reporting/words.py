@@ -28,15 +28,12 @@ METHODS = {
     "margin": "logit margin: rows whose given label loses to another by most rank first",
     "finetune_loss": "loss of the model fine-tuned on the failures and the healthy cases, with nothing else to hold it",
     "clean_reference": "loss of a new model trained on the failures and the healthy cases alone",
-    "confident_learning": "confident learning (cleanlab): rows that models trained without them find unlikely rank first",
+    "confident_learning": "confident learning (cleanlab): rows unlikely to models trained without them rank first",
     "trak": "TRAK (traker): rows whose projected gradients oppose the failures'",
     "ekfac": "influence functions with an EK-FAC Fisher (kronfluence): rows whose gradients oppose the failures'",
     "random": "any order, as good as chance",
     "oracle": "planted rows first, by construction",
 }
-
-IN_NATS = ("ewc", "ewc_paper", "ewc_kfac", "linear_gd", "linear_sa", "sgd", "loss", "finetune_loss", "clean_reference", "ekfac")
-"""Methods whose scores are log-likelihoods or differences of them."""
 
 _WITHOUT_CAUSES = {
     "base": "the model before any repair",

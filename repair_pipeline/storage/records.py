@@ -121,7 +121,7 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes) -> None:
         }
         for rank, at in enumerate(scores.order, start=1)
     ]
-    read_as = {"sign": "positive is harmful", "unit": scores.unit}
+    read_as = {"sign": "positive is harmful", "unit": scores.unit, "neutral": scores.neutral}
     table = _table(path, "influence", rows)
     if scores.null is not None:
         table = table.append_column(_NULL, pa.array(scores.null.numpy()[scores.order]))
@@ -138,4 +138,4 @@ def load_scores(path: Path, like: Examples) -> InfluenceScores:
         return torch.tensor(table[name].to_numpy()[rows])
 
     null = column(_NULL) if _NULL in table.column_names else None
-    return InfluenceScores(like.ids, column("influence"), notes["unit"], null=null)
+    return InfluenceScores(like.ids, column("influence"), notes["unit"], neutral=notes["neutral"], null=null)

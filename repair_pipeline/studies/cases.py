@@ -9,7 +9,7 @@ from functools import partial
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.pipeline.steps import STEPS, Step
-from repair_pipeline.studies.costs import SECONDS
+from repair_pipeline.studies import costs
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.types import silent
 
@@ -21,7 +21,9 @@ def upto(last: str) -> Sequence[Step]:
 
 def run_cases(name: str, cases: Sequence[Case], steps: Sequence[Step]) -> Piece:
     """Cases one after the other, as what they share is made once."""
-    files = {file.path: SECONDS.get(step.name, 1.0) for case in cases for step in steps for file in step.files(case)}
+    files = {
+        file.path: costs.STEPS.get(step.name, 1.0) for case in cases for step in steps for file in step.files(case)
+    }
     return Piece(name, files, partial(_run, cases, steps))
 
 

@@ -23,8 +23,8 @@ from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
-from repair_pipeline.studies.costs import SECONDS
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.studies.tables import mean_sd
 from repair_pipeline.types import Causes, InfluenceScores, silent
@@ -56,7 +56,7 @@ class FewFailures:
 
     def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
         files = {
-            self._file(layout, case.id, failures, guard): sum(SECONDS[name] for name in _methods(guard))
+            self._file(layout, case.id, failures, guard): sum(costs.METHODS[name] for name in _methods(guard))
             for failures in _FAILURES
             for guard in _GUARDS
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import torch
 
 from repair_pipeline.cases.presets import STUDY_SEEDS, case_id, preset
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
-from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
@@ -26,35 +25,40 @@ _CAUSES = ("ewc", "oracle", "random")
 """Whose causes every treatment is given: the method's, the best there are, and the control."""
 
 
-_ONCE = ("base", "finetune", "reseed", "semi_oracle")
-"""Treatments that the case of the methods runs already."""
+_CONTROLS = ("base", "finetune", "reseed", "semi_oracle")
+GROUPS = {
+    "baselines": ("random", "oracle", "loss", "margin", "self_influence", "finetune_loss", "clean_reference"),
+    "the paper's": ("ewc", "ewc_difference", "ewc_paper", "linear_gd", "linear_sa", "sgd"),
+    "beyond it": ("ewc_kfac",),
+    "peers": ("confident_learning", "trak", "ekfac"),
+}
+"""Every method, in cases of their own, so that a new one does not make the others anew."""
 
 
 @dataclass(frozen=True)
 class Methods:
-    """The study ``methods``: two cases a seed, one for the methods and one for the treatments, on one base model."""
+    """The study ``methods``: every method × fine-tuning, and every treatment × {ewc, oracle, random}."""
 
     families: tuple[str, ...] = ("mnist-label_noise", "mnist-label_noise-hard")
     seeds: Iterable[int] = STUDY_SEEDS
     name: str = "methods"
 
     def specs(self, family: str, seed: int) -> list[CaseSpec]:
-        """Every method × fine-tuning, and every treatment × {ewc, oracle, random}."""
+        """A case for each group of methods, and one for the treatments."""
         known = preset(f"{family}-s{seed}")
         rows = round(known.dataset.train_size * (1 - known.validation_fraction))
-        curve = [{"gamma": factor * 2 / rows} for factor in _GAMMAS]
-        several = {"ewc_deletion": curve, "newton": curve, "auto": [{}, {"pool": "all"}]}
-        others = {name: several.get(name, [{}]) for name in TREATMENTS if name not in _ONCE}
+        several = {"ewc_deletion": [{"gamma": factor * 2 / rows} for factor in _GAMMAS], "auto": [{}, {"pool": "all"}]}
+        others = {name: several.get(name, [{}]) for name in TREATMENTS if name not in _CONTROLS}
+
+        def case(methods: Sequence[str], treatments: Mapping[str, object]) -> CaseSpec:
+            fields = {"influence": {name: {} for name in methods}, "treat": methods, "treatments": treatments}
+            return parse_spec(known.resolved | fields)
+
+        first, *groups = GROUPS.values()
         return [
-            parse_spec({**known.resolved, **changes})
-            for changes in (
-                {
-                    "influence": {name: {} for name in METHODS},
-                    "treat": list(METHODS),
-                    "treatments": {name: {} for name in _ONCE},
-                },
-                {"influence": {name: {} for name in _CAUSES}, "treat": _CAUSES, "treatments": others},
-            )
+            case(first, {name: {} for name in _CONTROLS}),
+            *(case(methods, {"finetune": {}}) for methods in groups),
+            case(_CAUSES, others),
         ]
 
     def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
@@ -87,12 +91,16 @@ class Methods:
                 for spec in self.specs(family, seed)
             ]
         )
-        return cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")
+        rows = cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")
+        if table == "recovery":
+            pools = rows["setting"].str.contains('"all"').map({True: "auto, all", False: "auto, data_only"})
+            rows["treatment"] = rows["treatment"].where(rows["treatment"] != "auto", pools)
+        # The groups' cases share their controls, and the methods that every treatment is given.
+        return rows.drop_duplicates(["family", "seed", *_KEYS[table]])
 
 
 def _detection(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each method's ranking, the best first. A method that treats a case twice is counted once."""
-    rows = rows.drop_duplicates(["seed", "method"])
+    """Each method's ranking, the best first."""
     table = mean_sd(rows, ["method"], ["auc", "precision_at_n"]).merge(mean_sd(rows, ["method"], ["seconds"], 1))
     order = rows.groupby("method")["auc"].agg(["mean", "min"])
     table["worst auc"] = [f"{order['min'][method]:.3f}" for method in table["method"]]
@@ -110,16 +118,17 @@ def _treatments(rows: pd.DataFrame) -> pd.DataFrame:
     """Every treatment of the causes of {ewc, oracle, random}, at its chosen setting."""
     kept = rows[rows["chosen"] & (rows["influence_method"].isin(_CAUSES) | rows["influence_method"].isna())]
     random = kept[(kept["treatment"] == "finetune") & (kept["influence_method"] == "random")]
-    return _recovery(kept.drop_duplicates([*_CELL, "seed"]), random)
+    return _recovery(kept, random)
 
 
 def _gamma(rows: pd.DataFrame) -> pd.DataFrame:
     """The whole curve of the treatments that have a γ."""
-    curve = rows[rows["treatment"].isin(["ewc_deletion", "newton"]) & (rows["influence_method"] == "ewc")]
+    curve = rows[rows["treatment"].eq("ewc_deletion") & (rows["influence_method"] == "ewc")]
     return mean_sd(curve, ["treatment", "gamma"], ["holdout_accuracy", "remaining_accuracy"])
 
 
 _CELL = ["treatment", "influence_method"]
+_KEYS = {"detection": ["method"], "recovery": [*_CELL, "setting", "removed"]}
 
 
 def _recovery(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:

@@ -76,7 +76,8 @@ class Auto:
         for treatment in _TREATMENTS[self.pool]:
             tried.append(_try(task, best.influence_method, treatment, best.causes))
         best = max(tried, key=self._worth)
-        if self._worth(best) <= max(0.0, control.fitness.worth(1)):
+        mended, by_itself = best.fitness.tuning_accuracy, control.fitness.tuning_accuracy
+        if self._worth(best) < 0 or mended <= by_itself:
             return Choice([control, *tried], None, 1.0)
         return Choice([control, *tried], best, _sign_test(task.tests.query_tuning, best.model, control.model))
 

@@ -20,6 +20,7 @@ from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes, read_tensors
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.tracking.runs import run_url
+from repair_pipeline.types import Causes
 
 Measures = dict[str, Any]
 
@@ -79,13 +80,17 @@ def _failure_partition(case: Case) -> Measures:
 def _influence(case: Case, method: str) -> Measures:
     rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
     scores = load_scores(case.influence_path(method), rows.examples)
-    causes = case.spec.causes.causes(scores, planted=len(rows.corrupted_ids))
-    found = {key: value for key, value in asdict(detect(scores, rows.corrupted, causes)).items() if value is not None}
+    # How many are causes may follow another method's scores, so it is the evaluation that says it.
+    measured = asdict(detect(scores, rows.corrupted, Causes(())))
+    found = {
+        key: value
+        for key, value in measured.items()
+        if key in ("auc", "average_precision", "precision_at_n") and value is not None
+    }
     said = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
     where = f"case_id = '{case.id}' AND method = '{method}'"
     return {
         "dagster/row_count": len(scores.ids),
-        "harmful": int((scores.values > 0).sum()),
         **found,
         **said,
         "ask": question(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),

@@ -46,4 +46,4 @@ class ConfidentLearning:
             task.progress(done, _FOLDS)
         probabilities = torch.cat(predicted)[torch.cat(held_out).argsort()]
         quality = rank.get_label_quality_scores(labels, probabilities.numpy())
-        return InfluenceScores(task.fit.ids, 1 - torch.from_numpy(quality).double(), unit="probability")
+        return InfluenceScores(task.fit.ids, 1 - torch.from_numpy(quality).double(), unit="probability", neutral=0.5)
