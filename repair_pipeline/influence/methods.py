@@ -13,6 +13,9 @@ from repair_pipeline.influence.peers.trak import TRAK
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
+from repair_pipeline.influence.functional import FunctionalInfluence
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.influence.vcl import VCLInfluence
 
 METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "ewc": EWCInfluence,
@@ -22,6 +25,8 @@ METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
     "linear_gd": LinearInfluence,
     "linear_sa": partial(LinearInfluence, solver="sa"),
     "ewc_kfac": partial(EWCInfluence, curvature="kfac"),
+    "vcl": VCLInfluence,
+    "functional": FunctionalInfluence,
     "loss": Loss,
     "margin": Margin,
     "finetune_loss": FinetuneLoss,

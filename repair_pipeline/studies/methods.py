@@ -29,7 +29,7 @@ _CONTROLS = ("base", "finetune", "reseed", "semi_oracle")
 GROUPS = {
     "baselines": ("random", "oracle", "loss", "margin", "self_influence", "finetune_loss", "clean_reference"),
     "the paper's": ("ewc", "ewc_difference", "ewc_paper", "linear_gd", "linear_sa", "sgd"),
-    "beyond it": ("ewc_kfac",),
+    "beyond it": ("ewc_kfac", "vcl", "functional"),
     "peers": ("confident_learning", "trak", "ekfac"),
 }
 """Every method, in cases of their own, so that a new one does not make the others anew."""

@@ -1,0 +1,64 @@
+"""Functional regularisation: what is held on to is the model's answers on D, not its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from repair_pipeline.continual.learner import log_factors
+from repair_pipeline.continual.likelihood import Classifier, LogLikelihood, log_likelihoods
+from repair_pipeline.continual.maximise import Maximise
+from repair_pipeline.continual.posterior import Factor
+from repair_pipeline.types import Examples, Theta
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionalPosterior:
+    """q(θ) ∝ exp(−(2/γ) · mean over D of KL(p(·|x,mean) ‖ p(·|x,θ))). D's labels are not read.
+
+    To second order the Laplace posterior of the whole expected Fisher: each row's KL is ½ δᵀFδ (Eq. 23, without the
+    diagonal), so γ = 2/N is the posterior's own here too.
+    """
+
+    mean: Theta
+    classifier: Classifier
+    examples: Examples
+    """D."""
+    gamma: float
+
+    def log_density(self, theta: Theta, rows: Int64[Tensor, " m"]) -> Float[Tensor, ""]:
+        """In nats, up to a constant; estimated without bias from these rows of D, drawn evenly."""
+        inputs = self.examples[rows].to(theta.device).inputs
+        with torch.no_grad():
+            held = self.classifier.logits(self.mean, inputs).log_softmax(dim=1)
+        now = self.classifier.logits(theta, inputs).log_softmax(dim=1)
+        return -2 / self.gamma * (held.exp() * (held - now)).sum(dim=1).mean()
+
+    def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
+        """log p(z|θ) at the mean, as ``Laplace``."""
+        return log_likelihoods(log_lik, self.mean, examples)
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionalRegularisation:
+    """Moves the mean to the maximum of Σ power · log p(Z|θ) + log q(θ), with fresh rows of D in every step.
+
+    The new q holds what the new mean answers, so like EWC's frozen precision it does not narrow.
+    """
+
+    maximise: Maximise
+    generator: torch.Generator
+    """Draws the rows of D."""
+    batch_size: int = 128
+
+    def update(self, q: FunctionalPosterior, factors: list[Factor], log_lik: LogLikelihood) -> FunctionalPosterior:
+        log_data, weights = log_factors(factors, q.mean, log_lik)
+
+        def log_posterior(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
+            rows = torch.randperm(len(q.examples), generator=self.generator)[: self.batch_size]
+            return log_data(theta, batch) + q.log_density(theta, rows)
+
+        return replace(q, mean=self.maximise(log_posterior, weights, q.mean))

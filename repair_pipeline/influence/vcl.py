@@ -1,0 +1,38 @@
+"""Influence by variational continual learning (beyond the paper)."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.continual.vcl import VCL, MeanField
+from repair_pipeline.influence.learnt import LearntInfluence
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class VCLInfluence(LearntInfluence):
+    """learn(VCL, F_q), then r̃(z) = E_q[log p(z|θ)] − E_q*[log p(z|θ)] with Gaussians for q and q* (Eq. 7)."""
+
+    gamma: PositiveFloat | None = None
+    """γ of q's precision (2/γ) F̂ + λI; None is the posterior's own, 2/N."""
+    prior: PositiveFloat = 1e4
+    """λ: the standard deviation is 1/√λ where F̂ is zero. At 1e4 draws of θ keep 98% of MNIST's guard cases, at 1e3 92%,
+    at 100 half."""
+    samples: PositiveInt = 5
+    """Draws of θ that E_q is averaged over, the same for q and q*."""
+    stopping: Literal["one_cycle"] = "one_cycle"
+    """The paper's rule scores a point, not a Gaussian."""
+
+    def posterior(self, task: RepairTask) -> MeanField:
+        deviation = (2 / task.gamma(self.gamma) * task.fisher + self.prior).rsqrt()
+        noise = torch.randn(self.samples, len(deviation), generator=task.generator, dtype=deviation.dtype)
+        return MeanField(task.theta_hat, deviation, noise.to(deviation.device))
+
+    def learner(self, task: RepairTask) -> VCL:
+        return VCL(self.maximise(task), task.generator)
+
+    def own_notes(self, task: RepairTask) -> Mapping[str, float]:
+        return {"gamma": task.gamma(self.gamma), "prior": self.prior}
