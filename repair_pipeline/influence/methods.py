@@ -6,6 +6,7 @@ from functools import partial
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.functional import FunctionalInfluence
 from repair_pipeline.influence.linear import LinearInfluence
 from repair_pipeline.influence.peers.confident_learning import ConfidentLearning
 from repair_pipeline.influence.peers.ekfac import EKFAC
@@ -13,8 +14,6 @@ from repair_pipeline.influence.peers.trak import TRAK
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
-from repair_pipeline.influence.functional import FunctionalInfluence
-from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.influence.vcl import VCLInfluence
 
 METHODS: Mapping[str, Callable[..., InfluenceMethod]] = {
