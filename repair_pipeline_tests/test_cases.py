@@ -245,7 +245,9 @@ def test_settings_are_nested_and_typed_as_yaml():
 def test_methods_and_treatments_are_made_with_the_cases_settings():
     spec = with_settings(DIGITS, ["influence.ewc_paper.prior=0.5", "treatments.ewc_deletion.tolerance=0.1"])
     assert spec.influence_method("ewc") == EWCInfluence()
-    assert spec.influence_method("ewc_paper") == EWCInfluence(stopping="paper", guard="none", prior=0.5)
+    assert spec.influence_method("ewc_paper") == EWCInfluence(
+        stopping="paper", guard="none", reading="difference", prior=0.5
+    )
     assert spec.influence_method("loss") == Loss()
     assert [cell.make() for cell in cells(spec, "ewc_deletion")] == [EWCDeletion(tolerance=0.1)] * 2
 

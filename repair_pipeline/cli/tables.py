@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.reporting.words import by_kind, kind, short_name
 from repair_pipeline.storage.files import read_parquet
 
 
@@ -30,25 +30,10 @@ def recovery_table(case: Case) -> Table:
     for name in ("removed", "query", "holdout", "remaining", "unseen"):
         table.add_column(name, justify="right")
     rows, _ = read_parquet(case.layout.table("recovery", case.id))
-    for row in sorted(rows.to_pylist(), key=lambda row: _ROLES.index(_role(row, case))):
+    for row in by_kind(rows.to_pylist()):
         accuracies = (row[f"{part}_accuracy"] for part in ("query", "holdout", "remaining", "unseen"))
-        table.add_row(_role(row, case), _model(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies))
+        table.add_row(kind(row), short_name(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies))
     return table
-
-
-_ROLES = ("before", "repair", "control", "reference")
-
-
-def _role(row: dict[str, Any], case: Case) -> str:
-    if row["treatment"] in ("base", "semi_oracle"):
-        return "before" if row["treatment"] == "base" else "reference"
-    return "repair" if row["influence_method"] in case.spec.treat[:1] else "control"
-
-
-def _model(row: dict[str, Any]) -> str:
-    if row["treatment"] == "finetune" or row["influence_method"]:
-        return f"{row['influence_method'] or 'nothing'} → {row['treatment']}"
-    return str(row["treatment"])
 
 
 def print_answer(answer: pa.Table, form: str) -> None:

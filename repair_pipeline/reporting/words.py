@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Literal
 
@@ -18,8 +19,11 @@ KINDS: dict[Kind, str] = {
 
 METHODS = {
     "ewc": "EWC-influence: the model learns the failures beside healthy cases; rows that turn unlikely rank first",
+    "ewc_difference": "EWC-influence as the paper reads it: rows that turn less likely than they were rank first",
     "ewc_kfac": "EWC-influence with a K-FAC posterior instead of a diagonal one",
     "ewc_paper": "EWC-influence with the paper's stopping rule and no healthy cases",
+    "vcl": "variational continual learning: EWC-influence with Gaussians for both posteriors",
+    "functional": "EWC-influence that holds the model's answers on the training rows instead of its parameters",
     "linear_gd": "linear influence: one natural-gradient step on the failures, its linear system solved by descent",
     "linear_sa": "linear influence, its linear system solved by stochastic approximation",
     "sgd": "SGD-influence: what the failures would gain if a row were left out of further training",
@@ -40,22 +44,35 @@ _WITHOUT_CAUSES = {
     "finetune": "fine-tuning with nothing removed",
     "reseed": "retraining on all rows with another seed",
     "semi_oracle": "fine-tuning without the planted rows",
+    "combined": "fine-tuning on the failures too, without the planted rows",
+    "l2_query": "learning the failures, held to the model by an L2 penalty",
+    "learn_query": "learning the failures beside healthy cases",
+    "auto": "what was chosen by the failures and healthy cases that may be read",
 }
+
+_WITHOUT_REPAIR = ("finetune", "reseed")
+_WITHOUT_PLANTED = ("semi_oracle", "combined")
 
 _OF_CAUSES = {
     "finetune": "fine-tuning without {rows}",
     "ewc_deletion": "EWC-deletion of {rows}",
     "newton": "Newton update removal of {rows}",
+    "selective_dampening": "selective dampening of {rows}",
+    "scrub": "SCRUB of {rows}",
+    "retrain": "retraining without {rows}",
+    "relabel": "fine-tuning with new labels for {rows}",
+    "combined": "fine-tuning on the failures too, without {rows}",
 }
 
 
 def kind(row: Row) -> Kind:
     """What a row of the recovery table is there for."""
-    if row["treatment"] == "base":
+    treatment, method = row["treatment"], row["influence_method"]
+    if treatment == "base":
         return "before"
-    if row["treatment"] == "semi_oracle" or row["influence_method"] == "oracle":
+    if method == "oracle" or (method is None and treatment in _WITHOUT_PLANTED):
         return "reference"
-    return "repair" if row["influence_method"] not in (None, "random") else "control"
+    return "control" if method == "random" or (method is None and treatment in _WITHOUT_REPAIR) else "repair"
 
 
 def by_kind(rows: Iterable[Row]) -> list[Row]:
@@ -65,9 +82,15 @@ def by_kind(rows: Iterable[Row]) -> list[Row]:
 
 def short_name(row: Row) -> str:
     """A row of the recovery table by the names that SQL knows."""
-    if row["influence_method"] is not None:
-        return f"{row['influence_method']} → {row['treatment']}"
-    return "finetune, nothing removed" if row["treatment"] == "finetune" else str(row["treatment"])
+    treatment, method = row["treatment"], row["influence_method"]
+    removed = {"before": None, "control": "nothing", "reference": "planted", "repair": None}[kind(row)]
+    name = f"{method or removed} → {treatment}" if method or (removed and treatment in _OF_CAUSES) else treatment
+    settings = json.loads(row["setting"])
+    return ", ".join([name, *(f"{key}={_shown(value)}" for key, value in settings.items())])
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def in_words(row: Row) -> str:

@@ -89,9 +89,9 @@ def test_a_layer_that_reads_the_same_in_every_row_has_the_fishers_own_block(kind
 
 
 def test_a_convolution_with_one_position_has_the_fishers_own_block():
-    model = seeded(nn.Sequential(nn.Conv2d(2, 3, kernel_size=4), nn.Flatten()))
-    classifier, rows = Classifier(model), images(1)
-    assert_blocks(of_kind("empirical", classifier, rows), dense(classifier, rows), [2 * 16 * 3 + 3])
+    model = seeded(nn.Sequential(nn.Conv2d(2, 3, kernel_size=2), nn.Flatten()))
+    classifier, rows = Classifier(model), images(1, size=2)
+    assert_blocks(of_kind("empirical", classifier, rows), dense(classifier, rows), [2 * 4 * 3 + 3])
 
 
 @pytest.mark.parametrize("kind", KINDS)

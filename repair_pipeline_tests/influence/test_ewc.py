@@ -13,7 +13,7 @@ from repair_pipeline.influence.ewc import EWCInfluence
 
 
 def test_scores_are_the_drop_in_log_likelihood_under_learning_the_failures(task):
-    scores = EWCInfluence(guard="none").scores(task)
+    scores = EWCInfluence(guard="none", reading="difference").scores(task)
     q = laplace(task.theta_hat, task.fisher, gamma=2 / len(task.fit))
     stream = OneCycle(torch.Generator().manual_seed(0))
     theta = learn(EWC(stream, "frozen"), q, task.tests.query, task.classifier).mean
@@ -22,7 +22,7 @@ def test_scores_are_the_drop_in_log_likelihood_under_learning_the_failures(task)
 
 
 def test_the_guard_is_a_factor_that_weighs_rho_times_the_failures(task):
-    scores = EWCInfluence(guard_rho=0.5).scores(task)
+    scores = EWCInfluence(guard_rho=0.5, reading="difference").scores(task)
     failures, pool = len(task.tests.query), len(task.tests.guard)
     assert scores.notes == {
         "gamma": 2 / len(task.fit),
@@ -62,7 +62,7 @@ def test_a_weaker_hold_on_theta_hat_lets_the_causes_move_further(task, weaker):
 def test_the_papers_stopping_reads_the_tuning_rows_and_nothing_else_of_the_tests(task):
     def values(**changes):
         again = replace(task, generator=torch.Generator().manual_seed(0), tests=replace(task.tests, **changes))
-        return EWCInfluence(stopping="paper", guard="none").scores(again).values
+        return EWCInfluence(stopping="paper", guard="none", reading="difference").scores(again).values
 
     relabelled = replace(task.tests.query_tuning, labels=torch.ones_like(task.tests.query_tuning.labels))
     assert torch.equal(values(), values(guard=task.tests.guard[:3]))

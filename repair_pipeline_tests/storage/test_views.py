@@ -19,6 +19,9 @@ CONTRACT = {
     "detection_curve": "case_id failure_group method inspected found",
     "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
     "holdout_accuracy remaining_accuracy unseen_accuracy seconds",
+    "candidates": "case_id failure_group pool influence_method treatment removed tuning_accuracy tuning_probability "
+    "guard_accuracy chosen",
+    "verdicts": "case_id failure_group pool verdict p_value",
     "timings": "case_id method step seconds device threads",
 }
 
