@@ -27,7 +27,7 @@ class L2Query:
     Early stopping on the loss of query_tuning, and no guard: the paper's. Removes nothing.
     """
 
-    strength: PositiveFloat = 10.0
+    strength: PositiveFloat = 1000.0
     """λ, in nats per squared unit of parameter."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:

@@ -41,9 +41,9 @@ def test_l2_querys_optimum_balances_the_failures_gradient_and_the_pull_to_theta_
 def test_l2_query_keeps_what_is_best_on_query_tuning(task):
     # Tuning cases that contradict the failures: no step helps them, so the start is the best.
     contrary = replace(task.tests.query_tuning, labels=torch.ones_like(task.tests.query_tuning.labels))
-    stuck = L2Query().repaired(replace(task, tests=replace(task.tests, query_tuning=contrary)), Causes(()))
+    stuck = L2Query(strength=10).repaired(replace(task, tests=replace(task.tests, query_tuning=contrary)), Causes(()))
     assert torch.equal(theta_of(stuck), task.theta_hat)
-    free = theta_of(L2Query().repaired(task, Causes(())))
+    free = theta_of(L2Query(strength=10).repaired(task, Causes(())))
     before, after = (
         log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean() for theta in (task.theta_hat, free)
     )
@@ -105,7 +105,7 @@ def test_relabel_without_causes_is_finetuning_after_learning(task):
     assert torch.equal(theta_of(Relabel().repaired(task, Causes(()))), theta_of(expected))
 
 
-@pytest.mark.parametrize("treatment", [L2Query(), LearnQuery()], ids=["l2_query", "learn_query"])
+@pytest.mark.parametrize("treatment", [L2Query(strength=10), LearnQuery()], ids=["l2_query", "learn_query"])
 def test_learning_the_failures_removes_nothing_and_reads_no_training_row(task, treatment):
     emptied = replace(task, fit=replace(task.fit, labels=torch.zeros_like(task.fit.labels)), generator=stream())
     repaired = treatment.repaired(task, Causes(()))
