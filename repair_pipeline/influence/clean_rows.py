@@ -45,7 +45,7 @@ class CleanReference(QueryBased):
 
     steps: PositiveInt = 600
     peak: PositiveFloat = 1e-2
-    """The one-cycle learning rate's highest."""
+    """The one-cycle learning rate's highest. Both by accuracy on left-out query-side rows, given 10 to 40 failures."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)
