@@ -107,6 +107,7 @@ TREATMENT_ROWS = [
     TreatmentRow("combined", repairs=True),
     TreatmentRow("l2_query", {"strength": 10.0}, repairs=True),
     TreatmentRow("learn_query", repairs=True),
+    TreatmentRow("learn_guard"),
     TreatmentRow("reseed", repairs=True),
     TreatmentRow("semi_oracle", repairs=True),
 ]

@@ -46,11 +46,12 @@ _WITHOUT_CAUSES = {
     "semi_oracle": "fine-tuning without the planted rows",
     "combined": "fine-tuning on the failures too, without the planted rows",
     "l2_query": "learning the failures, held to the model by an L2 penalty",
+    "learn_guard": "learning healthy cases alone",
     "learn_query": "learning the failures beside healthy cases",
     "auto": "what was chosen by the failures and healthy cases that may be read",
 }
 
-_WITHOUT_REPAIR = ("finetune", "reseed")
+_WITHOUT_REPAIR = ("finetune", "reseed", "learn_guard")
 _WITHOUT_PLANTED = ("semi_oracle", "combined")
 
 _OF_CAUSES = {

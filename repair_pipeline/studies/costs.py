@@ -25,6 +25,7 @@ TREATMENTS = {
     "combined": 40.0,
     "l2_query": 10.0,
     "learn_query": 12.0,
+    "learn_guard": 12.0,
     "auto": 120.0,
     "reseed": 50.0,
     "semi_oracle": 25.0,

@@ -10,7 +10,7 @@ from torch import nn
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.learner import learn
 from repair_pipeline.continual.maximise import OneCycle
-from repair_pipeline.continual.posterior import Diagonal, Laplace, laplace
+from repair_pipeline.continual.posterior import Diagonal, Factor, Laplace, laplace
 from repair_pipeline.continual.query import QueryBased, stopped_by_loss
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import predictions
@@ -56,6 +56,17 @@ class LearnQuery(QueryBased):
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         return self.learnt(task)
+
+
+@dataclass(frozen=True, config=_strict)
+class LearnGuard(LearnQuery):
+    """p(θ|D, B_q): learn(EWC, B_q), with the weight that the guard has beside the failures, and no failures. A control.
+
+    What it repairs is owed to the guard's clean rows, and to no cause found and no failure learnt.
+    """
+
+    def factors(self, task: RepairTask) -> list[Factor]:
+        return super().factors(task)[1:]
 
 
 @dataclass(frozen=True, config=_strict)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
-from repair_pipeline.treatment.learning import L2Query, LearnQuery, Relabel
+from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.scrub import Scrub
@@ -41,6 +41,7 @@ TREATMENTS: Mapping[str, Recipe] = {
     "l2_query": Recipe(L2Query, removes=("nothing",)),
     "learn_query": Recipe(LearnQuery, removes=("nothing",)),
     "auto": Recipe(Auto, removes=("chosen",)),
+    "learn_guard": Recipe(LearnGuard, removes=("nothing",)),
     "reseed": Recipe(Retrain, removes=("nothing",)),
     "semi_oracle": Recipe(Finetune, removes=("planted",)),
 }
