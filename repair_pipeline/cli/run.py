@@ -15,6 +15,7 @@ from repair_pipeline.compute.device import DeviceName, resolve_device
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.pipeline.run import StepError, run_case
+from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout, data_dir
 
 
@@ -43,6 +44,9 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     console.print(f"report   {report}", highlight=False, soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
     console.print("pages    repair ui", highlight=False)
+    for row in read_parquet(layout.table("detection", case.id))[0].to_pylist():
+        if row["converged"] is False:
+            print(f"repair: {row['method']} has not converged, its ranking is not to be trusted", file=sys.stderr)
     for step, cause in outcome.failed.items():
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:

@@ -53,9 +53,11 @@ def write_detection(case: Case, path: Path, progress: Progress) -> None:
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows = []
     for method, scores, notes in _scored(case):
-        known = all(source.exists() for source in rankings(case, method))
-        found = asdict(detect(scores, corrupted, causes_of(case, method) if known else Causes(())))
-        rows.append({"failure_group": ALL_FAILURES, "method": method, **found, "seconds": notes["seconds"]})
+        countable = all(source.exists() for source in rankings(case, method))
+        found = asdict(detect(scores, corrupted, causes_of(case, method) if countable else Causes(())))
+        converged = bool(notes["converged"]) if "converged" in notes else None
+        known = {"failure_group": ALL_FAILURES, "method": method, "converged": converged, "seconds": notes["seconds"]}
+        rows.append({**known, **found})
     save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
 
 

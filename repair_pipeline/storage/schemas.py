@@ -62,6 +62,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("n_causes", pa.int64(), "causes under the case's rule"),
             _field("precision", pa.float64(), "of the causes"),
             _field("recall", pa.float64(), "of the causes"),
+            _field("converged", pa.bool_(), "false: its linear system is not solved; null: it has none"),
             _SECONDS,
         ]
     ),

@@ -103,6 +103,8 @@ def _detection(rows: pd.DataFrame) -> pd.DataFrame:
     """Each method's ranking, the best first."""
     table = mean_sd(rows, ["method"], ["auc", "precision_at_n"]).merge(mean_sd(rows, ["method"], ["seconds"], 1))
     order = rows.groupby("method")["auc"].agg(["mean", "min"])
+    unsolved = rows[rows["converged"].eq(False)].groupby("method").size()
+    table["not converged"] = [unsolved.get(method, 0) for method in table["method"]]
     table["worst auc"] = [f"{order['min'][method]:.3f}" for method in table["method"]]
     return table.iloc[(-order["mean"][table["method"]]).argsort()]
 

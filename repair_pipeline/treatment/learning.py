@@ -1,6 +1,7 @@
 """Treatments that learn the failures themselves (App. B.4)."""
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat
@@ -64,6 +65,9 @@ class LearnGuard(LearnQuery):
 
     What it repairs is owed to the guard's clean rows, and to no cause found and no failure learnt.
     """
+
+    guard: Literal["joint"] = "joint"
+    """Without one there is nothing to learn."""
 
     def factors(self, task: RepairTask) -> list[Factor]:
         return super().factors(task)[1:]

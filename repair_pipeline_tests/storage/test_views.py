@@ -15,7 +15,7 @@ CONTRACT = {
     "examples": "case_id example_id split label clean_label corrupted label_changed",
     "influence": "case_id failure_group method example_id influence rank",
     "detection": "case_id failure_group method auc average_precision precision_at_n n_corrupted n_causes precision "
-    "recall seconds",
+    "recall converged seconds",
     "detection_curve": "case_id failure_group method inspected found",
     "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
     "holdout_accuracy remaining_accuracy unseen_accuracy seconds",

@@ -55,6 +55,8 @@ def checks(step: Step) -> list[Check]:
         case ["influence", method]:
             says = "every fit row has one score, and it is finite"
             found.append(Check("finite_scores", says, partial(scored_wrongly, method=method)))
+            says = "the linear system that the scores rest on, if any, is solved"
+            found.append(Check("converged", says, partial(unsolved, method=method), blocking=False))
         case ["evaluation"]:
             says = "all that the case names is there"
             found.append(Check("complete", says, lambda case: [f"missing: {name}" for name in missing(case)], False))
@@ -104,6 +106,14 @@ def split_wrongly(case: Case) -> list[str]:
         if extra
     ]
     return wrong
+
+
+def unsolved(case: Case, method: str) -> list[str]:
+    """A linear system whose residual is too large for its solution to count as one."""
+    _, notes = read_parquet(case.influence_path(method))
+    if notes.get("converged", 1.0):
+        return []
+    return [f"the residual is {notes['residual']:.2g}: raise influence.{method}.damping"]
 
 
 def scored_wrongly(case: Case, method: str) -> list[str]:
