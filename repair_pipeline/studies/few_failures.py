@@ -33,9 +33,9 @@ _FAILURES = (10, 20, 40, 80, None)
 """|F_q|; None is all of them."""
 _GUARDS = (0.0, 0.1, 1.0, 3.0, None)
 """|B_q| / |F_q|; None draws on the whole guard pool."""
-_CLEAN_ROWS = ("finetune_loss", "clean_reference")
-_PEERS = ("linear_gd", "trak", "ekfac")
-"""Costly, and steady in |B_q|: with as many guard cases as failures only."""
+_EVERYWHERE = ("ewc", "finetune_loss", "clean_reference")
+_AT_EQUAL = ("ewc, 0.1 γ", "ewc, 0.01 γ", "ewc_kfac", "linear_gd", "trak", "ekfac")
+"""What is tried with as many guard cases as failures only: stronger penalties, a richer posterior, and the peers."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class FewFailures:
 
     def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
         files = {
-            self._file(layout, case.id, failures, guard): sum(costs.METHODS[name] for name in _methods(guard))
+            self._file(layout, case.id, failures, guard): sum(
+                costs.METHODS[name.partition(",")[0]] for name in _methods(guard)
+            )
             for failures in _FAILURES
             for guard in _GUARDS
         }
@@ -90,27 +92,30 @@ class FewFailures:
 
 
 def _methods(guard: float | None) -> tuple[str, ...]:
-    return ("ewc", *_CLEAN_ROWS, *(_PEERS if guard == 1 else ()))
+    return _EVERYWHERE + (_AT_EQUAL if guard == 1 else ())
 
 
 def _cell(case: Case, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
-    settings = {"guard": "none"} if guard == 0 else {"guard_ratio": guard}
     known = {"failures": str(failures or "all"), "guard": "all" if guard is None else str(guard)}
 
     def measured(name: str, scores: InfluenceScores, seconds: float) -> dict[str, Any]:
         found = detect(scores, case.data.fit.corrupted, Causes(()))
         return {**known, "method": name, "auc": found.auc, "precision_at_n": found.precision_at_n, "seconds": seconds}
 
-    for name in _methods(guard):
+    for label in _methods(guard):
+        name, _, scaled = label.partition(", ")
         task, started = _fewer(case, failures, name), time.perf_counter()
+        settings: dict[str, Any] = {"guard": "none"} if guard == 0 else {"guard_ratio": guard}
+        if scaled:
+            settings["gamma"] = float(scaled.removesuffix(" γ")) * task.gamma(None)
         method = METHODS[name](**settings)
         if isinstance(method, EWCInfluence):
             before, after = method.learnt(task)
             seconds = time.perf_counter() - started
             for reading, read in READINGS.items():
-                yield measured(f"{name} {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
+                yield measured(f"{label}: {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
         else:
-            yield measured(name, method.scores(task), time.perf_counter() - started)
+            yield measured(label, method.scores(task), time.perf_counter() - started)
     yield measured("loss", METHODS["loss"]().scores(_fewer(case, failures, "loss")), 0.0)
 
 
