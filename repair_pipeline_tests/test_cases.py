@@ -266,6 +266,7 @@ def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_con
         "ewc-finetune",
         "nothing-base",
         "nothing-finetune",
+        "nothing-learn_guard",
         "nothing-reseed",
         "planted-semi_oracle",
         "random-ewc_deletion",

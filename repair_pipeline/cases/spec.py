@@ -35,7 +35,7 @@ Settings = dict[str, Any]
 
 
 _USUAL_METHODS = ("ewc", "ewc_paper", "loss", "margin", "random", "oracle")
-_USUAL_TREATMENTS = ("base", "finetune", "ewc_deletion", "reseed", "semi_oracle")
+_USUAL_TREATMENTS = ("base", "finetune", "ewc_deletion", "learn_guard", "reseed", "semi_oracle")
 """What a case runs that names none: the paper's method, its controls and the cheapest baselines."""
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_a_taken_port_is_named_before_anything_is_written(taken: int, tmp_path: 
     with pytest.raises(InputError, match=rf"port {taken} of .* give --mlflow-port another"):
         ui.serve(Layout(tmp_path), dagster_port=free_port(), mlflow_port=taken)
     assert list(tmp_path.iterdir()) == []
+
+
+def gone_within(seconds: float, group: int) -> bool:
+    """Whether the last of a process group's children is gone in time: init reaps them when it gets to it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.mark.parametrize("port", [70_000, -1])
@@ -50,8 +63,7 @@ def test_a_server_is_stopped_with_all_its_children(tmp_path: Path, monkeypatch: 
     stubborn = served(tmp_path, ["bash", "-c", "trap '' INT; sleep 300 & sleep 300"])
     with stubborn.running(os.environ) as process:
         os.killpg(process.pid, 0)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert gone_within(30, process.pid)
 
 
 def test_a_server_answers_on_loopback(tmp_path: Path) -> None:
