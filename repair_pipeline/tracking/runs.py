@@ -104,7 +104,8 @@ def _experiment(layout: Layout) -> str:
 def _publish(model: nn.Module, tests: Examples) -> None:
     """MLflow's own format (pt2, no pickle), for serving; the working artifact is the safetensors file."""
     example = tests.inputs[:2]
-    model = model.cpu().eval()
+    # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
+    model = model.cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
     mlflow.pytorch.log_model(model, name="repaired_model", input_example=example.numpy(), signature=signature)
