@@ -46,7 +46,7 @@ TABLES: dict[str, pa.Schema] = {
             _GROUP,
             _METHOD,
             _field("example_id", pa.string(), "a fit row"),
-            _field("influence", pa.float64(), "r of Eq. 7; positive is harmful; nats for ewc and loss"),
+            _field("influence", pa.float64(), "r of Eq. 7, or the method's own score; greater is more harmful"),
             _field("rank", pa.int64(), "1 is the most harmful; ties broken by example_id"),
         ]
     ),
