@@ -158,8 +158,8 @@ class InfluenceScores:
     neutral: float | None = 0.0
     """Above it a row counts as harmful (Algorithm 1): 0 for a difference, log 2 for −log p, where the given label is
     less likely than not. None where no value tells the harmful from the others."""
-    null: Float64[Tensor, " n"] | None = None
-    """The same rows' values against cases that the model gets right: what chance gives (``influence/null.py``)."""
+    null: Float64[Tensor, " m"] | None = None
+    """Values of cases that the model gets right and has not learnt: what chance gives."""
 
     def __post_init__(self) -> None:
         if not bool(torch.isfinite(self.values).all()):

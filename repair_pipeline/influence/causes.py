@@ -24,7 +24,7 @@ class CausesRule:
     """All with r̃ > 0 (Algorithm 1), or above what is neutral for the method's scores."""
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
     """As many as keep the expected share of false causes at or below this: Benjamini and Hochberg's procedure on
-    p-values under the null, r̃ against cases that the model gets right."""
+    p-values, the share of cases which the model gets right that score as high."""
 
     @property
     def asks_scores(self) -> bool:
@@ -69,7 +69,7 @@ class CausesRule:
 
 
 def p_values(scores: InfluenceScores) -> NDArray[np.float64]:
-    """P(null ≥ r̃(z)) of every z of D, from the null values of all rows; never 0, as the row counts itself.
+    """P(null ≥ r̃(z)) of every z of D, by counting; never 0, as the row counts itself.
 
     Raises:
         InputError: the scores have no null.

@@ -1,8 +1,10 @@
 """Influence by learning the failures and reading what that does to D (Algorithm 1, step I)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -48,7 +50,24 @@ class LearntInfluence(QueryBased):
         return before, learner.update(q, factors, task.classifier)
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        values = READINGS[self.reading](task, *self.learnt(task))
+        return self._read(task, *self.learnt(task))
+
+    def calibrated(self, task: RepairTask) -> InfluenceScores:
+        """The scores, and beside them those of cases that the model gets right, as the null.
+
+        The cases are of the failures' classes, out of half of the guard pool, 1,000 rows at most. The others guard, for
+        what is learnt no longer says what chance gives.
+        """
+        count = min(1000, len(task.tests.guard) // 2)
+        cases, guard = task.tests.guard[:count], task.tests.guard[count:]
+        cases = cases[torch.isin(cases.labels, task.tests.query.labels)]
+        task = replace(task, tests=replace(task.tests, guard=guard))
+        q, updated = self.learnt(task)
+        null = READINGS[self.reading](replace(task, fit=cases), q, updated)
+        return replace(self._read(task, q, updated), null=null)
+
+    def _read(self, task: RepairTask, q: Posterior, updated: Posterior) -> InfluenceScores:
+        values = READINGS[self.reading](task, q, updated)
         notes = {**self.own_notes(task), **self.notes(self.factors(task))}
         neutral = UNLIKELY if self.reading == "posterior_loss" else 0.0
         return InfluenceScores(task.fit.ids, values, notes=notes, neutral=neutral)

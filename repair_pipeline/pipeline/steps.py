@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
-from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.influence.learnt import LearntInfluence
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.influence.null import null_influence
 from repair_pipeline.pipeline import evaluation, repairs
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
@@ -139,9 +138,11 @@ def _influence(case: Case, method: str) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
-        scores = made.scores(case.task(f"influence/{method}", progress))
-        if case.spec.causes.fdr is not None and isinstance(made, QueryBased):
-            scores = replace(scores, null=null_influence(made, case.task(f"null/{method}", progress)))
+        task = case.task(f"influence/{method}", progress)
+        if case.spec.causes.fdr is not None and isinstance(made, LearntInfluence):
+            scores = made.calibrated(task)
+        else:
+            scores = made.scores(task)
         save_scores(path, scores, watch.notes(settings=case.spec.influence[method]))
 
     return [File(case.influence_path(method), (case.fisher_path, case.partition_path), make)]

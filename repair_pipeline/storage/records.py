@@ -16,18 +16,13 @@ from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
 
 ALL_FAILURES = "all"
-_NULL = "null_influence"
 
 
 def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: Notes) -> None:
     """Write ``rows`` (without the columns that the path carries) as a file of ``table``."""
-    write_parquet(path, _table(path, table, rows), notes)
-
-
-def _table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     carried = {part.split("=")[0] for part in path.parts if "=" in part}
     schema = pa.schema([field for field in TABLES[table] if field.name not in carried])
-    return pa.Table.from_pylist(list(rows), schema=schema)
+    write_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), notes)
 
 
 def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
@@ -122,10 +117,8 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes) -> None:
         for rank, at in enumerate(scores.order, start=1)
     ]
     read_as = {"sign": "positive is harmful", "unit": scores.unit, "neutral": scores.neutral}
-    table = _table(path, "influence", rows)
-    if scores.null is not None:
-        table = table.append_column(_NULL, pa.array(scores.null.numpy()[scores.order]))
-    write_parquet(path, table, {**read_as, **notes, **scores.notes})
+    null = {} if scores.null is None else {"null": scores.null.tolist()}
+    save_rows(path, "influence", rows, {**read_as, **notes, **scores.notes, **null})
 
 
 def load_scores(path: Path, like: Examples) -> InfluenceScores:
@@ -134,8 +127,6 @@ def load_scores(path: Path, like: Examples) -> InfluenceScores:
     row_of = {example_id: row for row, example_id in enumerate(table["example_id"].to_pylist())}
     rows = [row_of[example_id] for example_id in like.ids]
 
-    def column(name: str) -> torch.Tensor:
-        return torch.tensor(table[name].to_numpy()[rows])
-
-    null = column(_NULL) if _NULL in table.column_names else None
-    return InfluenceScores(like.ids, column("influence"), notes["unit"], neutral=notes["neutral"], null=null)
+    values = torch.tensor(table["influence"].to_numpy()[rows])
+    null = torch.tensor(notes["null"], dtype=torch.float64) if "null" in notes else None
+    return InfluenceScores(like.ids, values, notes["unit"], neutral=notes["neutral"], null=null)

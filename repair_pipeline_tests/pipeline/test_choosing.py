@@ -10,7 +10,6 @@ from repair_pipeline.pipeline.evaluation import grid
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.files import read_parquet, read_tensor_notes
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.storage.views import query
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
 from repair_pipeline_tests.pipeline.running import run
 from repair_pipeline_tests.pipeline.test_holdout import assert_same_bits, corrupt_the_holdouts_labels, found
@@ -75,10 +74,6 @@ def test_a_random_control_removes_as_many_rows_as_the_rate_allows_ewc(case):
         if cell.treatment == "finetune" and cell.influence_method
     }
     assert removed == {due}
-
-
-def test_the_null_is_no_column_of_the_view(case):
-    assert "null_influence" not in query(case.layout, "SELECT * FROM influence LIMIT 1").column_names
 
 
 def test_choosing_reads_no_label_of_the_holdout(case, finished_home, tmp_path):
