@@ -52,6 +52,13 @@ class QueryBased:
         }
 
 
+def watched_and_trained(guard: Examples) -> tuple[Examples, Examples]:
+    """The guard's rows that are only looked at, and the others, which an objective may hold: no row is in both."""
+    # 1,000 rows tell an accuracy of 0.98 to within 0.005.
+    count = min(1000, len(guard) // 2)
+    return guard[:count], guard[count:]
+
+
 def early_stopped(task: RepairTask, learnt: Examples, score: Callable[[Theta], float]) -> EarlyStopped:
     """App. C's scheme for learning F_q and for deleting C: stop when ``score`` has not risen for 5 epochs."""
     epoch = -(-len(learnt) // 64)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
-from repair_pipeline.continual.query import QueryBased, stopped_by_loss
+from repair_pipeline.continual.query import QueryBased, stopped_by_loss, watched_and_trained
 from repair_pipeline.continual.reading import READINGS, UNLIKELY
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
@@ -55,11 +55,10 @@ class LearntInfluence(QueryBased):
     def calibrated(self, task: RepairTask) -> InfluenceScores:
         """The scores, and beside them those of cases that the model gets right, as the null.
 
-        The cases are of the failures' classes, out of half of the guard pool, 1,000 rows at most. The others guard, for
-        what is learnt no longer says what chance gives.
+        The cases are of the failures' classes, out of the guard rows that are only looked at: what is learnt no longer
+        says what chance gives.
         """
-        count = min(1000, len(task.tests.guard) // 2)
-        cases, guard = task.tests.guard[:count], task.tests.guard[count:]
+        cases, guard = watched_and_trained(task.tests.guard)
         cases = cases[torch.isin(cases.labels, task.tests.query.labels)]
         task = replace(task, tests=replace(task.tests, guard=guard))
         q, updated = self.learnt(task)

@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, PositiveFloat
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.continual.curvature import CURVATURES
-from repair_pipeline.continual.natural_gradient import NaturalGradientStep, PointEstimate
+from repair_pipeline.continual.natural_gradient import NaturalGradient, PointEstimate
 from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.continual.reading import linear
 from repair_pipeline.continual.solve import TOLERANCE, ConjugateResiduals, Solver, StochasticApproximation
@@ -15,37 +14,25 @@ from repair_pipeline.types import InfluenceScores
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class LinearInfluence(QueryBased):
+class LinearInfluence(NaturalGradient, QueryBased):
     """learn(NaturalGradientStep, F_q), then r̃(z) = −γ ∇log p(F_q|θ̂)ᵀ (F̂ + δI)⁻¹ ∇log p(z|θ̂)."""
 
     solver: Literal["gd", "sa"] = "gd"
     """How (F̂ + δI) v = ∇log p(F_q|θ̂) is solved: ``gd`` descends the quadratic, ``sa`` approximates stochastically.
     ``notes`` say the residual, and whether it counts as converged."""
-    curvature: Literal["empirical", "ggn"] = "empirical"
-    """F̂: ``empirical`` is the paper's; ``ggn`` is Koh & Liang's Hessian made positive semi-definite."""
-    gamma: PositiveFloat | None = None
-    """γ, which scales all scores alike; None is the posterior's own, 1/N."""
-    damping: PositiveFloat = 0.01
-    """δ in units of the mean diagonal entry of F̂."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)
-        gamma = 1 / len(task.fit) if self.gamma is None else self.gamma
         solver: Solver = (
             ConjugateResiduals(progress=task.progress)
             if self.solver == "gd"
             else StochasticApproximation(task.generator, progress=task.progress)
         )
-        learner = NaturalGradientStep(
-            CURVATURES[self.curvature](task.classifier, task.theta_hat, task.fit),
-            solver,
-            damping=self.damping * task.fisher.mean().item(),
-            gamma=gamma,
-        )
+        learner = self.step(task, solver)
         q = PointEstimate(task.theta_hat)
         learned = learner.update(q, factors, task.classifier)
         notes = {
-            "gamma": gamma,
+            "gamma": learner.gamma,
             "damping": learner.damping,
             "residual": learned.residual,
             "converged": float(learned.residual <= TOLERANCE),

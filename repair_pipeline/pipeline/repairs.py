@@ -77,11 +77,12 @@ def _choose(case: Case, cell: Cell, auto: Auto, path: Path, progress: Progress) 
     choice = auto.choose(task, rankings, _settled(case, cell))
     kept = choice.kept
     model = kept.model if kept else task.classifier.module(task.theta_hat)
+    measured = kept.fitness if kept else fitness(task, model)
     notes = watch.notes(
         **asdict(cell),
         gamma=None,
         removed=len(kept.causes) if kept else 0,
-        fitness=asdict(fitness(task, model)),
+        fitness=asdict(measured),
         pool=auto.pool,
         p_value=choice.p_value,
         candidates=[_said(one) | {"chosen": one is kept} for one in choice.tried],

@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import binomtest
 from torch import nn
 
+from repair_pipeline.continual.query import watched_and_trained
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.fitness import Fitness, fitness
-from repair_pipeline.treatment.guarded import watched_and_trained
+from repair_pipeline.treatment.guarded import Tolerance
 from repair_pipeline.treatment.learning import LearnQuery, Relabel
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Combined, Finetune
@@ -60,8 +61,7 @@ class Auto:
     """Influence methods whose causes are tried; the case must run them."""
     fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.3)
     """How many causes are tried, as fractions of D."""
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.015
-    """How much of the guard, all of it right under θ̂, a repair may lose."""
+    tolerance: Tolerance = 0.015
 
     def choose(self, task: RepairTask, rankings: Mapping[str, InfluenceScores], settled: Candidate | None) -> Choice:
         """The best candidate within the tolerance. The holdout is not there to be read.
@@ -71,7 +71,7 @@ class Auto:
             settled: whose causes to take, where a narrower pool has chosen them already.
         """
         control = _try(task, None, "finetune", Causes(()))
-        tried = [settled] if settled else [_try(task, *one) for one in self._causes(task, rankings)]
+        tried = [settled] if settled else list(self._without_causes(task, rankings))
         best = max(tried, key=self._worth)
         for treatment in _TREATMENTS[self.pool]:
             tried.append(_try(task, best.influence_method, treatment, best.causes))
@@ -84,12 +84,10 @@ class Auto:
     def _worth(self, candidate: Candidate) -> float:
         return candidate.fitness.worth(self.tolerance)
 
-    def _causes(
-        self, task: RepairTask, rankings: Mapping[str, InfluenceScores]
-    ) -> Iterator[tuple[str | None, str, Causes]]:
+    def _without_causes(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> Iterator[Candidate]:
         for method in self.methods:
             for fraction in self.fractions:
-                yield method, "finetune", rankings[method].top(round(fraction * len(task.fit)))
+                yield _try(task, method, "finetune", rankings[method].top(round(fraction * len(task.fit))))
 
 
 _TREATMENTS: Mapping[str, Mapping[str, Callable[[], Treatment]]] = {

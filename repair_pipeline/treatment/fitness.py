@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from repair_pipeline.continual.query import watched_and_trained
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import accuracy, mean_probability
-from repair_pipeline.treatment.guarded import watched_and_trained
 
 
 @dataclass(frozen=True)
