@@ -23,6 +23,7 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
+from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.training.fit import fit, logits
@@ -52,7 +53,7 @@ class Counterfactual:
             [
                 Piece(
                     name,
-                    {self._file(layout, name): self.retrainings * 6.0},
+                    {self._file(layout, name): self.retrainings * costs.DIGITS_RETRAINING},
                     partial(self._run, case, name),
                 )
                 for name in self._sets()
@@ -102,12 +103,15 @@ class Counterfactual:
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         case = self._case(layout, Path())
-        measured = {name: _predictive(read_tensors(self._file(layout, name))[0]["log_p"]) for name in self._sets()}
-        removed = {name: self._removed(case, name).as_set for name in self._sets()}
-        random = [name for name in self._sets() if name.startswith("random-")]
+        files = {name: path for name in self._sets() if (path := self._file(layout, name)).exists()}
+        measured = {name: _predictive(read_tensors(path)[0]["log_p"]) for name, path in files.items()}
+        random = [name for name in files if name.startswith("random-")]
+        if _NOTHING not in files or len(random) < 3:
+            return {}
+        removed = {name: self._removed(case, name).as_set for name in random}
         change = np.array([measured[name] - measured[_NOTHING] for name in random])
         rows = []
-        for method in self.methods:
+        for method in (method for method in self.methods if f"top-{method}" in files):
             scores = load_scores(case.influence_path(method), case.data.fit.examples)
             sums = np.array([scores.values[case.data.fit.examples.having(removed[name])].sum() for name in random])
             found = bootstrap((sums, change), lambda a, b: spearmanr(a, b).statistic, paired=True, rng=0)

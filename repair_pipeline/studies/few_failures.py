@@ -80,6 +80,8 @@ class FewFailures:
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         files = sorted((layout.study(self.name) / "cells").glob("*/*.json"))
+        if not files:
+            return {}
         rows = pd.concat([pd.read_json(path, dtype={"failures": str, "guard": str}) for path in files])
         tables = {}
         for family in self.families:
@@ -129,4 +131,4 @@ def _fewer(case: Case, failures: int | None, method: str) -> RepairTask:
 def _by_failures(rows: pd.DataFrame) -> pd.DataFrame:
     table = mean_sd(rows, ["method", "failures"], ["auc"], digits=2)
     order = [str(count or "all") for count in _FAILURES]
-    return table.pivot(index="method", columns="failures", values="auc")[order].reset_index()
+    return table.pivot(index="method", columns="failures", values="auc").reindex(columns=order).reset_index()

@@ -83,6 +83,11 @@ def test_no_two_pieces_of_a_study_make_the_same_file(study, tmp_path):
     assert all(seconds > 0 for piece in pieces for seconds in piece.files.values())
 
 
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_the_tables_of_what_is_not_there_are_empty(study, tmp_path):
+    assert all(table.empty for table in study.tables(Layout(tmp_path)).values())
+
+
 def test_every_method_is_in_one_group_and_all_of_a_seed_share_their_base():
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(METHODS)
