@@ -71,7 +71,9 @@ def _laid_out(value: Tensor, like: Tensor) -> Tensor:
     """``value`` with its channels last where ``like`` has them last."""
     if value.dim() != 4 or value.stride() == like.stride():
         return value
-    return value.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    channels_last = value.permute(0, 2, 3, 1)
+    # Flattened in between: of a single channel the strides tell both layouts, and torch would take it for the other.
+    return channels_last.flatten().view(channels_last.shape).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

@@ -150,3 +150,15 @@ def test_dropout_is_off():
     classifier = Classifier(dropping())
     once, again = (classifier(classifier.theta_hat, ROWS) for _ in range(2))
     assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_stay_in_the_layout_that_the_model_keeps_them_in(channels):
+    model, layouts = seeded(cnn(channels, 3)).float(), []
+    for layer in model:
+        layer.register_forward_hook(lambda layer, inputs, output: layouts.append(output.stride()))
+    inputs = torch.rand(2, channels, 12, 12, dtype=torch.float32)
+    model.eval()(inputs)
+    classifier = Classifier(model)
+    classifier.logits(classifier.theta_hat, inputs)
+    assert layouts[: len(model)] == layouts[len(model) :]
