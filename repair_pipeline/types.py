@@ -125,6 +125,8 @@ class TestPartition:
     """The other half: what a repair must not break."""
     unused_query: Examples
     """Query-side failures left aside by ``query_fraction``."""
+    other_failures: Examples
+    """Failures of classes that the case is not about."""
 
     @property
     def query_side(self) -> QuerySide:

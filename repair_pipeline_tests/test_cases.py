@@ -17,7 +17,6 @@ from repair_pipeline.influence.baselines import Loss
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
-from repair_pipeline.types import CorruptedDataset, TrainingRows
 from repair_pipeline_tests.problems import examples
 
 DIGITS = preset("digits-label_noise-s0")
@@ -139,7 +138,10 @@ def test_a_resolved_spec_survives_json_and_yaml(tmp_path):
         ("corruption.rate=-0.1", "corruption.rate", "-0.1"),
         ("corruption.rate=.nan", "corruption.rate", "nan"),
         ("corruption.rate=often", "corruption.rate", "'often'"),
-        ("corruption.kind=input_noise", "corruption.kind", "input_noise"),
+        ("corruption.kind=fog", "corruption", "give one of label_noise, input_noise, poison, imbalance"),
+        ("corruption={kind: poison, classes: [1], rate: 0.3}", "corruption.epsilon", "missing"),
+        ("corruption={kind: imbalance, classes: [], keep: 0.3}", "corruption.classes", "at least 1"),
+        ("failures={classes: []}", "failures.classes", "at least 1"),
         ("corruption.confusion.1={7: 0.5}", "corruption.confusion", "0.5"),
         ("corruption.confusion.1={1: 1.0}", "corruption.confusion", "class 1"),
         ("corruption.confusion={one: {2: 1.0}}", "corruption.confusion", "'one'"),
@@ -256,7 +258,20 @@ def test_the_presets_are_app_cs_and_what_is_ours():
     mnist = preset("mnist-label_noise-s0")
     assert (mnist.dataset.train_size, mnist.validation_fraction, mnist.training) == (3000, 0.1, Schedule())
     assert mnist.corruption.confusion == {a: {b: 1.0} for a, b in [(1, 7), (7, 1), (6, 9), (9, 6), (3, 8), (8, 3)]}
-    assert [preset(f"{family}-s0").corruption.rate for family in FAMILIES] == [0.3, 0.3, 0.45]
+    assert [preset(f"{family}-s0").corruption.rate for family in FAMILIES] == [0.3, 0.3, 0.45, 0.3, 0.3, 0]
+    for family in ("mnist-input_noise", "mnist-poison"):
+        case = preset(f"{family}-s0")
+        assert case.corruption.classes == case.failures.classes == (1, 6, 7, 9)
+        assert (case.dataset.train_size, case.causes.top) == (3000, 1000)
+
+
+def test_a_key_that_says_nothing_is_no_part_of_a_cases_name():
+    resolved = DIGITS.resolved
+    assert resolved["failures"] is None
+    del resolved["failures"]
+    assert parse_spec(resolved).digest == DIGITS.digest
+    assert with_settings(DIGITS, ["failures={classes: [1]}"]).digest != DIGITS.digest
+    assert with_settings(DIGITS, ["failures={classes: [1]}"]).base_id == DIGITS.base_id
 
 
 def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_controls():
@@ -313,13 +328,11 @@ def test_without_corruption_nothing_planted_can_be_removed():
 
 def test_a_model_fits_the_datas_channels_and_classes_and_is_decided_by_its_stream():
     rows = examples(torch.zeros(2, 3, 8, 8), torch.zeros(2).long())
-    untouched = TrainingRows(rows, rows.labels, torch.zeros(2, dtype=torch.bool))
-    data = CorruptedDataset(untouched, untouched, rows, ("a", "b", "c", "d"), torch.zeros(3))
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
     one, two, other = (
-        build_model(DIGITS, data, torch.device("cpu"), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        build_model(DIGITS, rows, 4, torch.device("cpu"), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     )
     assert torch.equal(torch.rand(1), expected)
     assert one(rows.inputs).shape == (2, 4)

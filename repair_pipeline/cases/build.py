@@ -1,16 +1,24 @@
 """From a spec to the things it names."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.cases.spec import CaseSpec, ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
+from repair_pipeline.compute.streams import torch_stream
+from repair_pipeline.corruption.imbalance import Imbalance
+from repair_pipeline.corruption.input_noise import InputNoise
+from repair_pipeline.corruption.label_noise import LabelNoise
+from repair_pipeline.corruption.planting import Corruption
+from repair_pipeline.corruption.poison import Poison
 from repair_pipeline.datasets.digits import digits
 from repair_pipeline.datasets.mnist import mnist
 from repair_pipeline.models.cnn import cnn
-from repair_pipeline.types import CorruptedDataset, Dataset
+from repair_pipeline.training.fit import fit
+from repair_pipeline.types import Dataset, Examples
 
 
 def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Dataset:
@@ -26,10 +34,35 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return mnist(spec.dataset.train_size, rng, data_dir)
 
 
-def build_model(spec: CaseSpec, data: CorruptedDataset, device: torch.device, generator: torch.Generator) -> nn.Module:
-    """A newly initialised model of the case, fitting the data's channels and classes."""
+def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
+    """What the case plants, or thins."""
+    match spec.corruption:
+        case LabelNoiseSpec(rate, confusion):
+            return LabelNoise(rate, confusion)
+        case InputNoiseSpec(rate, targets, noise, level):
+            return InputNoise(rate, targets, noise, level)
+        case PoisonSpec(rate, targets, epsilon, victims):
+            return Poison(rate, targets, epsilon, victims, partial(_victim, spec, classes, device))
+        case ImbalanceSpec(keep, targets):
+            return Imbalance(keep, targets)
+        case None:
+            return None
+
+
+def _victim(
+    spec: CaseSpec, classes: int, device: torch.device, train: Examples, validation: Examples, which: int
+) -> nn.Module:
+    generator = torch_stream(spec.seed, f"victim-{which}")
+    untrained = build_model(spec, train, classes, device, generator)
+    return fit(untrained, train, validation, spec.training, generator, "train")
+
+
+def build_model(
+    spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
+) -> nn.Module:
+    """A newly initialised model of the case, for inputs like those of ``like``."""
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         match spec.model.name:
             case "cnn":
-                return cnn(data.fit.examples.inputs.shape[1], len(data.classes)).to(device)
+                return cnn(like.inputs.shape[1], classes).to(device)

@@ -28,11 +28,37 @@ def _label_noise(dataset: Fields, rate: float) -> Fields:
 
 _DIGITS = {"name": "digits", "train_size": 1000}  # ours
 _MNIST = {"name": "mnist", "train_size": 3000}  # App. C: 6% of the training split
+_MNIST_TARGETS = {"classes": [1, 7, 6, 9], "rate": 0.3}  # Sec. 4.1
+
+
+def _target_classes(dataset: Fields, corruption: Fields, causes: Fields) -> Fields:
+    # Sec. 4.1: the failures in the corrupted classes are what is repaired.
+    failures = {"classes": corruption["classes"]}
+    return {"dataset": dataset, "corruption": corruption, "failures": failures, "causes": causes}
+
+
+def _input_noise() -> Fields:
+    noise = {"kind": "input_noise", "noise": "salt_and_pepper", "level": 0.3}  # level ours
+    return _target_classes(_MNIST, {**noise, **_MNIST_TARGETS}, causes={"top": 1000})  # Fig. 4
+
+
+def _poison() -> Fields:
+    noise = {"kind": "poison", "epsilon": 0.2}  # epsilon ours
+    return _target_classes(_MNIST, {**noise, **_MNIST_TARGETS}, causes={"top": 1000})  # Fig. 4
+
+
+def _imbalance() -> Fields:
+    thinned = {"kind": "imbalance", "classes": [8], "keep": 0.05}  # ours: no experiment of the paper's
+    return _target_classes(_MNIST, thinned, causes={"fraction": 0.15})
+
 
 FAMILIES: Mapping[str, Callable[[], Fields]] = {
     "digits-label_noise": lambda: _label_noise(_DIGITS, rate=0.3),  # ours
     "mnist-label_noise": lambda: _label_noise(_MNIST, rate=0.3),  # rate ours: Fig. 2a is a picture
     "mnist-label_noise-hard": lambda: _label_noise(_MNIST, rate=0.45),  # ours: the model learns the noise
+    "mnist-input_noise": _input_noise,
+    "mnist-poison": _poison,
+    "mnist-imbalance": _imbalance,
 }
 """A preset is a family's name, ``-s`` and a seed."""
 

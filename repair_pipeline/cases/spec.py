@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeInt,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -20,7 +23,6 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
@@ -64,6 +66,10 @@ def _canonical(
     return departures if len(departures) > 1 else departures[0]
 
 
+def _sorted_once(classes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(classes)))
+
+
 def _require_known(chosen: Iterable[str], known: Mapping[str, object]) -> None:
     for name in chosen:
         if name not in known:
@@ -89,13 +95,25 @@ class ModelSpec:
     name: Literal["cnn"] = "cnn"
 
 
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""The share of a class's rows that is corrupted."""
+Classes = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_sorted_once)]
+
+Targeted = Mapping[int, set[int] | None]
+"""For each class that rows are corrupted of, the labels that these then have; None: any."""
+
+
 @dataclass(frozen=True, config=_strict)
 class LabelNoiseSpec:
     """Class-dependent label noise; ``confusion[i][j]`` is the share of class i's wrong labels that say j."""
 
-    rate: Annotated[float, Field(ge=0, lt=1)]
+    rate: Rate
     confusion: dict[NonNegativeInt, dict[NonNegativeInt, Annotated[float, Field(gt=0, le=1)]]]
     kind: Literal["label_noise"] = "label_noise"
+
+    @property
+    def targeted(self) -> Targeted:
+        return {clean: set(shares) for clean, shares in self.confusion.items()}
 
     @field_validator("confusion")
     @classmethod
@@ -107,9 +125,74 @@ class LabelNoiseSpec:
                 raise ValueError(f"class {clean} cannot be mistaken for itself")
         return confusion
 
+
+@dataclass(frozen=True, config=_strict)
+class InputNoiseSpec:
+    """Random noise in images of some classes; ``level`` is the share of pixels, or the Gaussian's deviation."""
+
+    rate: Rate
+    classes: Classes
+    noise: Literal["salt_and_pepper", "gaussian"]
+    level: Annotated[float, Field(gt=0, le=1)]
+    kind: Literal["input_noise"] = "input_noise"
+
     @property
-    def noise(self) -> LabelNoise:
-        return LabelNoise(self.rate, self.confusion)
+    def targeted(self) -> Targeted:
+        return {label: {label} for label in self.classes}
+
+
+@dataclass(frozen=True, config=_strict)
+class PoisonSpec:
+    """Adversarial images made on separate victim models, labelled as their victim predicts."""
+
+    rate: Rate
+    classes: Classes
+    epsilon: Annotated[float, Field(gt=0, le=1)]
+    victims: PositiveInt = 2
+    kind: Literal["poison"] = "poison"
+
+    @property
+    def targeted(self) -> Targeted:
+        return dict.fromkeys(self.classes)
+
+
+@dataclass(frozen=True, config=_strict)
+class ImbalanceSpec:
+    """Few rows left of some classes; ``keep`` is the share that is left. Nothing is planted."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)]
+    classes: Classes
+    kind: Literal["imbalance"] = "imbalance"
+
+    @property
+    def rate(self) -> float:
+        return 0.0
+
+    @property
+    def targeted(self) -> Targeted:
+        return {}
+
+
+def _kind(fields: Any) -> str:
+    return fields.get("kind", "label_noise") if isinstance(fields, dict) else getattr(fields, "kind", "label_noise")
+
+
+_KINDS = ("label_noise", "input_noise", "poison", "imbalance")
+CorruptionSpec = Annotated[
+    Annotated[LabelNoiseSpec, Tag("label_noise")]
+    | Annotated[InputNoiseSpec, Tag("input_noise")]
+    | Annotated[PoisonSpec, Tag("poison")]
+    | Annotated[ImbalanceSpec, Tag("imbalance")],
+    Discriminator(_kind, "kind", f"there is no such kind; give one of {', '.join(_KINDS)}"),
+]
+
+
+@dataclass(frozen=True, config=_strict)
+class FailuresSpec:
+    """Which failures are to be repaired."""
+
+    classes: Classes
+    """Those whose label is one of these; the other failures are set aside."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -128,7 +211,9 @@ class CaseSpec:
     dataset: DatasetSpec
     seed: NonNegativeInt = 0
     model: ModelSpec = Field(default_factory=ModelSpec)
-    corruption: LabelNoiseSpec | None = None
+    corruption: CorruptionSpec | None = None
+    failures: FailuresSpec | None = None
+    """None: all of them."""
     training: Schedule = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -157,7 +242,7 @@ class CaseSpec:
 
     @model_validator(mode="after")
     def _plants_what_it_counts(self) -> CaseSpec:
-        if self.causes.top == "planted" and (self.corruption is None or self.corruption.rate == 0):
+        if self.causes.top == "planted" and not self.plants:
             raise ValueError("causes.top is 'planted' and the corruption plants nothing; give causes={fraction: 0.15}")
         return self
 
@@ -173,6 +258,11 @@ class CaseSpec:
                     f"auto tries {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}"
                 )
         return self
+
+    @property
+    def plants(self) -> bool:
+        """Whether rows are corrupted that a method could be expected to find."""
+        return self.corruption is not None and self.corruption.rate > 0
 
     def influence_method(self, name: str) -> InfluenceMethod:
         """The influence method ``name`` with the case's settings."""
@@ -219,7 +309,8 @@ def _first_line(error: ValidationError) -> str:
     """The first thing wrong, in one line: where, what, and the value received."""
     first = error.errors()[0]
     # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
-    keys = [str(part) for part in first["loc"] if not re.search(r"\[|^constrained-", str(part))]
+    branch = re.compile(rf"\[|^constrained-|^({'|'.join(_KINDS)})$")
+    keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":
@@ -231,5 +322,9 @@ def _first_line(error: ValidationError) -> str:
 
 
 def hash_of(fields: dict[str, Any]) -> str:
-    """64 hex digits of plain values, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    """64 hex digits of plain values, whatever the order of their keys.
+
+    A key that is None says nothing: a case keeps its name when a later version knows one key more.
+    """
+    said = {key: value for key, value in fields.items() if value is not None}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -23,7 +23,8 @@ def show_cases(register: bool) -> None:
     table = Table(Column("case", no_wrap=True), "data", "corruption", "seed", "status")
     for key in keys:
         spec = stored_spec(layout, key)
-        corruption = f"{spec.corruption.kind} {spec.corruption.rate:g}" if spec.corruption else "none"
+        rate = f" {spec.corruption.rate:g}" if spec.corruption and spec.plants else ""
+        corruption = f"{spec.corruption.kind}{rate}" if spec.corruption else "none"
         data = f"{spec.dataset.name}, {spec.dataset.train_size} rows"
         table.add_row(key, data, corruption, str(spec.seed), stored.get(key, {}).get("status", "preset"))
     Console().print(table)

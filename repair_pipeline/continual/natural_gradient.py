@@ -63,7 +63,7 @@ class NaturalGradient:
     curvature: Literal["empirical", "ggn"] = "empirical"
     """F̂: ``empirical`` is the paper's; ``ggn`` is Koh & Liang's Hessian made positive semi-definite."""
     damping: PositiveFloat = 0.01
-    """δ in units of the mean diagonal entry of F̂."""
+    """δ in units of the empirical Fisher's mean diagonal entry, whatever the curvature."""
 
     def used_gamma(self, task: RepairTask) -> float:
         return 1 / len(task.fit) if self.gamma is None else self.gamma

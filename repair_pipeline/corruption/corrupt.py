@@ -1,22 +1,25 @@
 """From a data set as found to the one a base model is trained on."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from repair_pipeline.corruption.label_noise import LabelNoise
-from repair_pipeline.corruption.planting import stratified_split
+from repair_pipeline.corruption.imbalance import Imbalance
+from repair_pipeline.corruption.planting import Corruption, Planted, stratified_split
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import CorruptedDataset, Dataset, Examples, TrainingRows
 
 
 def corrupt(
-    dataset: Dataset, noise: LabelNoise | None, validation_fraction: float, rng: np.random.Generator
+    dataset: Dataset, corruption: Corruption | Imbalance | None, validation_fraction: float, rng: np.random.Generator
 ) -> CorruptedDataset:
-    """Split the training rows into fit and validation, and plant ``noise`` in both (nothing where it is None).
+    """Split the training rows into fit and validation, and plant ``corruption`` in both (nothing where it is None).
 
     Raises:
-        InputError: the noise does not fit the data, or no row is left for validation.
+        InputError: the corruption does not fit the data, or no row is left for validation.
     """
+    if isinstance(corruption, Imbalance):
+        dataset, corruption = corruption.thin(dataset, rng), None
     clean = dataset.train.labels
     fit, validation = stratified_split(clean, validation_fraction, rng)
     if not len(validation):
@@ -24,10 +27,11 @@ def corrupt(
             f"validation_fraction {validation_fraction:g} of {len(clean)} training rows leaves no validation row "
             "of any class: give more rows or a larger fraction"
         )
-    given = clean if noise is None else noise.relabel(clean, fit, validation, rng)
+    untouched = Planted(dataset.train.inputs, clean, torch.zeros(len(clean), dtype=torch.bool))
+    planted = corruption.plant(dataset, fit, validation, rng) if corruption else untouched
 
     def rows(at: Tensor) -> TrainingRows:
-        relabelled = Examples(dataset.train.ids, dataset.train.inputs, given)[at]
-        return TrainingRows(relabelled, clean[at], corrupted=given[at] != clean[at])
+        given = Examples(dataset.train.ids, planted.inputs, planted.labels)[at]
+        return TrainingRows(given, clean[at], planted.corrupted[at])
 
     return CorruptedDataset(rows(fit), rows(validation), dataset.test, dataset.classes, dataset.mean)

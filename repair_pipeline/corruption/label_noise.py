@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repair_pipeline.corruption.planting import planted_rows
+from repair_pipeline.corruption.planting import Planted, planted_by_class
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import Dataset
 
 Confusion = Mapping[int, Mapping[int, float]]
 """For each noisy class, how its wrong labels are shared out over other classes; each row sums to 1."""
@@ -31,12 +32,8 @@ class LabelNoise:
                 matrix[clean, given] += self.rate * share
         return matrix
 
-    def relabel(self, labels: Tensor, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Tensor:
-        """The given labels (n,): ``labels`` with the planted flips, exact in number in fit and in all rows.
-
-        Raises:
-            InputError: the confusion names a class that ``labels`` do not hold.
-        """
+    def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
+        labels = data.train.labels
         named = set(self.confusion).union(*self.confusion.values())
         if missing := named - set(labels.tolist()):
             raise InputError(
@@ -44,13 +41,10 @@ class LabelNoise:
                 f"{int(labels.min())} to {int(labels.max())}: name classes among these"
             )
         given = labels.clone()
-        # In the order of the classes: cases that differ in the order of their keys alone have one id, so one outcome.
-        for clean in sorted(self.confusion):
+        for clean, rows in planted_by_class(labels, self.confusion, self.rate, fit, validation, rng):
             shares = dict(sorted(self.confusion[clean].items()))
-            of_class = [part[labels[part] == clean].numpy() for part in (fit, validation)]
-            for rows in planted_rows(of_class[0], of_class[1], self.rate, rng):
-                # Cumulative rounding: the shares of a class are whole numbers that add up to its planted rows.
-                ends = [round(len(rows) * total) for total in np.cumsum(list(shares.values()))]
-                for target, part in zip(shares, np.split(rows, ends), strict=False):
-                    given[torch.from_numpy(part)] = target
-        return given
+            # Cumulative rounding: the shares of a class are whole numbers that add up to its planted rows.
+            ends = [round(len(rows) * total) for total in np.cumsum(list(shares.values()))]
+            for target, part in zip(shares, np.split(rows, ends), strict=False):
+                given[torch.from_numpy(part)] = target
+        return Planted(data.train.inputs, given, corrupted=given != labels)

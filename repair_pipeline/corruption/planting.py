@@ -1,11 +1,41 @@
 """Splitting training rows into fit and validation, and planting an exact number in each."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.errors import InputError
+from repair_pipeline.types import Dataset
+
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """All training rows after a corruption, in their order."""
+
+    inputs: Float[Tensor, "n *features"]
+    labels: Int64[Tensor, " n"]
+    corrupted: Bool[Tensor, " n"]
+    """Intervened upon, whether or not the label changed."""
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """A planted cause of failure."""
+
+    def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
+        """Corrupt an exact number of the rows at ``fit``, and as large a part of those at ``validation``.
+
+        Raises:
+            InputError: it does not fit the data.
+        """
 
 
 def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -32,3 +62,24 @@ def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Genera
     in_fit = round(rate * len(fit))
     in_all = round(rate * (len(fit) + len(validation)))
     return rng.permutation(fit)[:in_fit], rng.permutation(validation)[: in_all - in_fit]
+
+
+def planted_by_class(
+    labels: Tensor, classes: Iterable[int], rate: float, fit: Tensor, validation: Tensor, rng: np.random.Generator
+) -> Iterator[tuple[int, Rows]]:
+    """For each class in turn, the rows of it to corrupt in fit, then those in validation.
+
+    The classes come in their own order: cases that differ in the order of their keys alone have one id, so one outcome.
+
+    Raises:
+        InputError: no row has one of the classes.
+    """
+    for label in sorted(classes):
+        of_class = [part[labels[part] == label].numpy() for part in (fit, validation)]
+        if not len(of_class[0]):
+            raise InputError(
+                f"the corruption names class {label}, the training labels are "
+                f"{int(labels.min())} to {int(labels.max())}: name classes among these"
+            )
+        for rows in planted_rows(of_class[0], of_class[1], rate, rng):
+            yield label, rows

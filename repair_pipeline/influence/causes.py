@@ -24,7 +24,8 @@ class CausesRule:
     """All with r̃ > 0 (Algorithm 1), or above what is neutral for the method's scores."""
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
     """As many as keep the expected share of false causes at or below this: Benjamini and Hochberg's procedure on
-    p-values, the share of cases which the model gets right that score as high."""
+    p-values, the share of cases which the model gets right that score as high. It holds as far as harmless rows of D
+    score like those cases, and they are not quite alike: D's rows were trained on, and some are hard."""
 
     @property
     def asks_scores(self) -> bool:

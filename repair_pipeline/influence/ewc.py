@@ -16,7 +16,7 @@ from repair_pipeline.influence.learnt import LearntInfluence
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EWCInfluence(LearntInfluence):
-    """learn(EWC, F_q), then r̃(z) = log p(z|θ̂) − log p(z|θ*)."""
+    """learn(EWC, F_q), then θ̂ against θ* as ``reading`` says; r̃(z) = log p(z|θ̂) − log p(z|θ*) is Eq. 11."""
 
     gamma: PositiveFloat | None = None
     """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""

@@ -12,7 +12,7 @@ from repair_pipeline.influence.learnt import LearntInfluence
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FunctionalInfluence(LearntInfluence):
-    """learn(FunctionalRegularisation, F_q), then r̃(z) = log p(z|θ̂) − log p(z|θ*). The Fisher is not read."""
+    """learn(FunctionalRegularisation, F_q), then θ̂ against θ* as ``reading`` says. The Fisher is not read."""
 
     gamma: PositiveFloat | None = None
     """γ of the weight 2/γ on the mean KL; None is the posterior's own, 2/N."""

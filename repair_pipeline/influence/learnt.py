@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.learner import ContinualLearner
@@ -23,12 +23,19 @@ class LearntInfluence(QueryBased):
 
     guard: Literal["none", "joint", "nested"] = "joint"  # type: ignore[assignment]  # one choice more than without a learner
     """``joint``: θ* also learns cases that the model gets right, and is read against θ̂: conflict with F ∪ B.
-    ``nested``: against what learns those cases alone: conflict with F beyond B. ``none``: the paper's."""
+    ``nested``: against what learns those cases alone: conflict with F beyond B, for a reading of both posteriors.
+    ``none``: the paper's."""
     reading: Literal["difference", "linear", "posterior_loss"] = "posterior_loss"
     """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*), the best detector by far (``docs/adr/0010``)."""
     stopping: Literal["one_cycle", "paper"] = "one_cycle"
     """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies
     with the seed between useful and useless (``docs/adr/0005``)."""
+
+    @model_validator(mode="after")
+    def _reads_what_it_nests(self) -> "LearntInfluence":
+        if self.guard == "nested" and self.reading == "posterior_loss":
+            raise ValueError("guard nested compares two posteriors, posterior_loss reads one: set reading=difference")
+        return self
 
     def posterior(self, task: RepairTask) -> Any:
         """q(θ) ≈ p(θ|D)."""

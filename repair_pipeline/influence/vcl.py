@@ -14,7 +14,10 @@ from repair_pipeline.influence.learnt import LearntInfluence
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class VCLInfluence(LearntInfluence):
-    """learn(VCL, F_q), then r̃(z) = E_q[log p(z|θ)] − E_q*[log p(z|θ)] with Gaussians for q and q* (Eq. 7)."""
+    """learn(VCL, F_q) with Gaussians for q and q*, read as ``reading`` says.
+
+    By default that is −E_q*[log p(z|θ)]; with ``reading: difference`` E_q[log p(z|θ)] − E_q*[log p(z|θ)] (Eq. 7).
+    """
 
     gamma: PositiveFloat | None = None
     """γ of q's precision (2/γ) F̂ + λI; None is the posterior's own, 2/N."""

@@ -68,9 +68,14 @@ class Case:
     def partition(self) -> TestPartition:
         return load_partition(self.partition_path, self.data.test)
 
+    def untrained(self, generator: torch.Generator) -> nn.Module:
+        """A newly initialised model of the case, on its device."""
+        data = self.data
+        return build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator)
+
     def model(self, path: Path) -> nn.Module:
         """The case's architecture with the weights in ``path``, in eval mode on the case's device."""
-        model = build_model(self.spec, self.data, self.device, torch.Generator())
+        model = self.untrained(torch.Generator())
         model.load_state_dict(read_tensors(path)[0])
         return model.eval()
 
@@ -88,7 +93,7 @@ class Case:
             tests=replace(tests, guard=tests.guard[shuffled]),
             corrupted=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids,
             schedule=self.spec.training,
-            untrained=lambda generator: build_model(self.spec, self.data, self.device, generator),
+            untrained=self.untrained,
             generator=torch_stream(self.spec.seed, step),
             progress=progress,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from repair_pipeline.cases.build import build_model, load_dataset
+from repair_pipeline.cases.build import build_corruption, load_dataset
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
@@ -89,8 +89,8 @@ def _corrupted_dataset(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec = Stopwatch(case.device), case.spec
         found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
-        noise = spec.corruption.noise if spec.corruption else None
-        data = corrupt(found, noise, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
+        corruption = build_corruption(spec, len(found.classes), case.device)
+        data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes())
 
     return [File(case.dataset_path, (), make)]
@@ -100,9 +100,8 @@ def _base_model(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec, data = Stopwatch(case.device), case.spec, case.data
         generator = torch_stream(spec.seed, "base_model")
-        untrained = build_model(spec, data, case.device, generator)
         fit_rows, validation = data.fit.examples, data.validation.examples
-        model = fit(untrained, fit_rows, validation, spec.training, generator, "train", progress)
+        model = fit(case.untrained(generator), fit_rows, validation, spec.training, generator, "train", progress)
         write_tensors(path, model.state_dict(), watch.notes())
 
     return [File(case.base_model_path, (case.dataset_path,), make)]
@@ -123,7 +122,9 @@ def _failure_partition(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec = Stopwatch(case.device), case.spec
         base, rng = case.model(case.base_model_path), numpy_stream(spec.seed, "failure_partition")
-        save_partition(path, case.data, partition(base, case.data.test, spec.query_fraction, rng), watch.notes())
+        targets = spec.failures.classes if spec.failures else None
+        tests = partition(base, case.data.test, spec.query_fraction, rng, targets)
+        save_partition(path, case.data, tests, watch.notes())
 
     return [File(case.partition_path, (case.base_model_path,), make)]
 

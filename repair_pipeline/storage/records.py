@@ -101,7 +101,7 @@ def load_partition(path: Path, test: Examples) -> TestPartition:
     split_of = dict(zip(table["example_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     split_of.update(dict.fromkeys(notes["unused_query"], "unused_query"))
     splits = np.array([split_of[example_id] for example_id in test.ids])
-    names = ("query", "query_tuning", "holdout", "guard", "remaining", "unused_query")
+    names = ("query", "query_tuning", "holdout", "guard", "remaining", "unused_query", "other_failures")
     return TestPartition(**{name: test[torch.from_numpy(splits == name)] for name in names})
 
 

@@ -33,7 +33,11 @@ TABLES: dict[str, pa.Schema] = {
         [
             _CASE,
             _field("example_id", pa.string(), "content hash and occurrence; survives subsetting and corruption"),
-            _field("split", pa.string(), "fit, validation, query, query_tuning, holdout, guard or remaining"),
+            _field(
+                "split",
+                pa.string(),
+                "fit, validation, query, query_tuning, holdout, guard, remaining, other_failures",
+            ),
             _field("label", pa.int64(), "given label"),
             _field("clean_label", pa.int64(), "label before corruption"),
             _field("corrupted", pa.bool_(), "intervened upon"),

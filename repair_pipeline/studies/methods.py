@@ -113,14 +113,13 @@ def _fine_tuning(rows: pd.DataFrame) -> pd.DataFrame:
     """Fine-tuning without each method's causes, and what it gains over as many random rows."""
     tuned = rows[rows["treatment"].isin(["finetune", "reseed", "semi_oracle"])]
     random = tuned[(tuned["treatment"] == "finetune") & (tuned["influence_method"] == "random")]
-    return _recovery(tuned, random)
+    return _recovery(tuned, random, pair=_RUN)
 
 
 def _treatments(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every treatment of the causes of {ewc, oracle, random}, at its chosen setting."""
+    """Every treatment of the causes of {ewc, oracle, random}, at its chosen setting; gains over the same on random."""
     kept = rows[rows["chosen"] & (rows["influence_method"].isin(_CAUSES) | rows["influence_method"].isna())]
-    random = kept[(kept["treatment"] == "finetune") & (kept["influence_method"] == "random")]
-    return _recovery(kept, random)
+    return _recovery(kept, kept[kept["influence_method"] == "random"], pair=[*_RUN, "treatment"])
 
 
 def _gamma(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,11 +128,14 @@ def _gamma(rows: pd.DataFrame) -> pd.DataFrame:
     return mean_sd(curve, ["treatment", "gamma"], ["holdout_accuracy", "remaining_accuracy"])
 
 
+_RUN = ["family", "seed"]
 _CELL = ["treatment", "influence_method"]
+_GAIN = "holdout gain over random [95%]"
 _KEYS = {"detection": ["method"], "recovery": [*_CELL, "setting", "removed"]}
 
 
-def _recovery(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+def _recovery(rows: pd.DataFrame, control: pd.DataFrame, pair: list[str]) -> pd.DataFrame:
     table = mean_sd(rows, _CELL, ["holdout_accuracy", "remaining_accuracy", "unseen_accuracy"])
-    table = table.merge(mean_sd(rows, _CELL, ["seconds"], 1)).merge(gain(rows, control, _CELL, "holdout_accuracy"))
-    return table.rename(columns={"gain": "holdout gain over random [95%]"}).fillna({"influence_method": "–"})
+    gained = gain(rows, control, pair, _CELL, "holdout_accuracy").rename(columns={"gain": _GAIN})
+    table = table.merge(mean_sd(rows, _CELL, ["seconds"], 1)).merge(gained, how="left")
+    return table.fillna({"influence_method": "–", _GAIN: "–"})

@@ -26,9 +26,9 @@ def mean_sd(rows: pd.DataFrame, keys: list[str], values: list[str], digits: int 
     )
 
 
-def gain(rows: pd.DataFrame, control: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
-    """The mean gain of ``value`` over the control of the same family and seed, with Student's 95% interval."""
-    paired = rows.merge(control[["family", "seed", value]], on=["family", "seed"], suffixes=("", "_control"))
+def gain(rows: pd.DataFrame, control: pd.DataFrame, pair: list[str], keys: list[str], value: str) -> pd.DataFrame:
+    """The mean gain of ``value`` over the control with the same ``pair``, with Student's 95% interval over seeds."""
+    paired = rows.merge(control[[*pair, value]], on=pair, suffixes=("", "_control"))
     paired["gain"] = paired[value] - paired[f"{value}_control"]
 
     def shown(column: pd.Series) -> str:

@@ -44,7 +44,8 @@ class Choice:
     kept: Candidate | None
     """None: nothing within the tolerance beats the control, so it is not a data problem and nothing is changed."""
     p_value: float
-    """One-sided sign test on the tuning failures, the best candidate against the control; 1 where there is none."""
+    """One-sided sign test on the tuning failures, the best candidate against the control, times the number of
+    candidates that it is the best of (Bonferroni); 1 where there is none."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -79,7 +80,14 @@ class Auto:
         mended, by_itself = best.fitness.tuning_accuracy, control.fitness.tuning_accuracy
         if self._worth(best) < 0 or mended <= by_itself:
             return Choice([control, *tried], None, 1.0)
-        return Choice([control, *tried], best, _sign_test(task.tests.query_tuning, best.model, control.model))
+        # What was settled is the best of the narrower pool's candidates.
+        considered = len(tried) + (self._narrower_candidates if settled else 0)
+        p_value = _sign_test(task.tests.query_tuning, best.model, control.model)
+        return Choice([control, *tried], best, min(1.0, considered * p_value))
+
+    @property
+    def _narrower_candidates(self) -> int:
+        return len(self.methods) * len(self.fractions) + len(_TREATMENTS["data_only"]) - 1
 
     def _worth(self, candidate: Candidate) -> float:
         return candidate.fitness.worth(self.tolerance)

@@ -25,8 +25,9 @@ class EWCDeletion:
     (``docs/adr/0009-bounded-deletion.md``).
     """
 
-    objective: Literal["unlikelihood", "likelihood"] = "unlikelihood"
-    """``likelihood``: −log p(C|θ), as Eq. 15 has it. ``unlikelihood``: Σ_C log(1 − p(z|θ))."""
+    objective: Literal["unlikelihood", "likelihood", "nothing"] = "unlikelihood"
+    """``likelihood``: −log p(C|θ), as Eq. 15 has it. ``unlikelihood``: Σ_C log(1 − p(z|θ)). ``nothing``: the control,
+    which deletes nothing and is the same in all else: what it repairs is owed to the guard and the stopping rule."""
     gamma: PositiveFloat | None = None
     """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
     guard_rho: NonNegativeFloat = 1.0
@@ -44,18 +45,22 @@ class EWCDeletion:
             return task.classifier.module(task.theta_hat)
         rows = task.fit[task.fit.having(causes.as_set)]
         _, guard = watched_and_trained(task.tests.guard)
-        factors = [Factor(rows, -1)]
+        factors = [] if self.objective == "nothing" else [Factor(rows, -1)]
         if self.guard_rho > 0 and len(guard) > 0:
             factors.append(Factor(guard, self.guard_rho * len(rows) / len(guard)))
 
         def tuning_accuracy(theta: Theta) -> float:
             return accuracy(task.classifier.module(theta), task.tests.query_tuning)
 
+        if not factors:
+            return task.classifier.module(task.theta_hat)
         if self.stopping == "paper":
             ascent: Maximise = early_stopped(task, rows, tuning_accuracy)
         else:
             ascent = OneCycle(task.generator, score=repair_within_guard(task, self.tolerance), progress=task.progress)
         # Only the mean becomes the repaired model, so the updated precision is not computed.
-        learner = EWC(ascent, precision="frozen", deleted=self.objective)
+        learner = EWC(
+            ascent, precision="frozen", deleted="likelihood" if self.objective == "likelihood" else "unlikelihood"
+        )
         q = laplace(task.theta_hat, task.fisher, task.gamma(self.gamma))
         return task.classifier.module(learner.update(q, factors, task.classifier).mean).eval()

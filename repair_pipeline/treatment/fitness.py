@@ -29,6 +29,10 @@ class Fitness:
 
 
 def fitness(task: RepairTask, model: nn.Module) -> Fitness:
-    """Measure a model on query_tuning and the guard rows that are watched: no treatment is trained on those."""
+    """Measure a model on query_tuning and the guard rows that are watched.
+
+    It compares settings of one treatment. Whoever compares treatments must keep these rows from those that train on the
+    guard, as ``auto`` does.
+    """
     tuning, (watched, _) = task.tests.query_tuning, watched_and_trained(task.tests.guard)
     return Fitness(accuracy(model, tuning), mean_probability(model, tuning), accuracy(model, watched))

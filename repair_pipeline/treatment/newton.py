@@ -13,7 +13,7 @@ from repair_pipeline.types import Causes
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Newton(NaturalGradient):
-    """forget(NaturalGradientStep, C): one step to θ̂ − γ (F̂ + δI)⁻¹ ∇log p(C|θ̂)."""
+    """forget(NaturalGradientStep, C): one step to θ̂ − γ (F̂ + δI)⁻¹ ∇log p(C|θ̂), solved like ``linear_gd``."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         if not causes.ids:

@@ -24,17 +24,18 @@ class Scrub:
     """Leave the teacher θ̂ on C and stay with it on D∖C (Kurmanji et al., NeurIPS 2023: SCRUB).
 
     Steps up KL(p(y|x,θ̂) ‖ p(y|x,θ)) over C alternate, epoch by epoch, with steps down α KL − log p(z|θ) over D∖C.
+    The divergence is at temperature 1, and the optimiser Adam: ours.
     Its rewinding, for a repair: of the models after each epoch, θ̂ included, the one that ``repair_within_guard`` rates
     best is kept.
     """
 
     alpha: NonNegativeFloat = 0.001
-    """α, the teacher's weight on D∖C, beside the labels' weight of 1; SCRUB's own."""
+    """α, the teacher's weight on D∖C, beside the labels' weight of 1; as published."""
     ascents: NonNegativeInt = 2
-    """In how many epochs, from the second, steps up over C come first; SCRUB's own."""
+    """In how many epochs, from the second, steps up over C come first; as published."""
     epochs: PositiveInt = 10
     learning_rate: PositiveFloat = 5e-4
-    """Adam's; SCRUB's own."""
+    """Adam's; as published."""
     tolerance: Tolerance = 0.02
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:

@@ -44,7 +44,8 @@ class Finetune:
 class Combined:
     """Fine-tune on (D∖C) ∪ F_q (App. B.4), and the guard pool: deleting and learning together.
 
-    Deviation: App. B.4 has no guard. The failures alone would shift the share of every class and the model with it.
+    Deviation: App. B.4 has no guard. The failures alone would shift the share of every class and the model with it. And
+    it stops like all fine-tuning here, by validation, without an L2 term.
     """
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:

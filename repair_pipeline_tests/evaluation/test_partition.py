@@ -60,6 +60,26 @@ def test_failures_and_correct_cases_are_where_they_belong(right, wrong, query_fr
     assert sizes["unused_query"] == side - used
 
 
+@given(*counts, st.sets(st.integers(0, 2), min_size=1))
+def test_failures_of_other_classes_are_set_aside(right, wrong, targets):
+    test = outcomes(right, wrong)
+    if int(sum((test.labels[failing(test)] == label).sum() for label in targets)) < 6:
+        with pytest.raises(InputError, match="of the classes"):
+            partition(Reads(), test, 1.0, np.random.default_rng(0), targets)
+        return
+    parts = partition(Reads(), test, 1.0, np.random.default_rng(0), targets)
+    failures = torch.cat([parts.query.labels, parts.query_tuning.labels, parts.holdout.labels])
+    assert set(failures.tolist()) <= targets
+    assert not targets & set(parts.other_failures.labels.tolist())
+    assert len(failures) + len(parts.other_failures) == wrong
+    assert len(parts.guard) + len(parts.remaining) == right
+
+
+def failing(test):
+    """Which rows are failures."""
+    return test.inputs[:, 0].long() != test.labels
+
+
 @given(*counts)
 def test_the_guard_is_half_of_the_correct_cases_of_every_class(right, wrong):
     parts = split(right, wrong)

@@ -108,7 +108,7 @@ def test_a_gain_is_paired_by_seed_with_students_interval():
     control = pd.DataFrame({"family": "f", "seed": [2, 1, 0], "x": [0.3, 0.5, 0.4]})
     gains = np.array([0.1, 0.3, 0.3])
     half = 4.302653 * gains.std(ddof=1) / np.sqrt(3)
-    shown = gain(rows, control, ["who"], "x")["gain"][0]
+    shown = gain(rows, control, ["family", "seed"], ["who"], "x")["gain"][0]
     assert shown == f"{gains.mean():+.3f} [{gains.mean() - half:+.3f}, {gains.mean() + half:+.3f}]"
 
 

@@ -124,3 +124,25 @@ def test_the_papers_stopping_reads_the_accuracy_on_query_tuning_alone(task, caus
     assert frozenset(rows.ids) == task.corrupted
     repaired = theta_of(EWCDeletion().repaired(task, causes))
     assert (score(task.theta_hat), score(repaired)) == (0, 1)
+
+
+def test_the_control_deletes_nothing_and_is_the_same_in_all_else(task, causes, monkeypatch):
+    seen = []
+
+    class Kept(EWC):
+        def update(self, q, factors, log_lik):
+            seen.append(factors)
+            return q
+
+    monkeypatch.setattr(ewc_deletion, "EWC", Kept)
+    EWCDeletion().repaired(task, causes)
+    EWCDeletion(objective="nothing").repaired(task, causes)
+    (deleted, guard), (guard_alone,) = seen
+    assert deleted.power == -1
+    assert guard_alone.power == guard.power
+    assert guard_alone.examples.ids.tolist() == guard.examples.ids.tolist()
+
+
+def test_deleting_nothing_without_a_guard_changes_nothing(task, causes):
+    repaired = EWCDeletion(objective="nothing", guard_rho=0).repaired(task, causes)
+    assert torch.equal(theta_of(repaired), task.theta_hat)

@@ -76,12 +76,12 @@ def _planted_wrongly(case: Case, where: str, parts: list[TrainingRows]) -> list[
     corrupted = torch.cat([rows.corrupted for rows in parts])
     for label in clean.unique().tolist():
         of_class = clean == label
-        targets = set(noise.confusion.get(label, {})) if noise else set()
-        due = round(noise.rate * int(of_class.sum())) if noise and targets else 0
+        due = round(noise.rate * int(of_class.sum())) if noise and label in noise.targeted else 0
         planted = int((of_class & corrupted).sum())
         if planted != due:
             wrong.append(f"{planted} {where} rows of class {label} are corrupted, {due} are due")
-        if strays := set(given[of_class & corrupted].tolist()) - targets:
+        targets = noise.targeted.get(label) if noise else None
+        if targets is not None and (strays := set(given[of_class & corrupted].tolist()) - targets):
             wrong.append(
                 f"corrupted {where} rows of class {label} are labelled {sorted(strays)}, not {sorted(targets)}"
             )
