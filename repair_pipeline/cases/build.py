@@ -14,9 +14,11 @@ from repair_pipeline.corruption.input_noise import InputNoise
 from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.corruption.planting import Corruption
 from repair_pipeline.corruption.poison import Poison
+from repair_pipeline.datasets.cifar10 import cifar10
 from repair_pipeline.datasets.digits import digits
 from repair_pipeline.datasets.mnist import mnist
 from repair_pipeline.models.cnn import cnn
+from repair_pipeline.models.resnet import resnet
 from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Dataset, Examples
 
@@ -32,6 +34,8 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return digits(spec.dataset.train_size, rng)
         case "mnist":
             return mnist(spec.dataset.train_size, rng, data_dir)
+        case "cifar10":
+            return cifar10(spec.dataset.train_size, rng, data_dir)
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
@@ -61,8 +65,13 @@ def build_model(
     spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
 ) -> nn.Module:
     """A newly initialised model of the case, for inputs like those of ``like``."""
+    channels = like.inputs.shape[1]
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         match spec.model.name:
             case "cnn":
-                return cnn(like.inputs.shape[1], classes).to(device)
+                return cnn(channels, classes).to(device)
+            case "resnet18":
+                return resnet(18, channels, classes).to(device)
+            case "resnet50":
+                return resnet(50, channels, classes).to(device)

@@ -84,7 +84,7 @@ def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
 class DatasetSpec:
     """Where the examples come from."""
 
-    name: Literal["digits", "mnist"]
+    name: Literal["digits", "mnist", "cifar10"]
     train_size: PositiveInt
 
 
@@ -92,7 +92,7 @@ class DatasetSpec:
 class ModelSpec:
     """What is trained on them."""
 
-    name: Literal["cnn"] = "cnn"
+    name: Literal["cnn", "resnet18", "resnet50"] = "cnn"
 
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -16,6 +16,7 @@ def image_dataset(
     white: float,
     train: NDArray[np.integer],
     test: NDArray[np.integer],
+    classes: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Images scaled to [0, 1], less the training rows' mean per channel (App. C).
 
@@ -24,6 +25,7 @@ def image_dataset(
         labels: (n,) class numbers from 0.
         train: positions of the training rows.
         test: positions of the test rows.
+        classes: their names; None: their numbers.
 
     Raises:
         InputError: the training rows hold a single class.
@@ -41,6 +43,6 @@ def image_dataset(
     return Dataset(
         train=everything[torch.from_numpy(train)],
         test=everything[torch.from_numpy(test)],
-        classes=tuple(str(label) for label in range(int(labels.max()) + 1)),
+        classes=classes or tuple(str(label) for label in range(int(labels.max()) + 1)),
         mean=mean,
     )

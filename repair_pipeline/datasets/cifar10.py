@@ -1,0 +1,77 @@
+"""CIFAR-10 (App. C) in torchvision's layout, or as Parquet in the Hugging Face layout."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from repair_pipeline.datasets.images import image_dataset
+from repair_pipeline.errors import InputError
+from repair_pipeline.types import Dataset
+
+_CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_PARQUET = "cifar10/{split}-00000-of-00001.parquet"
+
+
+def cifar10(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
+    """``train_size`` random training images; the 10,000 test images.
+
+    Args:
+        folder: holds torchvision's ``cifar-10-batches-py``, of which torchvision reads no byte but those it knows the
+            checksum of, or else ``cifar10/{train,test}-00000-of-00001.parquet`` with columns ``img.bytes`` and
+            ``label``. Published Parquet copies may be JPEG, which is not the lossless original.
+
+    Raises:
+        InputError: neither is in ``folder``, or ``train_size`` is out of range.
+    """
+    if (folder / CIFAR10.base_folder).is_dir():
+        return _from_torchvision(train_size, rng, folder)
+    if (folder / _PARQUET.format(split="train")).is_file():
+        return _from_parquet(train_size, rng, folder)
+    raise InputError(
+        f"CIFAR-10 is not in {folder}: set REPAIR_DATA_DIR to a folder that has {CIFAR10.base_folder}, torchvision's, "
+        f"or {_PARQUET.format(split='train')}, the Hugging Face layout"
+    )
+
+
+def _from_torchvision(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
+    train, test = (CIFAR10(str(folder), train=part) for part in (True, False))
+    chosen = _chosen(train_size, len(train), rng)
+    images = np.concatenate([train.data[chosen], test.data])
+    return _dataset(images, np.concatenate([np.array(train.targets)[chosen], test.targets]), train_size)
+
+
+def _from_parquet(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
+    train, test = (
+        pq.read_table(folder / _PARQUET.format(split=split), columns=["img", "label"]) for split in ("train", "test")
+    )
+    train = train.take(_chosen(train_size, len(train), rng))
+    images = [_decoded(table["img"].combine_chunks().field("bytes").to_pylist()) for table in (train, test)]
+    labels = [table["label"].to_numpy() for table in (train, test)]
+    return _dataset(np.concatenate(images), np.concatenate(labels), train_size)
+
+
+def _chosen(train_size: int, available: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if not 2 <= train_size <= available:
+        raise InputError(f"dataset.train_size is {train_size}, CIFAR-10 trains on 2 to {available} images")
+    return np.sort(rng.choice(available, train_size, replace=False))
+
+
+def _decoded(files: Iterable[bytes]) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
+
+
+def _dataset(images: NDArray[np.uint8], labels: NDArray[np.int64], train_size: int) -> Dataset:
+    return image_dataset(
+        images.transpose(0, 3, 1, 2),
+        labels,
+        white=255.0,
+        train=np.arange(train_size),
+        test=np.arange(train_size, len(images)),
+        classes=_CLASSES,
+    )
