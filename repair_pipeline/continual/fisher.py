@@ -43,22 +43,27 @@ def labels_of(kind: FisherKind, classifier: Classifier, generator: torch.Generat
     return {"empirical": given_labels, "expected": every, "monte_carlo": drawn}[kind]
 
 
+def gradients_at_once(theta: Theta) -> int:
+    """How many examples' gradients to hold: 100, or as many as take 1 GiB."""
+    return max(1, min(100, 2**30 // (theta.element_size() * theta.numel())))
+
+
 def squared_gradients(
     log_lik: LogLikelihood,
     theta: Theta,
     examples: Examples,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     progress: Progress = silent,
     labels: Labels = given_labels,
 ) -> Float[Tensor, " p"]:
     """Σ_z (∇ log p(z|θ))², element by element: squares of per-sample gradients, not of a batch's gradient.
 
-    Streamed in the gradients' precision and summed in float64; memory is batch_size × p. Costs about a training epoch,
-    times the number of classes where ``labels`` are all of them.
+    Streamed in the gradients' precision and summed in float64; memory is batch_size × p, of which None takes
+    ``gradients_at_once``. Costs about a training epoch, times the number of classes where ``labels`` are all of them.
     """
     total = torch.zeros_like(theta, dtype=torch.float64)
     done = 0
-    for batch in examples.batches(batch_size):
+    for batch in examples.batches(batch_size or gradients_at_once(theta)):
         for labelled, weights in labels(theta, batch.to(theta.device)):
             squares = log_lik.gradients(theta, labelled).square()
             total += (weights[:, None] * squares).sum(dim=0, dtype=torch.float64)
@@ -71,7 +76,7 @@ def fisher_diagonal(
     log_lik: LogLikelihood,
     theta: Theta,
     examples: Examples,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     progress: Progress = silent,
     labels: Labels = given_labels,
 ) -> Float[Tensor, " p"]:

@@ -5,7 +5,7 @@ import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.continual.fisher import FisherKind, labels_of
+from repair_pipeline.continual.fisher import FisherKind, gradients_at_once, labels_of
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
@@ -29,7 +29,7 @@ class SelfInfluence:
         order = torch.from_numpy(np.argsort(task.fit.ids))
         values = torch.zeros(len(order), dtype=torch.float64)
         done = 0
-        for at in order.split(100):
+        for at in order.split(gradients_at_once(theta)):
             for labelled, weights in labels(theta, task.fit[at].to(theta.device)):
                 norms = task.classifier.gradients(theta, labelled).square().sum(dim=1, dtype=torch.float64)
                 values[at] += (weights * norms).cpu()

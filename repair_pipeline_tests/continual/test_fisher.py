@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from repair_pipeline.continual.fisher import fisher_diagonal, labels_of, squared_gradients
+from repair_pipeline.continual.fisher import fisher_diagonal, gradients_at_once, labels_of, squared_gradients
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline_tests.oracles import central_differences, gauss_newton
 from repair_pipeline_tests.problems import blobs, logistic, seeded
@@ -130,3 +130,8 @@ def test_a_penalty_that_would_weigh_nothing_raises(scale):
     rows = type(ROWS)(ROWS.ids, ROWS.inputs, torch.zeros_like(ROWS.labels))
     with pytest.raises(FloatingPointError, match="Fisher"):
         fisher_diagonal(classifier, theta, rows)
+
+
+@pytest.mark.parametrize(("parameters", "due"), [(65_642, 100), (11_173_962, 24), (10**9, 1)])
+def test_no_more_than_a_gibibyte_of_gradients_is_held(parameters, due):
+    assert gradients_at_once(torch.empty(parameters, dtype=torch.float32, device="meta")) == due
