@@ -33,6 +33,7 @@ _FAILURES = (10, 20, 40, 80, None)
 """|F_q|; None is all of them."""
 _GUARDS = (0.0, 0.1, 1.0, 3.0, None)
 """|B_q| / |F_q|; None draws on the whole guard pool."""
+_FULL_BATCH = 128
 _EVERYWHERE = ("ewc", "finetune_loss", "clean_reference")
 _AT_EQUAL = ("ewc, 0.1 γ", "ewc, 0.01 γ", "ewc_kfac", "linear_gd", "trak", "ekfac")
 """What is tried with as many guard cases as failures only: stronger penalties, a richer posterior, and the peers."""
@@ -57,7 +58,7 @@ class FewFailures:
     def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
         files = {
             self._file(layout, case.id, failures, guard): sum(
-                costs.METHODS[name.partition(",")[0]] for name in _methods(guard)
+                _seconds(name.partition(",")[0], failures, guard) for name in _methods(guard)
             )
             for failures in _FAILURES
             for guard in _GUARDS
@@ -95,6 +96,15 @@ class FewFailures:
 
 def _methods(guard: float | None) -> tuple[str, ...]:
     return _EVERYWHERE + (_AT_EQUAL if guard == 1 else ())
+
+
+def _seconds(method: str, failures: int | None, guard: float | None) -> float:
+    """What a method is expected to take: where few rows are learnt, batches are as small."""
+    if method not in ("ewc", "ewc_kfac", "finetune_loss", "clean_reference"):
+        return costs.METHODS[method]
+    # A row of the guard has the weight τ = |F_q| / |B_q|, and an epoch as many rows as the heaviest allows.
+    learnt = (failures or _FULL_BATCH) * (1.0 if guard == 0 else 2 * min(1.0, guard or 1.0))
+    return costs.METHODS[method] * max(0.2, min(1.0, learnt / _FULL_BATCH))
 
 
 def _cell(case: Case, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
