@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from repair_pipeline.cases.spec import CaseSpec, ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
+from repair_pipeline.cases.corruption import ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
+from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.corruption.imbalance import Imbalance
 from repair_pipeline.corruption.input_noise import InputNoise

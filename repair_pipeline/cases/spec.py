@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     ConfigDict,
-    Discriminator,
     Field,
     NonNegativeInt,
     PositiveInt,
-    Tag,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -23,6 +20,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from repair_pipeline.cases.corruption import KINDS, Classes, CorruptionSpec
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
@@ -66,10 +64,6 @@ def _canonical(
     return departures if len(departures) > 1 else departures[0]
 
 
-def _sorted_once(classes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(classes)))
-
-
 def _require_known(chosen: Iterable[str], known: Mapping[str, object]) -> None:
     for name in chosen:
         if name not in known:
@@ -93,98 +87,6 @@ class ModelSpec:
     """What is trained on them."""
 
     name: Literal["cnn", "resnet18", "resnet50"] = "cnn"
-
-
-Rate = Annotated[float, Field(ge=0, lt=1)]
-"""The share of a class's rows that is corrupted."""
-Classes = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_sorted_once)]
-
-Targeted = Mapping[int, set[int] | None]
-"""For each class that rows are corrupted of, the labels that these then have; None: any."""
-
-
-@dataclass(frozen=True, config=_strict)
-class LabelNoiseSpec:
-    """Class-dependent label noise; ``confusion[i][j]`` is the share of class i's wrong labels that say j."""
-
-    rate: Rate
-    confusion: dict[NonNegativeInt, dict[NonNegativeInt, Annotated[float, Field(gt=0, le=1)]]]
-    kind: Literal["label_noise"] = "label_noise"
-
-    @property
-    def targeted(self) -> Targeted:
-        return {clean: set(shares) for clean, shares in self.confusion.items()}
-
-    @field_validator("confusion")
-    @classmethod
-    def _rows_are_shares(cls, confusion: dict[int, dict[int, float]]) -> dict[int, dict[int, float]]:
-        for clean, shares in confusion.items():
-            if abs(sum(shares.values()) - 1) > 1e-9:
-                raise ValueError(f"the shares of class {clean} add up to {sum(shares.values()):g}, not to 1")
-            if clean in shares:
-                raise ValueError(f"class {clean} cannot be mistaken for itself")
-        return confusion
-
-
-@dataclass(frozen=True, config=_strict)
-class InputNoiseSpec:
-    """Random noise in images of some classes; ``level`` is the share of pixels, or the Gaussian's deviation."""
-
-    rate: Rate
-    classes: Classes
-    noise: Literal["salt_and_pepper", "gaussian"]
-    level: Annotated[float, Field(gt=0, le=1)]
-    kind: Literal["input_noise"] = "input_noise"
-
-    @property
-    def targeted(self) -> Targeted:
-        return {label: {label} for label in self.classes}
-
-
-@dataclass(frozen=True, config=_strict)
-class PoisonSpec:
-    """Adversarial images made on separate victim models, labelled as their victim predicts."""
-
-    rate: Rate
-    classes: Classes
-    epsilon: Annotated[float, Field(gt=0, le=1)]
-    victims: PositiveInt = 2
-    kind: Literal["poison"] = "poison"
-
-    @property
-    def targeted(self) -> Targeted:
-        return dict.fromkeys(self.classes)
-
-
-@dataclass(frozen=True, config=_strict)
-class ImbalanceSpec:
-    """Few rows left of some classes; ``keep`` is the share that is left. Nothing is planted."""
-
-    keep: Annotated[float, Field(gt=0, lt=1)]
-    classes: Classes
-    kind: Literal["imbalance"] = "imbalance"
-
-    @property
-    def rate(self) -> float:
-        return 0.0
-
-    @property
-    def targeted(self) -> Targeted:
-        return {}
-
-
-def _kind(fields: Any) -> str:
-    return fields.get("kind", "label_noise") if isinstance(fields, dict) else getattr(fields, "kind", "label_noise")
-
-
-_KINDS = ("label_noise", "input_noise", "poison", "imbalance")
-CorruptionSpec = Annotated[
-    Annotated[LabelNoiseSpec, Tag("label_noise")]
-    | Annotated[InputNoiseSpec, Tag("input_noise")]
-    | Annotated[PoisonSpec, Tag("poison")]
-    | Annotated[ImbalanceSpec, Tag("imbalance")],
-    Discriminator(_kind, "kind", f"there is no such kind; give one of {', '.join(_KINDS)}"),
-]
 
 
 @dataclass(frozen=True, config=_strict)
@@ -309,7 +211,7 @@ def _first_line(error: ValidationError) -> str:
     """The first thing wrong, in one line: where, what, and the value received."""
     first = error.errors()[0]
     # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
-    branch = re.compile(rf"\[|^constrained-|^({'|'.join(_KINDS)})$")
+    branch = re.compile(rf"\[|^constrained-|^({'|'.join(KINDS)})$")
     keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
