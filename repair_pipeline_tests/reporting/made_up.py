@@ -83,7 +83,9 @@ class MadeUp:
         save_dataset(self.layout.base("b", "dataset.parquet"), data, {})
         cuts = np.cumsum([6, 2, HOLDOUT, 20, REMAINING])
         parts = [data.test[slice(a, b)] for a, b in zip([0, *cuts], [*cuts, len(data.test)], strict=True)]
-        save_partition(self.layout.table("examples", self.name), data, TestPartition(*parts, other_failures=parts[0][:0]), {})
+        save_partition(
+            self.layout.table("examples", self.name), data, TestPartition(*parts, other_failures=parts[0][:0]), {}
+        )
         self._save("cases", [self._case(data)])
         for method in self.influence:
             save_scores(self.layout.influence(self.name, method), _scores(data), {})
