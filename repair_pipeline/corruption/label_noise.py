@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repair_pipeline.corruption.planting import Planted, planted_by_class
-from repair_pipeline.errors import InputError
+from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes
 from repair_pipeline.types import Dataset
 
 Confusion = Mapping[int, Mapping[int, float]]
@@ -34,12 +33,7 @@ class LabelNoise:
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         labels = data.train.labels
-        named = set(self.confusion).union(*self.confusion.values())
-        if missing := named - set(labels.tolist()):
-            raise InputError(
-                f"corruption.confusion names class {min(missing)}, the training labels are "
-                f"{int(labels.min())} to {int(labels.max())}: name classes among these"
-            )
+        require_classes("corruption.confusion", set(self.confusion).union(*self.confusion.values()), labels)
         given = labels.clone()
         for clean, rows in planted_by_class(labels, self.confusion, self.rate, fit, validation, rng):
             shares = dict(sorted(self.confusion[clean].items()))

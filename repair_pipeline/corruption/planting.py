@@ -64,22 +64,27 @@ def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Genera
     return rng.permutation(fit)[:in_fit], rng.permutation(validation)[: in_all - in_fit]
 
 
+def require_classes(key: str, classes: Iterable[int], labels: Tensor) -> None:
+    """Refuse classes that no training row has.
+
+    Raises:
+        InputError: names the first of them, and the key of the case that asks for it.
+    """
+    if missing := set(classes) - set(labels.tolist()):
+        raise InputError(
+            f"{key} names class {min(missing)}, the training labels are "
+            f"{int(labels.min())} to {int(labels.max())}: name classes among these"
+        )
+
+
 def planted_by_class(
     labels: Tensor, classes: Iterable[int], rate: float, fit: Tensor, validation: Tensor, rng: np.random.Generator
 ) -> Iterator[tuple[int, Rows]]:
     """For each class in turn, the rows of it to corrupt in fit, then those in validation.
 
     The classes come in their own order: cases that differ in the order of their keys alone have one id, so one outcome.
-
-    Raises:
-        InputError: no row has one of the classes.
     """
     for label in sorted(classes):
         of_class = [part[labels[part] == label].numpy() for part in (fit, validation)]
-        if not len(of_class[0]):
-            raise InputError(
-                f"the corruption names class {label}, the training labels are "
-                f"{int(labels.min())} to {int(labels.max())}: name classes among these"
-            )
         for rows in planted_rows(of_class[0], of_class[1], rate, rng):
             yield label, rows

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from repair_pipeline.corruption.planting import Planted, planted_by_class
+from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes
 from repair_pipeline.types import Dataset, Examples
 
 TrainVictim = Callable[[Examples, Examples, int], nn.Module]
@@ -33,11 +33,13 @@ class Poison:
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         inputs, labels = data.train.inputs.clone(), data.train.labels.clone()
+        require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
-        clean = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
-        planted = [torch.from_numpy(rows) for _, rows in clean]
+        by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
+        planted = [torch.from_numpy(rows) for _, rows in by_class]
+        train, stop_on = data.train[fit], data.train[validation]
         for which in range(self.victims):
-            victim = self.train_victim(data.train[fit], data.train[validation], which)
+            victim = self.train_victim(train, stop_on, which)
             at = torch.cat([rows[which :: self.victims] for rows in planted])
             inputs[at], labels[at] = fgsm(victim, data.train[at], self.epsilon, data.mean)
             corrupted[at] = True

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float64
 from scipy.stats import bootstrap, spearmanr
-from torch import Tensor, nn
+from torch import Tensor
 
 from repair_pipeline.cases.presets import preset
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import read_tensors, write_tensors
@@ -26,7 +27,7 @@ from repair_pipeline.storage.records import load_scores
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
 from repair_pipeline.studies.study import Piece
-from repair_pipeline.training.fit import fit, logits
+from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Causes
 
 _NOTHING = "nothing"
@@ -91,19 +92,17 @@ class Counterfactual:
     def _run(self, case: Case, name: str) -> list[str]:
         """Retrain without a set, and keep log p(z|θ) of the query and the holdout, one row a retraining."""
         removed, data, spec = self._removed(case, name).as_set, case.data, case.spec
+        rest, validation, tests = data.fit.examples.without(removed), data.validation.examples, case.partition.parts()
         log_p = defaultdict[str, list[Tensor]](list)
         with threads(spec.compute.threads):
             for at in range(self.retrainings):
                 # The same stream for every set: they differ in their rows and not in their luck.
                 generator = torch_stream(spec.seed, f"counterfactual/retraining-{at}")
-                rest, validation = data.fit.examples.without(removed), data.validation.examples
                 model = fit(case.untrained(generator), rest, validation, spec.training, generator, mode="train")
+                classifier = Classifier(model)
                 for split in _SPLITS:
-                    rows = case.partition.parts()[split]
-                    log_p[split].append(
-                        -nn.functional.cross_entropy(logits(model, rows), rows.labels, reduction="none")
-                    )
-        tensors = {split: torch.stack(runs).double() for split, runs in log_p.items()}
+                    log_p[split].append(log_likelihoods(classifier, classifier.theta_hat, tests[split]))
+        tensors = {split: torch.stack(runs) for split, runs in log_p.items()}
         write_tensors(self._file(case.layout, name), tensors, {"removed": len(removed)})
         return []
 
