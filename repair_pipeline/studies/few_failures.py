@@ -26,7 +26,7 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
 from repair_pipeline.studies.study import Piece
-from repair_pipeline.studies.tables import mean_sd
+from repair_pipeline.studies.tables import gain, mean_sd
 from repair_pipeline.types import Causes, InfluenceScores, silent
 
 _FAILURES = (10, 20, 40, 80, None)
@@ -35,6 +35,7 @@ _GUARDS = (0.0, 0.1, 1.0, 3.0, None)
 """|B_q| / |F_q|; None draws on the whole guard pool."""
 _FULL_BATCH = 128
 _EVERYWHERE = ("ewc", "finetune_loss", "clean_reference")
+_DEFAULT = "ewc: posterior_loss"
 _AT_EQUAL = ("ewc, 0.1 γ", "ewc, 0.01 γ", "ewc_kfac", "linear_gd", "trak", "ekfac")
 """What is tried with as many guard cases as failures only: stronger penalties, a richer posterior, and the peers."""
 
@@ -87,10 +88,12 @@ class FewFailures:
         tables = {}
         for family in self.families:
             of_family = rows[rows["family"] == family]
-            equal = of_family[of_family["guard"] == "1.0"]
-            tables[f"{family} as many guard cases as failures"] = _by_failures(equal)
-            for guard in ("0.0", "0.1", "3.0", "all"):
-                tables[f"{family} guard {guard}"] = _by_failures(of_family[of_family["guard"] == guard])
+            for guard in ("1.0", "0.0", "0.1", "3.0", "all"):
+                cells = of_family[of_family["guard"] == guard]
+                tables[f"{family} guard {guard}"] = _by_failures(
+                    mean_sd(cells, ["method", "failures"], ["auc"], digits=2), "auc"
+                )
+                tables[f"{family} guard {guard}, gain of {_DEFAULT} [95%]"] = _by_failures(_gains(cells), "gain")
         return tables
 
 
@@ -138,7 +141,15 @@ def _fewer(case: Case, failures: int | None, method: str) -> RepairTask:
     return replace(task, tests=replace(task.tests, query=task.tests.query[order[:failures]]))
 
 
-def _by_failures(rows: pd.DataFrame) -> pd.DataFrame:
-    table = mean_sd(rows, ["method", "failures"], ["auc"], digits=2)
+def _gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """How far the default reading's AUC is above each other method's, paired over seeds."""
+    default, others = rows[rows["method"] == _DEFAULT], rows[rows["method"] != _DEFAULT]
+    return pd.concat(
+        gain(default, other, ["seed", "failures"], ["failures"], "auc").assign(method=method)
+        for method, other in others.groupby("method")
+    )
+
+
+def _by_failures(table: pd.DataFrame, value: str) -> pd.DataFrame:
     order = [str(count or "all") for count in _FAILURES]
-    return table.pivot(index="method", columns="failures", values="auc").reindex(columns=order).reset_index()
+    return table.pivot(index="method", columns="failures", values=value).reindex(columns=order).reset_index()
