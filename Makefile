@@ -12,7 +12,7 @@ demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
 
 test: $(INSTALLED)  ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses logical --dist loadscope
 
 check: lint types imports test  ## Lint, format, types, import contracts, tests
 

@@ -27,7 +27,7 @@ TINY = parse_spec(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _neither_reported_nor_tracked() -> Iterator[None]:
     """The report and MLflow have tests of their own and take longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
@@ -44,7 +44,7 @@ def case_at(home: Path, spec: CaseSpec = TINY) -> Case:
     return Case(spec, Layout(home), home / "no-data", torch.device("cpu"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("finished")
     outcome = run(case_at(home))
