@@ -39,6 +39,6 @@ def cells(spec: CaseSpec, treatment: str) -> list[Cell]:
         for removes in TREATMENTS[treatment].removes:
             if removes == "causes":
                 grid += [Cell(treatment, removes, method, settings) for method in spec.treat]
-            elif removes != "planted" or spec.corruption is not None:
+            elif removes != "planted" or spec.plants:
                 grid.append(Cell(treatment, removes, None, settings))
     return grid

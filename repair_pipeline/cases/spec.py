@@ -70,7 +70,8 @@ def _require_known(chosen: Iterable[str], known: Mapping[str, object]) -> None:
             raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
 
 
-def _at_defaults(names: Iterable[str]) -> dict[str, Settings]:
+def at_defaults(names: Iterable[str]) -> dict[str, Settings]:
+    """Methods or treatments, each without departures."""
     return {name: {} for name in names}
 
 
@@ -119,13 +120,13 @@ class CaseSpec:
     training: Schedule = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    influence: dict[str, Settings] = Field(default_factory=lambda: _at_defaults(_USUAL_METHODS))
+    influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_USUAL_METHODS))
     """Influence methods to run, each with departures from its defaults."""
     causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
     treat: tuple[str, ...] = ("ewc", "random")
     """Influence methods whose causes are treated; ``random`` is the control."""
     treatments: dict[str, Settings | tuple[Settings, ...]] = Field(
-        default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](_at_defaults(_USUAL_TREATMENTS))
+        default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](at_defaults(_USUAL_TREATMENTS))
     )
     """Treatments to run, each with departures from its defaults, or with a list of them: one repaired model each."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)

@@ -56,12 +56,15 @@ def study(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     plan: Annotated[bool, typer.Option("--plan", help="Say what is left to run and how long it takes.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for every core if not given.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="PART", help="Only this part of the study paper; may be repeated.")
+    ] = None,
 ) -> None:
-    """Run the study NAME (methods, few_failures or counterfactual): what is finished is skipped."""
+    """Run the study NAME (methods, few_failures, counterfactual or paper): what is finished is skipped."""
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():
-        run_and_show(name, plan, workers)
+        run_and_show(name, plan, workers, only or [])
 
 
 @app.command("list", epilog="Example: repair list --register")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.console import Console
@@ -11,21 +12,18 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from repair_pipeline.cli.progress import COLUMNS
-from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout, data_dir
-from repair_pipeline.studies.studies import STUDIES
+from repair_pipeline.studies.studies import find_study
 from repair_pipeline.studies.study import Study, run_study
 
 
-def run_and_show(name: str, plan: bool, workers: int | None) -> None:
+def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]) -> None:
     """Run a study, or say what is left to run; exit code 1 where something in it failed.
 
     Raises:
-        InputError: there is no such study.
+        InputError: there is no such study, or no such part of it.
     """
-    if name not in STUDIES:
-        raise InputError(f"there is no study {name!r}: choose among {', '.join(STUDIES)}")
-    study, layout, console = STUDIES[name], Layout.from_environment(), Console()
+    study, layout, console = find_study(name, only), Layout.from_environment(), Console()
     workers = workers or len(os.sched_getaffinity(0))
     console.print(_plan(study, layout, workers))
     if plan:
@@ -45,8 +43,8 @@ def run_and_show(name: str, plan: bool, workers: int | None) -> None:
 def _plan(study: Study, layout: Layout, workers: int) -> Table:
     """The pieces of a study, what is left of each, and how long that is expected to take."""
     stages = study.stages(layout, data_dir())
-    pieces = [piece for stage in stages for piece in stage]
-    left = sum(sum(piece.seconds_left for piece in stage) / min(workers, len(stage)) for stage in stages) / 60
+    pieces = [piece for stage in stages for piece in stage.pieces]
+    left = sum(stage.seconds_left(workers) for stage in stages) / 60
     table = Table(
         Column("piece", no_wrap=True),
         Column("files left", justify="right"),

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib import rc_context
 
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.gallery import are_images, most_and_least_harmful
-from repair_pipeline.reporting.picture import Picture
+from repair_pipeline.reporting.picture import Picture, svg
 from repair_pipeline.reporting.verdict import verdict
 from repair_pipeline.reporting.words import KINDS, METHODS, in_words, kind, short_name, signed
 from repair_pipeline.storage.layout import Layout
@@ -68,13 +66,10 @@ def queries(evidence: Evidence) -> dict[str, str]:
 
 
 def _image(name: str, picture: Picture) -> Markup:
-    """An inline SVG of its own: names inside it meet no others in the page, and it is the same bytes every time."""
-    buffer, unsaid = io.BytesIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context({"svg.hashsalt": name}):
-        picture.figure.savefig(buffer, format="svg", metadata=unsaid)
+    """An inline SVG of its own."""
     width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
     return Markup('<img src="data:image/svg+xml;base64,{}" width="{}" height="{}" alt="{}">').format(
-        base64.b64encode(buffer.getvalue()).decode(), width, height, picture.says
+        base64.b64encode(svg(name, picture)).decode(), width, height, picture.says
     )
 
 

@@ -6,17 +6,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 
+import pandas as pd
+
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.types import silent
 
 
-def upto(last: str) -> Sequence[Step]:
-    """The steps up to ``last``: a study needs no report and no tracked run for each of its cases."""
-    return STEPS[: [step.name for step in STEPS].index(last) + 1]
+def upto(last: str, after: str | None = None) -> Sequence[Step]:
+    """The steps up to ``last``, all or those that follow ``after``.
+
+    A study needs no report and no tracked run for each of its cases.
+    """
+    names = [step.name for step in STEPS]
+    return STEPS[names.index(after) + 1 if after else 0 : names.index(last) + 1]
 
 
 def run_cases(name: str, cases: Sequence[Case], steps: Sequence[Step]) -> Piece:
@@ -33,3 +41,8 @@ def _run(cases: Sequence[Case], steps: Sequence[Step]) -> list[str]:
         outcome = run_case(case, lambda step: nullcontext(silent), steps=steps)
         failed += [f"{step} failed: {error}" for step, error in outcome.failed.items()]
     return failed
+
+
+def stored(layout: Layout, table: str, cases: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a view that belong to ``cases``, a table with a ``case_id``, beside what it says of each."""
+    return cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")

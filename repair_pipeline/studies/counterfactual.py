@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
-from repair_pipeline.studies.study import Piece
+from repair_pipeline.studies.study import Piece, Stage
 from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Causes
 
@@ -50,18 +52,20 @@ class Counterfactual:
     retrainings: int = 3
     name: str = "counterfactual"
 
-    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+    def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         case = self._case(layout, data_dir)
         return [
-            [run_cases(case.id, [case], upto("evaluation"))],
-            [
-                Piece(
-                    name,
-                    {self._file(layout, name): self.retrainings * costs.DIGITS_RETRAINING},
-                    partial(self._run, case, name),
-                )
-                for name in self._sets()
-            ],
+            Stage([run_cases(case.id, [case], upto("evaluation"))]),
+            Stage(
+                [
+                    Piece(
+                        name,
+                        {self._file(layout, name): self.retrainings * costs.DIGITS_RETRAINING},
+                        partial(self._run, case, name),
+                    )
+                    for name in self._sets()
+                ]
+            ),
         ]
 
     def _case(self, layout: Layout, data_dir: Path) -> Case:
@@ -105,6 +109,9 @@ class Counterfactual:
         tensors = {split: torch.stack(runs) for split, runs in log_p.items()}
         write_tensors(self._file(case.layout, name), tensors, {"removed": len(removed)})
         return []
+
+    def figures(self, layout: Layout) -> Mapping[str, Picture]:
+        return {}
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         case = self._case(layout, Path())

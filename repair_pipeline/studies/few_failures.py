@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
-from repair_pipeline.studies.study import Piece
+from repair_pipeline.studies.study import Piece, Stage
 from repair_pipeline.studies.tables import gain, mean_sd
 from repair_pipeline.types import Causes, InfluenceScores, silent
 
@@ -48,12 +49,12 @@ class FewFailures:
     seeds: Iterable[int] = STUDY_SEEDS
     name: str = "few_failures"
 
-    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+    def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         pairs = [(family, seed) for seed in self.seeds for family in self.families]
         cases = {pair: Case(preset(f"{pair[0]}-s{pair[1]}"), layout, data_dir, torch.device("cpu")) for pair in pairs}
         return [
-            [run_cases(case.id, [case], upto("failure_partition")) for case in cases.values()],
-            [self._piece(case, family, layout) for (family, _), case in cases.items()],
+            Stage([run_cases(case.id, [case], upto("failure_partition")) for case in cases.values()]),
+            Stage([self._piece(case, family, layout) for (family, _), case in cases.items()]),
         ]
 
     def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
@@ -79,6 +80,9 @@ class FewFailures:
                         table = pd.DataFrame(rows).assign(family=family, seed=case.spec.seed)
                         write_text(path, table.to_json(orient="records"))
         return []
+
+    def figures(self, layout: Layout) -> Mapping[str, Picture]:
+        return {}
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         files = sorted((layout.study(self.name) / "cells").glob("*/*.json"))

@@ -12,10 +12,10 @@ import torch
 from repair_pipeline.cases.presets import STUDY_SEEDS, case_id, preset
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.storage.views import query
-from repair_pipeline.studies.cases import run_cases, upto
-from repair_pipeline.studies.study import Piece
+from repair_pipeline.studies.cases import run_cases, stored, upto
+from repair_pipeline.studies.study import Stage
 from repair_pipeline.studies.tables import gain, mean_sd
 from repair_pipeline.treatment.treatments import TREATMENTS
 
@@ -61,12 +61,16 @@ class Methods:
             case(_CAUSES, others),
         ]
 
-    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+    def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         def cases(family: str, seed: int) -> list[Case]:
             return [Case(spec, layout, data_dir, torch.device("cpu")) for spec in self.specs(family, seed)]
 
         pairs = [(family, seed) for seed in self.seeds for family in self.families]
-        return [[run_cases(f"{family}-s{seed}", cases(family, seed), upto("evaluation")) for family, seed in pairs]]
+        last = upto("evaluation")
+        return [Stage([run_cases(f"{family}-s{seed}", cases(family, seed), last) for family, seed in pairs])]
+
+    def figures(self, layout: Layout) -> Mapping[str, Picture]:
+        return {}
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         detection, recovery = (self._rows(layout, table) for table in ("detection", "recovery"))
@@ -91,7 +95,7 @@ class Methods:
                 for spec in self.specs(family, seed)
             ]
         )
-        rows = cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")
+        rows = stored(layout, table, cases)
         if table == "recovery":
             pools = rows["setting"].str.contains('"all"').map({True: "auto, all", False: "auto, data_only"})
             rows["treatment"] = rows["treatment"].where(rows["treatment"] != "auto", pools)

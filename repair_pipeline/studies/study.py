@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,7 +12,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from repair_pipeline.storage.files import write_text
+from repair_pipeline.reporting.picture import Picture, png, svg
+from repair_pipeline.storage.files import write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.tables import markdown
 from repair_pipeline.types import Progress
@@ -40,6 +41,23 @@ class Piece:
         return sum(self.files[path] for path in self.left)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Pieces that need no other of the same stage."""
+
+    pieces: Sequence[Piece]
+    alone: bool = False
+    """One piece at a time: their seconds are a result."""
+
+    def workers(self, available: int) -> int:
+        """How many of ``available`` processes it is run by."""
+        return 1 if self.alone else max(1, min(available, len(self.pieces)))
+
+    def seconds_left(self, workers: int) -> float:
+        """What is left of it, shared among the workers."""
+        return sum(piece.seconds_left for piece in self.pieces) / self.workers(workers)
+
+
 class Study(Protocol):
     """A question that many cases answer together."""
 
@@ -47,11 +65,14 @@ class Study(Protocol):
     def name(self) -> str:
         """What the command calls it."""
 
-    def stages(self, layout: Layout, data_dir: Path) -> list[list[Piece]]:
+    def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         """All that it has to run: a stage's pieces need those of the stages before it."""
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         """What it found so far, by title."""
+
+    def figures(self, layout: Layout) -> Mapping[str, Picture]:
+        """The same drawn, by file name."""
 
 
 def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progress: Progress) -> list[str]:
@@ -62,11 +83,11 @@ def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progre
         progress: called about every second with the files that are there, of all.
     """
     stages, failed = study.stages(layout, data_dir), list[str]()
-    pieces = [piece for stage in stages for piece in stage]
+    pieces = [piece for stage in stages for piece in stage.pieces]
     total = sum(len(piece.files) for piece in pieces)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for stage in stages:
-            running = {pool.submit(piece.make): piece for piece in stage if piece.left}
+    for stage in stages:
+        with ProcessPoolExecutor(stage.workers(workers), mp_context=get_context("spawn")) as pool:
+            running = {pool.submit(piece.make): piece for piece in stage.pieces if piece.left}
             while running:
                 ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
                 for future in ended:
@@ -77,14 +98,18 @@ def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progre
                     else:
                         failed += [f"{piece.name}: {line}" for line in future.result()]
                 progress(total - sum(len(piece.left) for piece in pieces), total)
-    write_tables(study, layout)
+    write_results(study, layout)
     return failed
 
 
-def write_tables(study: Study, layout: Layout) -> None:
-    """The study's tables, each as CSV and all together as Markdown."""
-    tables = study.tables(layout)
-    for title, table in tables.items():
-        write_text(layout.study(study.name) / f"{title}.csv", table.to_csv(index=False))
-    page = "\n".join(f"## {title}\n\n{markdown(table)}" for title, table in tables.items())
-    write_text(layout.study(study.name) / "tables.md", page)
+def write_results(study: Study, layout: Layout) -> None:
+    """The study's tables, each as CSV, its figures, each as SVG and PNG, and a page that has them all."""
+    folder, sections = layout.study(study.name), []
+    for name, picture in study.figures(layout).items():
+        write_bytes(folder / "figures" / f"{name}.svg", svg(name, picture))
+        write_bytes(folder / "figures" / f"{name}.png", png(picture))
+        sections.append(f"![{picture.says}](figures/{name}.png)\n")
+    for title, table in study.tables(layout).items():
+        write_text(folder / f"{title}.csv", table.to_csv(index=False))
+        sections.append(f"## {title}\n\n{markdown(table)}")
+    write_text(folder / "tables.md", "\n".join(sections))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.stats import t
@@ -26,13 +28,37 @@ def mean_sd(rows: pd.DataFrame, keys: list[str], values: list[str], digits: int 
     )
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and Student's 95% interval about it."""
+
+    mean: float
+    half: float
+    """Half its width; nan of a single seed."""
+
+    @staticmethod
+    def of(values: pd.Series) -> Interval:
+        """Of one value a seed."""
+        known = values.dropna()
+        half = t.ppf(0.975, len(known) - 1) * known.std() / np.sqrt(len(known)) if len(known) > 1 else np.nan
+        return Interval(known.mean(), half)
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
 def gain(rows: pd.DataFrame, control: pd.DataFrame, pair: list[str], keys: list[str], value: str) -> pd.DataFrame:
-    """The mean gain of ``value`` over the control with the same ``pair``, with Student's 95% interval over seeds."""
+    """The mean gain of ``value`` over the control with the same ``pair``, with its interval over seeds."""
     paired = rows.merge(control[[*pair, value]], on=pair, suffixes=("", "_control"))
     paired["gain"] = paired[value] - paired[f"{value}_control"]
-
-    def shown(column: pd.Series) -> str:
-        half = t.ppf(0.975, len(column) - 1) * column.std() / np.sqrt(len(column)) if len(column) > 1 else np.nan
-        return f"{column.mean():+.3f} [{column.mean() - half:+.3f}, {column.mean() + half:+.3f}]"
-
-    return paired.groupby(keys, sort=False, dropna=False)["gain"].agg(shown).reset_index()
+    return (
+        paired.groupby(keys, sort=False, dropna=False)["gain"].agg(lambda gains: str(Interval.of(gains))).reset_index()
+    )

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.reporting.picture import Picture, canvas
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.counterfactual import _predictive
 from repair_pipeline.studies.methods import GROUPS, Methods
 from repair_pipeline.studies.studies import STUDIES
-from repair_pipeline.studies.study import Piece, run_study
+from repair_pipeline.studies.study import Piece, Stage, run_study
 from repair_pipeline.studies.tables import gain, markdown, mean_sd
 
 
@@ -40,7 +41,12 @@ class Small:
             path = self.home / name
             return Piece(name, {path: 30.0}, partial(touched, path, name in self.fails))
 
-        return [[piece("first")], [piece("second"), piece("grumbling")]]
+        return [Stage([piece("first")]), Stage([piece("second"), piece("grumbling")])]
+
+    def figures(self, layout):
+        figure, ax = canvas(1.0)
+        ax.plot([0, 1])
+        return {"line": Picture(figure, "a line")}
 
     def tables(self, layout):
         return {"lines": pd.DataFrame([{"piece": path.name, "says": path.read_text()} for path in self.home.iterdir()])}
@@ -77,7 +83,7 @@ def test_what_is_left_of_a_piece_is_what_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_no_two_pieces_of_a_study_make_the_same_file(study, tmp_path):
-    pieces = [piece for stage in study.stages(Layout(tmp_path), tmp_path) for piece in stage]
+    pieces = [piece for stage in study.stages(Layout(tmp_path), tmp_path) for piece in stage.pieces]
     files = [path for piece in pieces for path in piece.files]
     assert len(files) == len(set(files)) > 0
     assert all(seconds > 0 for piece in pieces for seconds in piece.files.values())

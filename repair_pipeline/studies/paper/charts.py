@@ -1,0 +1,107 @@
+"""The study's charts: means over seeds, with deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from repair_pipeline.reporting.picture import FAINT, GREY, INK, WIDTH, Picture, look
+
+SHARES = {"holdout_accuracy": "holdout", "remaining_accuracy": "remaining"}
+"""What a repair is judged by, as axes call it."""
+_DASHES: Sequence[object] = (":", (0, (6, 2)), (0, (2, 2, 6, 2)), (0, (1, 3)))
+
+
+def curves(
+    rows: pd.DataFrame, x: str, xlabel: str, panels: Mapping[str, str], references: pd.DataFrame | None = None
+) -> Picture:
+    """A panel for every column in ``panels``: its mean over seeds against ``x``, a line a method.
+
+    Args:
+        rows: columns ``method``, ``seed``, ``x`` and those of ``panels``.
+        references: what depends on no method, drawn as level lines; column ``name`` instead of ``method`` and ``x``.
+    """
+    with look():
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        figure = Figure(figsize=(WIDTH * 0.85 * columns, 2.7 * lines + 0.5), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for ax, (column, label) in zip(axes, panels.items(), strict=False):
+            for method, group in rows.groupby("method", sort=False):
+                line = group.groupby(x)[column].agg(["mean", "std"])
+                ax.errorbar(line.index, line["mean"], line["std"].fillna(0), lw=1.5, ms=5, capsize=2, label=method)
+            if references is not None:
+                for dash, (name, group) in zip(_DASHES, references.groupby("name", sort=False), strict=False):
+                    ax.axhline(group[column].mean(), color=INK, lw=1.2, ls=dash, marker="", label=name)
+            ax.set(xlabel=xlabel, ylabel=label)
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    return Picture(figure, f"Line charts against {xlabel}. {_said(rows, x, panels)}")
+
+
+def trade_off(rows: pd.DataFrame, annotate: str) -> Picture:
+    """Holdout against remaining accuracy, a mark for the mean of each setting; settings of one name are joined.
+
+    Args:
+        rows: columns ``name``, ``annotate`` (text beside a mark), ``seed`` and both accuracies.
+    """
+    with look():
+        figure = Figure(figsize=(WIDTH * 1.4, 4.2), layout="constrained")
+        ax = figure.add_subplot()
+        points = rows.groupby(["name", annotate], sort=False, dropna=False)[list(SHARES)].mean().reset_index()
+        for name, group in points.groupby("name", sort=False):
+            ax.plot(group["remaining_accuracy"], group["holdout_accuracy"], lw=0.9, ms=6, label=name)
+            for _, point in group.iterrows():
+                at = (point["remaining_accuracy"], point["holdout_accuracy"])
+                ax.annotate(str(point[annotate]), at, (5, 3), textcoords="offset points", fontsize=7, color=GREY)
+        ax.set(xlabel="remaining accuracy", ylabel="holdout accuracy")
+        figure.legend(loc="outside lower center", ncols=3)
+    listed = "; ".join(
+        f"{p['name']} {p[annotate]}: {p['holdout_accuracy']:.3f} and {p['remaining_accuracy']:.3f}"
+        for _, p in points.iterrows()
+    )
+    return Picture(figure, f"Holdout and remaining accuracy, mean over seeds. {listed}.")
+
+
+def bars(ax: Axes, rows: pd.DataFrame, column: str, title: str, levels: Mapping[str, float]) -> None:
+    """The mean of ``column`` for every method with its deviation, and level lines to compare with."""
+    values = rows.groupby("method", sort=False)[column].agg(["mean", "std"])
+    ax.bar(values.index, values["mean"], yerr=values["std"].fillna(0), color=FAINT, edgecolor=GREY, capsize=2)
+    for dash, (name, level) in zip(_DASHES, levels.items(), strict=False):
+        ax.axhline(level, color=INK, lw=1.2, ls=dash, marker="", label=name)
+    ax.set_title(title, fontsize=10)
+    ax.tick_params(axis="x", labelrotation=60, labelsize=8)
+    ax.grid(visible=False, axis="x")
+
+
+def matrix(table: pd.DataFrame, xlabel: str, ylabel: str) -> Picture:
+    """Signed numbers in a grid, blue above and red below zero."""
+    values = table.to_numpy(dtype=float)
+    with look():
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.55 * len(table)), layout="constrained")
+        ax = figure.add_subplot()
+        limit = np.abs(values).max() * 1.6 or 1.0
+        ax.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            ax.text(j, i, f"{value:+.3f}", ha="center", va="center")
+        ax.set_xticks(range(len(table.columns)), table.columns)
+        ax.set_yticks(range(len(table)), table.index)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.grid(visible=False)
+    cells = "; ".join(f"{i}, {j}: {table.loc[i, j]:+.3f}" for i in table.index for j in table.columns)
+    return Picture(figure, f"Table of {ylabel} by {xlabel}. {cells}.")
+
+
+def _said(rows: pd.DataFrame, x: str, panels: Mapping[str, str]) -> str:
+    last = rows.groupby("method", sort=False)[x].transform("max") == rows[x]
+    means = rows[last].groupby("method", sort=False)[list(panels)].mean()
+    return "; ".join(
+        f"{label} at the right end: " + ", ".join(f"{method} {means.loc[method, column]:.3f}" for method in means.index)
+        for column, label in panels.items()
+    )

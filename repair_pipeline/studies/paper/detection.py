@@ -1,0 +1,50 @@
+"""Fig. 2 and 7: who finds the planted rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from repair_pipeline.reporting import charts as case_charts
+from repair_pipeline.reporting import gallery
+from repair_pipeline.reporting.picture import Picture, look
+from repair_pipeline.studies.paper.charts import curves
+from repair_pipeline.studies.paper.part import Part
+from repair_pipeline.studies.paper.scope import METHODS, Scope
+from repair_pipeline.studies.tables import mean_sd
+
+_SHOWN = (*METHODS, "loss", "oracle", "random")
+
+
+class Detection(Part):
+    """Fig. 2 and 7."""
+
+    name = "fig2"
+    corruptions = ("label_noise",)
+
+    def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
+        rows = scope.stored("detection", scope.over_seeds(scope.scored, "label_noise"))
+        return {"Fig. 2c detection": mean_sd(rows, ["method"], ["auc", "average_precision", "precision_at_n"])}
+
+    def figures(self, scope: Scope) -> Mapping[str, Picture]:
+        """2a, 2b, 2d and 7 of the first seed, as the paper's are of a single run; 2c over all seeds."""
+        drawn = {}
+        evidence = scope.evidence(scope.scored("label_noise", scope.seeds[0]))
+        if evidence is not None:
+            most, least = gallery.most_and_least_harmful(evidence)
+            with look():
+                drawn = {
+                    "fig2a": case_charts.label_noise(evidence),
+                    "fig2b": case_charts.failure_classes(evidence),
+                    "fig2d": gallery.training_rows(evidence, most, f"The {len(most)} most harmful rows"),
+                    "fig7": gallery.training_rows(evidence, least, f"The {len(least)} least harmful rows"),
+                }
+        found = scope.stored("detection_curve", scope.over_seeds(scope.scored, "label_noise"))
+        found = found[found["method"].isin(_SHOWN) & (found["inspected"] > 0)].copy()
+        if len(found):
+            found["precision"] = found["found"] / found["inspected"]
+            every_tenth = found["inspected"].isin(sorted(found["inspected"].unique())[9::10])
+            panels = {"found": "planted rows found", "precision": "share of planted among them"}
+            drawn["fig2c"] = curves(found[every_tenth], "inspected", "rows inspected, most harmful first", panels)
+        return drawn
