@@ -258,7 +258,11 @@ def test_the_presets_are_app_cs_and_what_is_ours():
     mnist = preset("mnist-label_noise-s0")
     assert (mnist.dataset.train_size, mnist.validation_fraction, mnist.training) == (3000, 0.1, Schedule())
     assert mnist.corruption.confusion == {a: {b: 1.0} for a, b in [(1, 7), (7, 1), (6, 9), (9, 6), (3, 8), (8, 3)]}
-    assert [preset(f"{family}-s0").corruption.rate for family in FAMILIES] == [0.3, 0.3, 0.45, 0.3, 0.3, 0]
+    rates = {family: preset(f"{family}-s0").corruption.rate for family in FAMILIES}
+    assert all(rates[family] == {"hard": 0.45, "imbalance": 0}.get(family.rpartition("-")[2], 0.3) for family in rates)
+    cifar = preset("cifar10-input_noise-s0")
+    assert (cifar.dataset.train_size, cifar.model.name, cifar.causes.top) == (50000, "resnet50", 20000)
+    assert cifar.corruption.classes == cifar.failures.classes == (0, 2, 3, 5)
     for family in ("mnist-input_noise", "mnist-poison"):
         case = preset(f"{family}-s0")
         assert case.corruption.classes == case.failures.classes == (1, 6, 7, 9)

@@ -18,7 +18,7 @@ from repair_pipeline.corruption.poison import Poison
 from repair_pipeline.datasets.cifar10 import cifar10
 from repair_pipeline.datasets.digits import digits
 from repair_pipeline.datasets.mnist import mnist
-from repair_pipeline.models.cnn import cnn
+from repair_pipeline.models.cnn import cnn, cnn8
 from repair_pipeline.models.resnet import resnet
 from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Dataset, Examples
@@ -72,6 +72,8 @@ def build_model(
         match spec.model.name:
             case "cnn":
                 return cnn(channels, classes).to(device)
+            case "cnn8":
+                return cnn8(channels, classes).to(device)
             case "resnet18":
                 return resnet(18, channels, classes).to(device)
             case "resnet50":

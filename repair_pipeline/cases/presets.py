@@ -1,7 +1,8 @@
 """The studies' cases. Each number cites App. C of the paper, or says "ours"."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
@@ -10,55 +11,89 @@ from repair_pipeline.errors import InputError
 STUDY_SEEDS = range(5)
 """Means and deviations are over 5 runs (Fig. 2, 3)."""
 
-_PAIRS = ((1, 7), (6, 9), (3, 8))
-"""Ours: the paper's Fig. 2a names 1 and 7; the others are the pairs it would call semantically similar."""
-
 Fields = dict[str, Any]
 
 
-def _digit_noise(rate: float) -> Fields:
-    both_ways = [*_PAIRS, *((b, a) for a, b in _PAIRS)]
-    return {"rate": rate, "confusion": {clean: {given: 1.0} for clean, given in sorted(both_ways)}}
+@dataclass(frozen=True)
+class _Study:
+    """A data set as the paper corrupts it."""
+
+    setup: Fields
+    """The keys ``dataset`` and, where it is not the default, ``model``."""
+    pairs: tuple[tuple[int, int], ...]
+    """Classes that are mistaken for each other, both ways."""
+    targets: tuple[int, ...] = ()
+    """Those whose inputs are corrupted (Sec. 4.1)."""
+    noise: Fields = field(default_factory=dict)
+    epsilon: float = 0.2
+    top: int = 1000
+    """Causes removed in Fig. 4."""
+    thinned: int = 8
+    """Ours: no experiment of the paper's thins a class."""
+
+    def families(self, name: str) -> dict[str, Fields]:
+        """The cases of Sec. 4.1, and imbalance."""
+        return {
+            f"{name}-label_noise": self.label_noise(rate=0.3),  # rate ours: Fig. 2a is a picture
+            f"{name}-input_noise": self._in_targets(self.noise, causes={"top": self.top}),
+            f"{name}-poison": self._in_targets({"kind": "poison", "epsilon": self.epsilon}, causes={"top": self.top}),
+            f"{name}-imbalance": self._thinned(),
+        }
+
+    def label_noise(self, rate: float) -> Fields:
+        """As many causes as were planted (ours), so that removal is comparable between methods and references."""
+        both_ways = sorted([*self.pairs, *((b, a) for a, b in self.pairs)])
+        confusion = {clean: {given: 1.0} for clean, given in both_ways}
+        return {**self.setup, "corruption": {"rate": rate, "confusion": confusion}, "causes": {"top": "planted"}}
+
+    def _in_targets(self, corruption: Fields, causes: Fields) -> Fields:
+        # Sec. 4.1: 30% of the target classes; the failures in them are what is repaired.
+        planted = {**corruption, "classes": list(self.targets), "rate": 0.3}
+        return {**self.setup, "corruption": planted, "failures": {"classes": list(self.targets)}, "causes": causes}
+
+    def _thinned(self) -> Fields:
+        corruption = {"kind": "imbalance", "classes": [self.thinned], "keep": 0.05}
+        failures = {"classes": [self.thinned]}
+        return {**self.setup, "corruption": corruption, "failures": failures, "causes": {"fraction": 0.15}}
 
 
-def _label_noise(dataset: Fields, rate: float) -> Fields:
-    # Ours: as many causes as were planted, so that removal is comparable between methods and with the semi-oracle.
-    return {"dataset": dataset, "corruption": _digit_noise(rate), "causes": {"top": "planted"}}
+# Ours: the paper's Fig. 2a names 1 and 7; the others are the pairs it would call semantically similar.
+_DIGIT_PAIRS = ((1, 7), (6, 9), (3, 8))
+_DIGITS = _Study({"dataset": {"name": "digits", "train_size": 1000}}, _DIGIT_PAIRS)  # ours
+_MNIST = _Study(
+    {"dataset": {"name": "mnist", "train_size": 3000}},  # App. C: 6% of the training split
+    _DIGIT_PAIRS,
+    targets=(1, 7, 6, 9),
+    noise={"kind": "input_noise", "noise": "salt_and_pepper", "level": 0.3},  # level ours
+    epsilon=0.2,  # ours
+)
+# Cat and dog are the paper's; car and truck, deer and horse are ours.
+_CIFAR10 = _Study(
+    {"dataset": {"name": "cifar10", "train_size": 50000}, "model": {"name": "resnet50"}},
+    ((3, 5), (1, 9), (4, 7)),
+    targets=(0, 2, 3, 5),  # plane, bird, cat, dog
+    noise={"kind": "input_noise", "noise": "gaussian", "level": 0.2},  # level ours
+    epsilon=0.03,  # ours
+    top=20000,
+    thinned=3,
+)
+# Ours: what two cores can do. Not a reproduction.
+_CIFAR10_SMALL = replace(
+    _CIFAR10,
+    setup={
+        "dataset": {"name": "cifar10", "train_size": 5000},
+        "model": {"name": "cnn8"},
+        "compute": {"threads": 2},
+    },
+    top=2000,
+)
 
-
-_DIGITS = {"name": "digits", "train_size": 1000}  # ours
-_MNIST = {"name": "mnist", "train_size": 3000}  # App. C: 6% of the training split
-_MNIST_TARGETS = {"classes": [1, 7, 6, 9], "rate": 0.3}  # Sec. 4.1
-
-
-def _target_classes(dataset: Fields, corruption: Fields, causes: Fields) -> Fields:
-    # Sec. 4.1: the failures in the corrupted classes are what is repaired.
-    failures = {"classes": corruption["classes"]}
-    return {"dataset": dataset, "corruption": corruption, "failures": failures, "causes": causes}
-
-
-def _input_noise() -> Fields:
-    noise = {"kind": "input_noise", "noise": "salt_and_pepper", "level": 0.3}  # level ours
-    return _target_classes(_MNIST, {**noise, **_MNIST_TARGETS}, causes={"top": 1000})  # Fig. 4
-
-
-def _poison() -> Fields:
-    noise = {"kind": "poison", "epsilon": 0.2}  # epsilon ours
-    return _target_classes(_MNIST, {**noise, **_MNIST_TARGETS}, causes={"top": 1000})  # Fig. 4
-
-
-def _imbalance() -> Fields:
-    thinned = {"kind": "imbalance", "classes": [8], "keep": 0.05}  # ours: no experiment of the paper's
-    return _target_classes(_MNIST, thinned, causes={"fraction": 0.15})
-
-
-FAMILIES: Mapping[str, Callable[[], Fields]] = {
-    "digits-label_noise": lambda: _label_noise(_DIGITS, rate=0.3),  # ours
-    "mnist-label_noise": lambda: _label_noise(_MNIST, rate=0.3),  # rate ours: Fig. 2a is a picture
-    "mnist-label_noise-hard": lambda: _label_noise(_MNIST, rate=0.45),  # ours: the model learns the noise
-    "mnist-input_noise": _input_noise,
-    "mnist-poison": _poison,
-    "mnist-imbalance": _imbalance,
+FAMILIES: Mapping[str, Fields] = {
+    "digits-label_noise": _DIGITS.label_noise(rate=0.3),  # ours
+    **_MNIST.families("mnist"),
+    "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: the model learns the noise
+    **_CIFAR10.families("cifar10"),
+    **_CIFAR10_SMALL.families("cifar10-small"),
 }
 """A preset is a family's name, ``-s`` and a seed."""
 
@@ -75,7 +110,7 @@ def preset(name: str) -> CaseSpec:
             f"there is no case {name!r}: give a preset ({', '.join(f'{family}-s0' for family in FAMILIES)}; "
             "any seed), the id of a case that was run, or a YAML file"
         )
-    return parse_spec({"name": name, "seed": int(match[2]), **FAMILIES[match[1]]()})
+    return parse_spec({"name": name, "seed": int(match[2]), **FAMILIES[match[1]]})
 
 
 def preset_names() -> list[str]:

@@ -87,7 +87,7 @@ class DatasetSpec:
 class ModelSpec:
     """What is trained on them."""
 
-    name: Literal["cnn", "resnet18", "resnet50"] = "cnn"
+    name: Literal["cnn", "cnn8", "resnet18", "resnet50"] = "cnn"
 
 
 @dataclass(frozen=True, config=_strict)

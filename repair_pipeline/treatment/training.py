@@ -1,10 +1,12 @@
 """Treatments that train on what is left of the data."""
 
 from dataclasses import replace
+from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.fit import Schedule, fit
@@ -28,16 +30,24 @@ class Finetune:
     App. C's scheme, the same for every control, with early stopping on the validation rows not removed.
     """
 
+    batchnorm: Literal["frozen", "refresh"] = "frozen"
+    """``refresh``: batch normalisation's statistics, which D made with C in it, are estimated again on D∖C."""
+
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        return fit(
+        rest = task.fit.without(causes.as_set)
+        model = fit(
             task.classifier.module(task.theta_hat),
-            task.fit.without(causes.as_set),
+            rest,
             task.validation.without(causes.as_set),
             Schedule(),
             task.generator,
             mode="frozen",
             progress=task.progress,
         )
+        if self.batchnorm == "refresh":
+            device = task.theta_hat.device
+            update_bn((batch.inputs.to(device) for batch in rest.batches(500)), model)
+        return model
 
 
 @dataclass(frozen=True, config=_strict)

@@ -51,6 +51,22 @@ def test_finetune_does_not_depend_on_how_the_base_was_trained(task):
     assert same(Finetune().repaired(task, SOME), Finetune().repaired(other, SOME))
 
 
+def test_refreshed_batch_normalisation_has_the_statistics_of_the_rows_that_are_left_and_nothing_else_differs(task):
+    features = task.fit.inputs.shape[1]
+    base = seeded(nn.Sequential(nn.BatchNorm1d(features), nn.Linear(features, 3)))
+    task = replace(task, classifier=Classifier(base))
+    frozen, refreshed = (
+        Finetune(batchnorm=how).repaired(replace(task, generator=stream()), SOME).state_dict()
+        for how in ("frozen", "refresh")
+    )
+    left = task.fit[~task.fit.having(SOME.as_set)].inputs
+    torch.testing.assert_close(refreshed.pop("0.running_mean"), left.mean(dim=0))
+    torch.testing.assert_close(refreshed.pop("0.running_var"), left.var(dim=0))
+    assert torch.equal(frozen["0.running_mean"], torch.zeros(features))
+    for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
+        assert torch.equal(refreshed[name], frozen[name])
+
+
 def test_retrain_is_the_bases_scheme_from_another_initialisation(task):
     kept = [rows[~rows.having(SOME.as_set)] for rows in (task.fit, task.validation)]
     generator = stream()

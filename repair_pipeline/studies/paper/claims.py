@@ -224,7 +224,7 @@ def _few_best(scope: Scope, column: str) -> Judgement:
     rows = _query_size(scope)
     few = rows[rows["query_fraction"] < 1]
     return _ewc(
-        f"{column.replace('_', ' ')}, mean over 5%, 20% and 50% of the query, less the best baseline's",
+        f"{column.replace('_', ' ')}, mean over 5% and 20% of the query, less the best baseline's",
         lambda method: _by(few, column, method=method) - _best(few, column),
     )
 

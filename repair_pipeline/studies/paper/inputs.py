@@ -119,7 +119,7 @@ class Imbalance(Part):
     name = "imbalance"
 
     def cases(self, scope: Scope, seed: int) -> list[CaseSpec]:
-        methods = ("ewc", "ewc_paper", "linear_gd", "loss", "random")
+        methods = ("ewc", "ewc_paper", "random")
         treatments = at_defaults(("base", "finetune", "reseed", "learn_query"))
         influence = at_defaults(methods)
         return [scope.spec("imbalance", seed, influence=influence, treat=methods, treatments=treatments)]

@@ -14,7 +14,7 @@ from repair_pipeline.studies.paper.removal import controls
 from repair_pipeline.studies.paper.scope import METHODS, Scope
 from repair_pipeline.studies.tables import mean_sd
 
-_FRACTIONS = (0.05, 0.2, 0.5, 1.0)
+_FRACTIONS = (0.05, 0.2, 1.0)
 _COMPARED = tuple(method for method in METHODS if method != "linear_sa")
 """``linear_sa`` solves what ``linear_gd`` solves."""
 _DETECTED = {"precision": "precision of the causes", "recall": "recall of the causes"}
