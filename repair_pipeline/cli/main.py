@@ -59,12 +59,15 @@ def study(
     only: Annotated[
         list[str] | None, typer.Option(metavar="PART", help="Only this part of the study paper; may be repeated.")
     ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Run nothing: make its cases partitions in Dagster.")
+    ] = False,
 ) -> None:
     """Run the study NAME (methods, few_failures, counterfactual or paper): what is finished is skipped."""
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():
-        run_and_show(name, plan, workers, only or [])
+        run_and_show(name, plan, workers, only or [], register)
 
 
 @app.command("list", epilog="Example: repair list --register")

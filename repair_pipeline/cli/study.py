@@ -17,13 +17,19 @@ from repair_pipeline.studies.studies import find_study
 from repair_pipeline.studies.study import Study, run_study
 
 
-def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]) -> None:
+def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str], register: bool) -> None:
     """Run a study, or say what is left to run; exit code 1 where something in it failed.
 
     Raises:
         InputError: there is no such study, or no such part of it.
     """
     study, layout, console = find_study(name, only), Layout.from_environment(), Console()
+    if register:
+        from repair_pipeline.defs.partitions import dagster_instance, register_cases  # Dagster takes seconds to import
+
+        keys = register_cases(dagster_instance(layout), layout, study.cases())
+        console.print(f"{len(keys)} cases are partitions in Dagster: backfill them in its job study")
+        return
     workers = workers or len(os.sched_getaffinity(0))
     console.print(_plan(study, layout, workers))
     if plan:

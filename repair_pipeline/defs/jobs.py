@@ -14,6 +14,12 @@ repair = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Make all of a case, step by step in one process.",
 )
+study = dg.define_asset_job(
+    "study",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("report", "tracked_run"),
+    executor_def=dg.in_process_executor,
+    description="A case up to its tables. Backfill it over the cases that `repair study NAME --register` adds.",
+)
 repair_multiprocess = dg.define_asset_job(
     "repair_multiprocess",
     selection=dg.AssetSelection.all(),

@@ -16,7 +16,7 @@ from scipy.stats import bootstrap, spearmanr
 from torch import Tensor
 
 from repair_pipeline.cases.presets import preset
-from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.cases.spec import CaseSpec, at_defaults, parse_spec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
@@ -52,6 +52,10 @@ class Counterfactual:
     retrainings: int = 3
     name: str = "counterfactual"
 
+    def cases(self) -> list[CaseSpec]:
+        fields = {"influence": at_defaults(self.methods), "treat": [], "treatments": {}}
+        return [parse_spec(preset(self.preset).resolved | fields)]
+
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         case = self._case(layout, data_dir)
         return [
@@ -69,12 +73,7 @@ class Counterfactual:
         ]
 
     def _case(self, layout: Layout, data_dir: Path) -> Case:
-        fields = preset(self.preset).resolved | {
-            "influence": {name: {} for name in self.methods},
-            "treat": [],
-            "treatments": {},
-        }
-        return Case(parse_spec(fields), layout, data_dir, torch.device("cpu"))
+        return Case(self.cases()[0], layout, data_dir, torch.device("cpu"))
 
     def _sets(self) -> list[str]:
         random = [f"random-{at}" for at in range(self.subsets)]

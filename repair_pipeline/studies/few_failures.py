@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from repair_pipeline.cases.presets import STUDY_SEEDS, preset
+from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.reading import READINGS
@@ -49,9 +50,17 @@ class FewFailures:
     seeds: Iterable[int] = STUDY_SEEDS
     name: str = "few_failures"
 
+    def cases(self) -> list[CaseSpec]:
+        return [preset(f"{family}-s{seed}") for family, seed in self._pairs()]
+
+    def _pairs(self) -> list[tuple[str, int]]:
+        return [(family, seed) for seed in self.seeds for family in self.families]
+
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
-        pairs = [(family, seed) for seed in self.seeds for family in self.families]
-        cases = {pair: Case(preset(f"{pair[0]}-s{pair[1]}"), layout, data_dir, torch.device("cpu")) for pair in pairs}
+        cases = {
+            pair: Case(spec, layout, data_dir, torch.device("cpu"))
+            for pair, spec in zip(self._pairs(), self.cases(), strict=True)
+        }
         return [
             Stage([run_cases(case.id, [case], upto("failure_partition")) for case in cases.values()]),
             Stage([self._piece(case, family, layout) for (family, _), case in cases.items()]),

@@ -61,13 +61,18 @@ class Methods:
             case(_CAUSES, others),
         ]
 
+    def cases(self) -> list[CaseSpec]:
+        return [spec for family, seed in self._pairs() for spec in self.specs(family, seed)]
+
+    def _pairs(self) -> list[tuple[str, int]]:
+        return [(family, seed) for seed in self.seeds for family in self.families]
+
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         def cases(family: str, seed: int) -> list[Case]:
             return [Case(spec, layout, data_dir, torch.device("cpu")) for spec in self.specs(family, seed)]
 
-        pairs = [(family, seed) for seed in self.seeds for family in self.families]
         last = upto("evaluation")
-        return [Stage([run_cases(f"{family}-s{seed}", cases(family, seed), last) for family, seed in pairs])]
+        return [Stage([run_cases(f"{family}-s{seed}", cases(family, seed), last) for family, seed in self._pairs()])]
 
     def figures(self, layout: Layout) -> Mapping[str, Picture]:
         return {}
@@ -90,8 +95,7 @@ class Methods:
         cases = pd.DataFrame(
             [
                 {"case_id": case_id(spec), "family": family, "seed": seed}
-                for seed in self.seeds
-                for family in self.families
+                for family, seed in self._pairs()
                 for spec in self.specs(family, seed)
             ]
         )

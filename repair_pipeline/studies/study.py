@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.reporting.picture import Picture, png, svg
 from repair_pipeline.storage.files import write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
@@ -64,6 +65,9 @@ class Study(Protocol):
     @property
     def name(self) -> str:
         """What the command calls it."""
+
+    def cases(self) -> Sequence[CaseSpec]:
+        """The cases among what it runs."""
 
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         """All that it has to run: a stage's pieces need those of the stages before it."""

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from repair_pipeline.cases.presets import case_id
 from repair_pipeline.cli.main import app
+from repair_pipeline.defs.partitions import CASES, dagster_instance
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.studies.studies import STUDIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +57,9 @@ BAD_INPUT = {
     "rate too large": (["run", "digits-label_noise-s0", "--set", "corruption.rate=1.0"], "1.0", "less than 1"),
     "rate negative": (["run", "digits-label_noise-s0", "--set", "corruption.rate=-0.1"], "-0.1", "greater than"),
     "not a setting": (["run", "digits-label_noise-s0", "--set", "seed"], "'seed'", "--set corruption.rate=0.4"),
+    "unknown study": (["study", "everything", "--plan"], "everything", "choose among methods"),
+    "unknown part": (["study", "paper", "--only", "fig99", "--plan"], "fig99", "choose among fig2"),
+    "no parts": (["study", "methods", "--only", "fig2", "--plan"], "fig2", "leave out --only"),
     "no such file": (["run", "no-such.yaml"], "no-such.yaml", "path"),
     "no data folder": (["run", "mnist-label_noise-s0"], "no-such-folder", "REPAIR_DATA_DIR"),
     "too few failures": (
@@ -129,6 +136,15 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
 
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+
+def test_a_studys_cases_become_partitions_of_the_job_study(repair, tmp_path):
+    answer = repair("study", "few_failures", "--register")
+    assert answer.exit_code == 0
+    assert "10 cases are partitions" in answer.stdout
+    with dagster_instance(Layout(tmp_path / "home")) as instance:
+        keys = set(instance.get_dynamic_partitions(str(CASES.name)))
+    assert keys == {case_id(spec) for spec in STUDIES["few_failures"].cases()}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

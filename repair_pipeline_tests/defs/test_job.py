@@ -3,6 +3,8 @@
 import torch
 
 from repair_pipeline.cases.presets import preset
+from repair_pipeline.definitions import definitions
+from repair_pipeline.defs.partitions import CASES
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -23,6 +25,13 @@ def test_every_step_is_an_asset_and_every_check_passes(made: Made) -> None:
     blocking = {name for name, check in verdicts.items() if check.blocking}
     assert {("corrupted_dataset", "planted_exactly"), ("failure_partition", "splits_disjoint_and_covering")} < blocking
     assert ("influence_ewc", "finite_scores") in blocking
+
+
+def test_a_studys_job_makes_a_case_up_to_its_tables() -> None:
+    job = definitions.get_job_def("study")
+    made = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    assert made == {step.name for step in STEPS} - {"report", "tracked_run"}
+    assert job.partitions_def == CASES
 
 
 def test_dagster_and_the_shell_write_the_same_values(made: Made, tmp_path) -> None:

@@ -69,6 +69,10 @@ class Paper:
     def scope(self, layout: Layout, data_dir: Path = Path()) -> Scope:
         return Scope(self.name, self.dataset, self.seeds, layout, data_dir)
 
+    def cases(self) -> list[CaseSpec]:
+        scope = self.scope(Layout(Path()))
+        return [*self._scored(scope), *self._others(scope)]
+
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         """Bases; the timed methods, one at a time on an idle machine; all that rests on them."""
         scope = self.scope(layout, data_dir)
