@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind people; lines and marks differ in more than colour all the same.
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+WINE = "#882255"
 INK, GREY, FAINT = "#1f2933", "#5f6b76", "#d9dee3"
 
 WIDTH = 4.8
@@ -40,9 +41,9 @@ _LOOK: dict[Any, Any] = {
     "legend.handlelength": 3.2,
     "hatch.linewidth": 0.6,
     "figure.dpi": 200,  # of the PNGs that trackers keep
-    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE])
-    + cycler(linestyle=["-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))])
-    + cycler(marker=["o", "s", "^", "D", "v", "P"]),
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, WINE, INK])
+    + cycler(linestyle=["-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 1)), (0, (1, 3))])
+    + cycler(marker=["o", "s", "^", "D", "v", "P", "X", "*"]),
 }
 
 

@@ -57,6 +57,7 @@ _WITHOUT_PLANTED = ("semi_oracle", "combined")
 _OF_CAUSES = {
     "finetune": "fine-tuning without {rows}",
     "ewc_deletion": "EWC-deletion of {rows}",
+    "ewc_deletion_paper": "EWC-deletion of {rows}, as the paper describes it",
     "newton": "Newton update removal of {rows}",
     "selective_dampening": "selective dampening of {rows}",
     "scrub": "SCRUB of {rows}",

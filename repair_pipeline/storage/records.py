@@ -41,7 +41,8 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
             "label": everything.labels.numpy(),
             "clean_label": torch.cat([rows.clean_labels for rows in parts.values()]).numpy(),
             "corrupted": torch.cat([rows.corrupted for rows in parts.values()]).numpy(),
-            "input": pa.FixedShapeTensorArray.from_numpy_ndarray(everything.inputs.numpy()),
+            # Arrow would keep another order in memory as a permutation, and cannot read that back.
+            "input": pa.FixedShapeTensorArray.from_numpy_ndarray(everything.inputs.contiguous().numpy()),
         }
     )
     write_parquet(path, table, {**notes, "classes": list(data.classes), "mean": data.mean.tolist()})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from repair_pipeline.treatment.auto import Auto
@@ -32,6 +33,9 @@ TREATMENTS: Mapping[str, Recipe] = {
     "base": Recipe(Untouched, removes=("nothing",)),
     "finetune": Recipe(Finetune, removes=("causes", "nothing")),
     "ewc_deletion": Recipe(EWCDeletion, removes=("causes",)),
+    "ewc_deletion_paper": Recipe(
+        partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"), removes=("causes",)
+    ),
     "newton": Recipe(Newton, removes=("causes",)),
     "selective_dampening": Recipe(SelectiveDampening, removes=("causes",)),
     "scrub": Recipe(Scrub, removes=("causes",)),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repair_pipeline.reporting.picture import FAINT, GREY, INK, WIDTH, Picture, look
+from repair_pipeline.studies.paper.scope import METHODS
 
 SHARES = {"holdout_accuracy": "holdout", "remaining_accuracy": "remaining"}
 """What a repair is judged by, as axes call it."""
+_ORDER = (*METHODS, "loss", "oracle", "random")
+_NEAR = 0.95
 _DASHES: Sequence[object] = (":", (0, (6, 2)), (0, (2, 2, 6, 2)), (0, (1, 3)))
 
 
@@ -31,9 +36,10 @@ def curves(
         figure = Figure(figsize=(WIDTH * 0.85 * columns, 2.7 * lines + 0.5), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for ax, (column, label) in zip(axes, panels.items(), strict=False):
-            for method, group in rows.groupby("method", sort=False):
-                line = group.groupby(x)[column].agg(["mean", "std"])
-                ax.errorbar(line.index, line["mean"], line["std"].fillna(0), lw=1.5, ms=5, capsize=2, label=method)
+            for method, style in _styles(rows["method"].unique()).items():
+                line = rows[rows["method"] == method].groupby(x)[column].agg(["mean", "std"])
+                drawn = {"lw": 1.5, "ms": 5, "elinewidth": 0.8, "capsize": 2, "label": method}
+                ax.errorbar(line.index, line["mean"], line["std"].fillna(0), **drawn, **style)
             if references is not None:
                 for dash, (name, group) in zip(_DASHES, references.groupby("name", sort=False), strict=False):
                     ax.axhline(group[column].mean(), color=INK, lw=1.2, ls=dash, marker="", label=name)
@@ -45,25 +51,28 @@ def curves(
     return Picture(figure, f"Line charts against {xlabel}. {_said(rows, x, panels)}")
 
 
-def trade_off(rows: pd.DataFrame, annotate: str) -> Picture:
-    """Holdout against remaining accuracy, a mark for the mean of each setting; settings of one name are joined.
+def trade_off(rows: pd.DataFrame, varied: str) -> Picture:
+    """Holdout against remaining accuracy, a mark for the mean of each setting, larger where ``varied`` is.
 
     Args:
-        rows: columns ``name``, ``annotate`` (text beside a mark), ``seed`` and both accuracies.
+        rows: columns ``name``, ``setting``, ``seed`` and both accuracies; the settings of a name in increasing order.
+        varied: what its settings differ in, as the axis calls it.
     """
+    points = rows.groupby(["name", "setting"], sort=False)[list(SHARES)].mean().reset_index()
     with look():
-        figure = Figure(figsize=(WIDTH * 1.4, 4.2), layout="constrained")
-        ax = figure.add_subplot()
-        points = rows.groupby(["name", annotate], sort=False, dropna=False)[list(SHARES)].mean().reset_index()
-        for name, group in points.groupby("name", sort=False):
-            ax.plot(group["remaining_accuracy"], group["holdout_accuracy"], lw=0.9, ms=6, label=name)
-            for _, point in group.iterrows():
-                at = (point["remaining_accuracy"], point["holdout_accuracy"])
-                ax.annotate(str(point[annotate]), at, (5, 3), textcoords="offset points", fontsize=7, color=GREY)
-        ax.set(xlabel="remaining accuracy", ylabel="holdout accuracy")
-        figure.legend(loc="outside lower center", ncols=3)
+        figure = Figure(figsize=(WIDTH * 1.7, 4.2), layout="constrained")
+        whole, near = figure.subplots(1, 2)
+        for ax in (whole, near):
+            for name, group in points.groupby("name", sort=False):
+                x, y = group["remaining_accuracy"], group["holdout_accuracy"]
+                (line,) = ax.plot(x, y, lw=0.9, ms=0)
+                look_of = {"color": line.get_color(), "marker": line.get_marker(), "label": name}
+                ax.scatter(x, y, s=24 + 22 * np.arange(len(group)), zorder=3, **look_of)
+            ax.set(xlabel=f"remaining accuracy; larger marks: larger {varied}", ylabel="holdout accuracy")
+        near.set(xlim=(_NEAR, 1.002), title=f"the same, from {_NEAR:g} on")
+        figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     listed = "; ".join(
-        f"{p['name']} {p[annotate]}: {p['holdout_accuracy']:.3f} and {p['remaining_accuracy']:.3f}"
+        f"{p['name']} {p['setting']}: {p['holdout_accuracy']:.3f} and {p['remaining_accuracy']:.3f}"
         for _, p in points.iterrows()
     )
     return Picture(figure, f"Holdout and remaining accuracy, mean over seeds. {listed}.")
@@ -72,7 +81,9 @@ def trade_off(rows: pd.DataFrame, annotate: str) -> Picture:
 def bars(ax: Axes, rows: pd.DataFrame, column: str, title: str, levels: Mapping[str, float]) -> None:
     """The mean of ``column`` for every method with its deviation, and level lines to compare with."""
     values = rows.groupby("method", sort=False)[column].agg(["mean", "std"])
-    ax.bar(values.index, values["mean"], yerr=values["std"].fillna(0), color=FAINT, edgecolor=GREY, capsize=2)
+    ax.bar(
+        values.index, values["mean"], yerr=values["std"].fillna(0), color=FAINT, edgecolor=GREY, ecolor=GREY, capsize=2
+    )
     for dash, (name, level) in zip(_DASHES, levels.items(), strict=False):
         ax.axhline(level, color=INK, lw=1.2, ls=dash, marker="", label=name)
     ax.set_title(title, fontsize=10)
@@ -96,6 +107,14 @@ def matrix(table: pd.DataFrame, xlabel: str, ylabel: str) -> Picture:
         ax.grid(visible=False)
     cells = "; ".join(f"{i}, {j}: {table.loc[i, j]:+.3f}" for i in table.index for j in table.columns)
     return Picture(figure, f"Table of {ylabel} by {xlabel}. {cells}.")
+
+
+def _styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A style for each, a method's the same in every chart."""
+    cycle = list(rcParams["axes.prop_cycle"])
+    known = [method for method in _ORDER if method in set(methods)]
+    others = [method for method in methods if method not in known]
+    return {m: cycle[_ORDER.index(m)] for m in known} | dict(zip(others, cycle, strict=False))
 
 
 def _said(rows: pd.DataFrame, x: str, panels: Mapping[str, str]) -> str:

@@ -2,7 +2,8 @@
 
 A claim about EWC-influence is judged twice: as the paper describes the method (``ewc_paper``) and as we run it
 (``ewc``). It is reproduced where it holds as described, different where it holds only as we run it or only in part, and
-else not reproduced. To hold, the 95% interval over seeds must lie on the claimed side.
+else not reproduced. To hold, the 95% interval over seeds must lie on the claimed side; where it only reaches that side,
+the claim is not reproduced and left open.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _BASELINES = tuple(name for name in PAPERS if not name.startswith("ewc"))
 _EWC = ("ewc_paper", "ewc")
 _AS_MUCH = 0.01
 """Within this, an accuracy counts as kept."""
+_MUCH = 0.1
+"""What a gain in accuracy is called more than a little from."""
 
 
 class NotMeasuredError(Exception):
@@ -71,7 +74,8 @@ class Claims(Part):
 def _one(what: str, value: pd.Series) -> Judgement:
     """``value``, one a seed, is above zero."""
     interval = _interval(value)
-    return Judgement("reproduced" if interval.low > 0 else "not reproduced", f"{what}: {interval}")
+    verdict: Verdict = "reproduced" if interval.low > 0 else "not reproduced"
+    return Judgement(verdict, f"{what}: {interval}{_left_open(verdict, interval.high > 0)}")
 
 
 def _ewc(what: str, value: Callable[[str], pd.Series], above: float = 0.0) -> Judgement:
@@ -84,7 +88,7 @@ def _first_or_second(values: Mapping[str, pd.Series], what: str, above: float = 
     intervals = {name: _interval(value) for name, value in values.items()}
     papers, ours = intervals.values()
     verdict: Verdict = "reproduced" if papers.low > above else "different" if ours.low > above else "not reproduced"
-    return Judgement(verdict, f"{what}{_bound(above)}: " + ", ".join(f"{name} {it}" for name, it in intervals.items()))
+    return _several(verdict, what, intervals, above)
 
 
 def _bound(above: float) -> str:
@@ -97,8 +101,17 @@ def _all(what: str, values: Mapping[str, pd.Series], most: bool = False, above: 
     hold = sum(interval.low > above for interval in intervals.values())
     enough = hold > len(intervals) / 2 if most else hold == len(intervals)
     verdict: Verdict = "reproduced" if enough else "different" if hold else "not reproduced"
-    listed = ", ".join(f"`{name}` {each}" for name, each in intervals.items())
-    return Judgement(verdict, f"{what}{_bound(above)}: {listed}")
+    return _several(verdict, what, {f"`{name}`": interval for name, interval in intervals.items()}, above)
+
+
+def _several(verdict: Verdict, what: str, intervals: Mapping[str, Interval], above: float) -> Judgement:
+    listed = ", ".join(f"{name} {interval}" for name, interval in intervals.items())
+    unsettled = _left_open(verdict, any(interval.high > above for interval in intervals.values()))
+    return Judgement(verdict, f"{what}{_bound(above)}: {listed}{unsettled}")
+
+
+def _left_open(verdict: Verdict, could_hold: bool) -> str:
+    return "; so few seeds leave it open" if verdict == "not reproduced" and could_hold else ""
 
 
 def _interval(value: pd.Series) -> Interval:
@@ -217,7 +230,7 @@ def _graceful(scope: Scope) -> Judgement:
         - _by(rows, "holdout_accuracy", method=m, query_fraction=1.0)
         for m in methods
     }
-    return _all("holdout accuracy with 5% of the query less that with all", change, above=-0.1)
+    return _all("holdout accuracy with 5% of the query less that with all", change, above=-_MUCH)
 
 
 def _few_best(scope: Scope, column: str) -> Judgement:
@@ -303,10 +316,9 @@ def _reference_gain(scope: Scope, corruption: str) -> pd.Series:
 
 def _harmless_noise(scope: Scope) -> Judgement:
     gained = _interval(_reference_gain(scope, "input_noise"))
-    return Judgement(
-        "reproduced" if gained.high < 0.1 else "not reproduced",
-        f"holdout accuracy retrained without the planted rows less retrained on all: {gained}",
-    )
+    verdict: Verdict = "reproduced" if gained.high < _MUCH else "not reproduced"
+    said = f"holdout accuracy retrained without the planted rows less retrained on all, asked to be below {_MUCH:g}"
+    return Judgement(verdict, f"{said}: {gained}{_left_open(verdict, gained.low < _MUCH)}")
 
 
 def _harmful_poison(scope: Scope) -> Judgement:
@@ -378,7 +390,7 @@ def _treated(scope: Scope) -> pd.DataFrame:
 
 def _deletion(scope: Scope, against: Callable[[pd.DataFrame, str], pd.Series], what: str) -> Judgement:
     rows = _treated(scope)
-    names = {"the paper's": "ewc_deletion, paper's", "ours": "ewc_deletion"}
+    names = {"the paper's": "ewc_deletion_paper", "ours": "ewc_deletion"}
     return _first_or_second({said: against(rows, name) for said, name in names.items()}, what)
 
 

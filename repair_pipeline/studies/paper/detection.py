@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from repair_pipeline.reporting import charts as case_charts
@@ -15,6 +16,7 @@ from repair_pipeline.studies.paper.scope import METHODS, Scope
 from repair_pipeline.studies.tables import mean_sd
 
 _SHOWN = (*METHODS, "loss", "oracle", "random")
+_INSPECTED = np.arange(5, 101, 5) / 100
 
 
 class Detection(Part):
@@ -44,7 +46,9 @@ class Detection(Part):
         found = found[found["method"].isin(_SHOWN) & (found["inspected"] > 0)].copy()
         if len(found):
             found["precision"] = found["found"] / found["inspected"]
-            every_tenth = found["inspected"].isin(sorted(found["inspected"].unique())[9::10])
+            found["share"] = (found["inspected"] / found.groupby("case_id")["inspected"].transform("max")).round(2)
+            found = found.drop_duplicates(["case_id", "method", "share"])
             panels = {"found": "planted rows found", "precision": "share of planted among them"}
-            drawn["fig2c"] = curves(found[every_tenth], "inspected", "rows inspected, most harmful first", panels)
+            xlabel = "share of the rows inspected, most harmful first"
+            drawn["fig2c"] = curves(found[found["share"].isin(_INSPECTED)], "share", xlabel, panels)
         return drawn

@@ -94,19 +94,22 @@ def _rows_of_bars(scope: Scope, corruption: str) -> Picture:
     known = known[known["method"].isin(TREATED)]
     levels = reference.groupby("name", sort=False)[_ACCURACIES].mean()
     with look():
-        figure = Figure(figsize=(WIDTH * 1.7, 4.2), layout="constrained")
-        axes = figure.subplots(1, 3)
+        figure = Figure(figsize=(WIDTH * 1.7, 6.4), layout="constrained")
+        axes = figure.subplots(2, 2).ravel()
         top = int(known["n_causes"].iloc[0])
         bars(axes[0], known, "planted", f"planted among the top {top}", {})
-        for ax, part in zip(axes[1:], ("holdout", "remaining"), strict=True):
+        bars(axes[1], known, "in target classes", f"labelled as a target class among the top {top}", {})
+        for ax, part in zip(axes[2:], ("holdout", "remaining"), strict=True):
             column = f"{part}_accuracy"
             bars(ax, repaired, column, f"{part} accuracy", dict(zip(levels.index, levels[column], strict=True)))
             ax.set_ylim(bottom=max(0.0, 0.95 * min(repaired[column].min(), levels[column].min())))
-        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    found = known.groupby("method", sort=False)["planted"].mean()
+        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    found = known.groupby("method", sort=False)[["planted", "in target classes"]].mean()
     means = repaired.groupby("method", sort=False)[_ACCURACIES].mean()
     listed = "; ".join(
-        f"{method}: {found[method]:.0f} planted, holdout {means.loc[method, 'holdout_accuracy']:.3f}, "
+        f"{method}: {found.loc[method, 'planted']:.0f} planted, "
+        f"{found.loc[method, 'in target classes']:.0f} labelled as a target class, "
+        f"holdout {means.loc[method, 'holdout_accuracy']:.3f}, "
         f"remaining {means.loc[method, 'remaining_accuracy']:.3f}"
         for method in means.index
     )
@@ -126,7 +129,7 @@ class Imbalance(Part):
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
         rows = scope.stored("recovery", (spec for seed in scope.seeds for spec in self.cases(scope, seed)))
-        table = mean_sd(rows, ["treatment", "influence_method", "removed"], _ACCURACIES)
+        table = mean_sd(rows, ["treatment", "influence_method"], _ACCURACIES)
         return {"Imbalance": table.fillna({"influence_method": "–"})}
 
 

@@ -47,12 +47,12 @@ class Removal(Part):
         rows = scope.found(self.name)
         tables = {"Fig. 3 controls": mean_sd(controls(scope), ["name"], list(PANELS))}
         if len(rows):
-            tables["Fig. 3 removal"] = mean_sd(rows, ["method", "removed"], list(PANELS))
+            tables["Fig. 3 removal"] = mean_sd(rows, ["method", "share"], list(PANELS))
         return tables
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        rows, xlabel = scope.found(self.name), "rows removed, most harmful first"
-        return {"fig3": curves(rows, "removed", xlabel, PANELS, controls(scope))} if len(rows) else {}
+        rows, xlabel = scope.found(self.name), "share of the rows removed, most harmful first"
+        return {"fig3": curves(rows, "share", xlabel, PANELS, controls(scope))} if len(rows) else {}
 
 
 def controls(scope: Scope) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from repair_pipeline.cases.spec import CaseSpec
@@ -13,6 +14,7 @@ from repair_pipeline.studies.paper.charts import trade_off
 from repair_pipeline.studies.paper.part import Part
 from repair_pipeline.studies.paper.scope import Scope
 from repair_pipeline.studies.tables import mean_sd
+from repair_pipeline.treatment.learning import L2Query
 
 _SHARE = 0.15
 """Of D, removed by every treatment (Sec. 4.2)."""
@@ -20,8 +22,7 @@ _GAMMAS = (0.01, 0.05)
 """The ends of App. C's range."""
 _STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)
 """λ of B.4's locality constraint; ours."""
-_PAPERS = {"objective": "likelihood", "guard_rho": 0.0, "stopping": "paper"}
-"""EWC-deletion as the paper describes it."""
+_DELETIONS = ("newton", "ewc_deletion_paper", "ewc_deletion")
 _ACCURACIES = ["holdout_accuracy", "query_accuracy", "remaining_accuracy"]
 
 
@@ -36,7 +37,8 @@ class Treatments(Part):
             "base": {},
             "finetune": {},
             "newton": gammas,
-            "ewc_deletion": [*({**_PAPERS, **gamma} for gamma in gammas), *gammas],
+            "ewc_deletion_paper": gammas,
+            "ewc_deletion": gammas,
             "l2_query": [{"strength": strength} for strength in _STRENGTHS],
             "learn_query": {},
             "combined": {},
@@ -65,20 +67,19 @@ class Treatments(Part):
         """The recovery table, with a ``name`` for each treatment and what of it was varied as ``setting``."""
         rows = scope.stored("recovery", (spec for seed in scope.seeds for spec in self.cases(scope, seed)))
         settings = rows["setting"].map(json.loads)
-        papers = settings.map(lambda setting: "objective" in setting)
-        rows["name"] = rows["treatment"].where(~papers, "ewc_deletion, paper's")
-        rows["name"] = rows["name"].where(~(rows["name"] == "combined"), _combined(rows))
+        rows["name"] = rows["treatment"].where(rows["treatment"] != "combined", _combined(rows))
         rows["name"] = rows["name"].where(
             ~((rows["treatment"] == "finetune") & rows["influence_method"].isna()), "finetune, nothing removed"
         )
-        shown = self._gammas(scope)
-        rows["setting"] = [self._shown(setting, shown) for setting in settings]
-        return rows
-
-    def _shown(self, setting: Mapping[str, float], gammas: Mapping[float, str]) -> str:
-        if "strength" in setting:
-            return f"λ={setting['strength']:g}"
-        return gammas.get(setting.get("gamma", 0.0), "")
+        shown, default = self._gammas(scope), L2Query().strength
+        rows["varied"] = rows["gamma"].where(rows["treatment"].isin(_DELETIONS))
+        strengths = settings.map(lambda setting: setting.get("strength", default))
+        rows["varied"] = rows["varied"].where(rows["treatment"] != "l2_query", strengths)
+        rows["setting"] = [
+            f"λ={varied:g}" if name == "l2_query" else "" if np.isnan(varied) else shown.get(varied, "default γ")
+            for name, varied in zip(rows["treatment"], rows["varied"], strict=True)
+        ]
+        return rows.sort_values("varied", kind="stable")
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
         rows = self.rows(scope)
@@ -93,10 +94,9 @@ class Treatments(Part):
         rows = rows[rows["name"] != "base"]
         if rows.empty:
             return {}
-        deleting = rows["treatment"].isin(["newton", "ewc_deletion", "finetune"])
-        learning = rows["treatment"].isin(["l2_query", "learn_query", "combined", "finetune"])
-        learning |= rows["treatment"].eq("ewc_deletion")
-        return {"fig5": trade_off(rows[deleting], "setting"), "fig9": trade_off(rows[learning], "setting")}
+        deleting = rows["treatment"].isin([*_DELETIONS, "finetune"])
+        learning = rows["treatment"].isin(["ewc_deletion", "l2_query", "learn_query", "combined", "finetune"])
+        return {"fig5": trade_off(rows[deleting], "γ"), "fig9": trade_off(rows[learning], "γ or λ")}
 
 
 def _combined(rows: pd.DataFrame) -> pd.Series:
