@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.cases.spec import CaseSpec, at_defaults, parse_spec
 from repair_pipeline.errors import InputError
 
 STUDY_SEEDS = range(5)
@@ -71,9 +71,12 @@ _MNIST = _Study(
     noise=_PEPPER,
     epsilon=0.2,  # ours
 )
+# Ours: batch normalisation frozen, and estimated anew on the rows that are left.
+_BATCHNORM: Fields = at_defaults(("base", "finetune", "ewc_deletion", "learn_guard", "reseed", "semi_oracle"))
+_BATCHNORM["finetune"] = [{}, {"batchnorm": "refresh"}]
 # Cat and dog are the paper's; car and truck, deer and horse are ours.
 _CIFAR10 = _Study(
-    {"dataset": {"name": "cifar10", "train_size": 50000}, "model": {"name": "resnet50"}},
+    {"dataset": {"name": "cifar10", "train_size": 50000}, "model": {"name": "resnet50"}, "treatments": _BATCHNORM},
     ((3, 5), (1, 9), (4, 7)),
     targets=(0, 2, 3, 5),  # plane, bird, cat, dog
     noise={"kind": "input_noise", "noise": "gaussian", "level": 0.2},  # level ours
@@ -88,6 +91,7 @@ _CIFAR10_SMALL = replace(
         "dataset": {"name": "cifar10", "train_size": 5000},
         "model": {"name": "cnn8"},
         "compute": {"threads": 2},
+        "treatments": _BATCHNORM,
     },
     top=2000,
 )

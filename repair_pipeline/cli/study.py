@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from repair_pipeline.cli.progress import COLUMNS
 from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.studies import costs
 from repair_pipeline.studies.studies import find_study
 from repair_pipeline.studies.study import Study, run_study
 
@@ -51,11 +52,12 @@ def _plan(study: Study, layout: Layout, workers: int) -> Table:
     stages = study.stages(layout, data_dir())
     pieces = [piece for stage in stages for piece in stage.pieces]
     left = sum(stage.seconds_left(workers) for stage in stages) / 60
+    megabytes = costs.MEGABYTES * sum(len(piece.left) for piece in pieces)
     table = Table(
         Column("piece", no_wrap=True),
         Column("files left", justify="right"),
         Column("minutes on one core", justify="right"),
-        title=f"{study.name}: about {left:.0f} minutes left on {workers} cores",
+        title=f"{study.name}: about {left:.0f} minutes left on {workers} cores, and {megabytes:.0f} MB of disk",
         title_justify="left",
     )
     for piece in pieces:

@@ -139,7 +139,7 @@ def _best(rows: pd.DataFrame, column: str, **where: object) -> pd.Series:
 
 
 def _concentrated(scope: Scope) -> Judgement:
-    specs = scope.over_seeds(scope.references, "label_noise")
+    specs = scope.over_seeds(scope.scored, "label_noise")
     noisy = scope.targets("label_noise")
     rows = scope.stored(
         f"(SELECT case_id, avg(CAST(label IN ({noisy}) AS INT)) FILTER (split IN ('query', 'query_tuning', 'holdout')) "

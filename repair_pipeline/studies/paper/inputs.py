@@ -33,7 +33,7 @@ class InputCorruptions(Part):
     """Fig. 4, and Fig. 8."""
 
     name = "fig4"
-    corruptions = _CORRUPTIONS
+    corruptions = references = _CORRUPTIONS
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
         tables = {}

@@ -18,6 +18,8 @@ class Part:
     name: str
     corruptions: Sequence[str] = ()
     """Those whose every method is run and timed before the part."""
+    references: Sequence[str] = ()
+    """Those of which it shows what needs no method: the controls, and what is without the planted rows."""
 
     def cases(self, scope: Scope, seed: int) -> list[CaseSpec]:
         """Further cases that it needs."""

@@ -25,6 +25,7 @@ class QuerySize(Part):
     """Fig. 6: all rows with r̃ > 0 are removed."""
 
     name = "fig6"
+    references = ("label_noise",)
 
     def cases(self, scope: Scope, seed: int) -> list[CaseSpec]:
         influence = at_defaults(_COMPARED)

@@ -33,7 +33,7 @@ class Removal(Part):
     """Fig. 3."""
 
     name = "fig3"
-    corruptions = ("label_noise",)
+    corruptions = references = ("label_noise",)
 
     def cells(self, scope: Scope, seed: int) -> list[Piece]:
         case = scope.case(scope.scored("label_noise", seed))
@@ -44,7 +44,7 @@ class Removal(Part):
         ]
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
-        rows = scope.found(self.name)
+        rows = scope.found(self.name).round({"share": 2})  # JSON gives 0.6 back as 0.6000000000000001
         tables = {"Fig. 3 controls": mean_sd(controls(scope), ["name"], list(PANELS))}
         if len(rows):
             tables["Fig. 3 removal"] = mean_sd(rows, ["method", "share"], list(PANELS))

@@ -92,14 +92,13 @@ class Paper:
         ]
 
     def _scored(self, scope: Scope) -> list[CaseSpec]:
-        return [scope.scored(corruption, seed) for corruption in self._corruptions() for seed in self.seeds]
+        corruptions = dict.fromkeys(corruption for part in self.parts for corruption in part.corruptions)
+        return [scope.scored(corruption, seed) for corruption in corruptions for seed in self.seeds]
 
     def _others(self, scope: Scope) -> list[CaseSpec]:
-        references = [scope.references(corruption, seed) for corruption in self._corruptions() for seed in self.seeds]
+        corruptions = dict.fromkeys(corruption for part in self.parts for corruption in part.references)
+        references = [scope.references(corruption, seed) for corruption in corruptions for seed in self.seeds]
         return [*references, *(spec for part in self.parts for seed in self.seeds for spec in part.cases(scope, seed))]
-
-    def _corruptions(self) -> list[str]:
-        return list(dict.fromkeys(corruption for part in self.parts for corruption in part.corruptions))
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
         scope = self.scope(layout)
