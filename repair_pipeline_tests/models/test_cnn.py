@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from repair_pipeline.models.cnn import cnn
+from repair_pipeline.models.cnn import cnn, cnn8
 
 
 def test_four_convolutions_of_3_by_3_with_32_32_64_and_64_kernels():
@@ -26,3 +26,10 @@ def test_pooling_halves_the_map_after_the_first_and_after_the_second_convolution
 
 def test_channels_and_classes_are_the_datas():
     assert cnn(3, 7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_the_eight_layer_network_normalises_each_of_seven_convolutions():
+    modules = list(cnn8(3, 10).modules())
+    assert sum(isinstance(module, nn.Conv2d) for module in modules) == 7
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in modules) == 7
+    assert cnn8(3, 10).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)

@@ -1,5 +1,7 @@
 """Domain values come back from their files as they went in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,17 @@ def test_a_dataset_comes_back_bit_for_bit(tmp_path, data):
     assert loaded.classes == data.classes
     assert torch.equal(loaded.mean, data.mean)
     assert fingerprint(loaded) == fingerprint(data)
+
+
+def test_images_whose_colours_come_last_in_memory_come_back(tmp_path, data):
+    def turned(examples):
+        return replace(examples, inputs=examples.inputs.to(memory_format=torch.channels_last))
+
+    fit = replace(data.fit, examples=turned(data.fit.examples))
+    validation = replace(data.validation, examples=turned(data.validation.examples))
+    turned_data = replace(data, fit=fit, validation=validation, test=turned(data.test))
+    save_dataset(tmp_path / "dataset.parquet", turned_data, {})
+    assert_equal(load_dataset(tmp_path / "dataset.parquet").test, data.test)
 
 
 def test_the_fingerprint_is_of_ids_parts_and_given_labels(data):
