@@ -102,6 +102,7 @@ TREATMENT_ROWS = [
     TreatmentRow("finetune", repairs=True),
     TreatmentRow("ewc_deletion", repairs=True, reads_removed=True),
     TreatmentRow("ewc_deletion", {"objective": "likelihood", "guard_rho": 0.0}, moves=False, reads_removed=True),
+    TreatmentRow("ewc_deletion_paper", moves=False, reads_removed=True),
     TreatmentRow("newton", reads_removed=True),
     TreatmentRow("selective_dampening", {"alpha": 1.0}, reads_removed=True),
     TreatmentRow("scrub", {"learning_rate": 0.01}, repairs=True),
