@@ -142,7 +142,7 @@ def test_a_study_that_was_cut_off_gives_the_tables_of_one_that_was_not(tmp_path)
     layout = Layout(tmp_path)
 
     def tables():
-        for each in (piece for stage in study.stages(layout, tmp_path) for piece in stage.pieces):
+        for each in (part for stage in study.stages(layout, tmp_path) for part in stage.pieces):
             assert each.make() == []
         write_results(study, layout)
         return (layout.study("small") / "Imbalance.csv").read_text()
