@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from repair_pipeline.errors import InputError
 from repair_pipeline.studies.counterfactual import Counterfactual
 from repair_pipeline.studies.few_failures import FewFailures
+from repair_pipeline.studies.gate import GateStudy
 from repair_pipeline.studies.methods import Methods
 from repair_pipeline.studies.paper.study import Paper
 from repair_pipeline.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
-    study.name: study for study in (Methods(), FewFailures(), Counterfactual(), Paper("paper", "mnist"))
+    study.name: study for study in (Methods(), FewFailures(), Counterfactual(), GateStudy(), Paper("paper", "mnist"))
 }
 
 
