@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from numpy.typing import NDArray
@@ -78,6 +79,10 @@ class Dataset:
     classes: tuple[str, ...]
     mean: Float[Tensor, " channels"]
     """Subtracted from every input (App. C); added back to draw one."""
+    metadata: pa.Table | None = None
+    """What else is known: a row for every train and test example, ``example_id`` first, then the owner's columns."""
+    also_in_training: frozenset[str] = frozenset()
+    """Ids of the test rows whose input is a training row's too: what is right on them proves nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,9 @@ class CorruptedDataset:
     test: Examples
     classes: tuple[str, ...]
     mean: Float[Tensor, " channels"]
+    metadata: pa.Table | None = None
+    """As found, for the rows that are left."""
+    also_in_training: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.cases.corruption import ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
+from repair_pipeline.cases.sources import KnownData, KnownModel, OwnModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.corruption.imbalance import Imbalance
@@ -18,7 +19,10 @@ from repair_pipeline.corruption.poison import Poison
 from repair_pipeline.datasets.cifar10 import cifar10
 from repair_pipeline.datasets.digits import digits
 from repair_pipeline.datasets.mnist import mnist
+from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
+from repair_pipeline.errors import InputError
 from repair_pipeline.models.cnn import cnn, cnn8
+from repair_pipeline.models.own import own_model, torchvision_model
 from repair_pipeline.models.resnet import resnet
 from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Dataset, Examples
@@ -30,13 +34,24 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
     Raises:
         InputError: it cannot be had, or it cannot be used.
     """
-    match spec.dataset.name:
-        case "digits":
-            return digits(spec.dataset.train_size, rng)
-        case "mnist":
-            return mnist(spec.dataset.train_size, rng, data_dir)
-        case "cifar10":
-            return cifar10(spec.dataset.train_size, rng, data_dir)
+    match spec.dataset:
+        case OwnData():
+            return read(spec.dataset, Path.cwd())
+        case TorchvisionData():
+            return read_torchvision(spec.dataset, data_dir)
+        case KnownData("digits", train_size):
+            return digits(train_size, rng)
+        case KnownData("mnist", train_size):
+            return mnist(train_size, rng, data_dir)
+        case KnownData("cifar10", train_size):
+            return cifar10(train_size, rng, data_dir)
+        case _:
+            raise AssertionError(f"no such data: {spec.dataset}")
+
+
+def data_sources(spec: CaseSpec) -> tuple[Path, ...]:
+    """The owner's files, which may change."""
+    return (Path(spec.dataset.train), Path(spec.dataset.test)) if isinstance(spec.dataset, OwnData) else ()
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
@@ -66,15 +81,25 @@ def build_model(
     spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
 ) -> nn.Module:
     """A newly initialised model of the case, for inputs like those of ``like``."""
-    channels = like.inputs.shape[1]
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        match spec.model.name:
-            case "cnn":
-                return cnn(channels, classes).to(device)
-            case "cnn8":
-                return cnn8(channels, classes).to(device)
-            case "resnet18":
-                return resnet(18, channels, classes).to(device)
-            case "resnet50":
-                return resnet(50, channels, classes).to(device)
+        return _architecture(spec.model, like, classes).to(device)
+
+
+def _architecture(model: KnownModel | OwnModel, like: Examples, classes: int) -> nn.Module:
+    channels = like.inputs.shape[1]
+    match model:
+        case KnownModel("cnn"):
+            return cnn(channels, classes)
+        case KnownModel("cnn8"):
+            return cnn8(channels, classes)
+        case KnownModel("resnet18"):
+            return resnet(18, channels, classes)
+        case KnownModel("resnet50"):
+            return resnet(50, channels, classes)
+        case OwnModel(factory=str(factory)):
+            return own_model(factory, model.arguments)
+        case OwnModel(torchvision=str(name)):
+            return torchvision_model(name, classes, model.arguments)
+        case _:
+            raise InputError(f"model: {model.title} does not say its architecture: give factory beside weights")

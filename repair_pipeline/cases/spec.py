@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     ConfigDict,
@@ -20,8 +20,11 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.cases.corruption import KINDS, Classes, CorruptionSpec
+from repair_pipeline.cases.corruption import KINDS, CorruptionSpec
+from repair_pipeline.cases.sources import SOURCES, Adapted, DatasetSpec, FailuresSpec, KnownData, KnownModel, ModelSpec
+from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
@@ -76,29 +79,6 @@ def at_defaults(names: Iterable[str]) -> dict[str, Settings]:
 
 
 @dataclass(frozen=True, config=_strict)
-class DatasetSpec:
-    """Where the examples come from."""
-
-    name: Literal["digits", "mnist", "cifar10"]
-    train_size: PositiveInt
-
-
-@dataclass(frozen=True, config=_strict)
-class ModelSpec:
-    """What is trained on them."""
-
-    name: Literal["cnn", "cnn8", "resnet18", "resnet50"] = "cnn"
-
-
-@dataclass(frozen=True, config=_strict)
-class FailuresSpec:
-    """Which failures are to be repaired."""
-
-    classes: Classes
-    """Those whose label is one of these; the other failures are set aside."""
-
-
-@dataclass(frozen=True, config=_strict)
 class ComputeSpec:
     """What it is computed with."""
 
@@ -113,7 +93,9 @@ class CaseSpec:
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     dataset: DatasetSpec
     seed: NonNegativeInt = 0
-    model: ModelSpec = Field(default_factory=ModelSpec)
+    model: ModelSpec = Field(default_factory=KnownModel)
+    parameters: Adapted | None = None
+    """Which parameters are adapted, of those that require a gradient; None: all."""
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
     """None: all of them."""
@@ -129,6 +111,8 @@ class CaseSpec:
         default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](at_defaults(_USUAL_TREATMENTS))
     )
     """Treatments to run, each with departures from its defaults, or with a list of them: one repaired model each."""
+    gate: Gate | None = None
+    """What a repair must hold to be accepted; None: a study, which accepts nothing."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
 
     @field_validator("influence")
@@ -167,6 +151,14 @@ class CaseSpec:
         """Whether rows are corrupted that a method could be expected to find."""
         return self.corruption is not None and self.corruption.rate > 0
 
+    @property
+    def data_name(self) -> str:
+        """What the data are called."""
+        data = self.dataset
+        if isinstance(data, OwnData):
+            return data.train
+        return data.name if isinstance(data, KnownData) else data.torchvision
+
     def influence_method(self, name: str) -> InfluenceMethod:
         """The influence method ``name`` with the case's settings."""
         return METHODS[name](**self.influence[name])
@@ -192,7 +184,16 @@ class CaseSpec:
 
 
 _MAKERS = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
-_UPSTREAM_OF_FAILURES = ("dataset", "seed", "model", "corruption", "training", "validation_fraction", "compute")
+_UPSTREAM_OF_FAILURES = (
+    "dataset",
+    "seed",
+    "model",
+    "parameters",
+    "corruption",
+    "training",
+    "validation_fraction",
+    "compute",
+)
 _SPEC = TypeAdapter(CaseSpec)
 
 
@@ -214,6 +215,8 @@ def _first_line(error: ValidationError) -> str:
     # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
     branch = re.compile(rf"\[|^constrained-|^({'|'.join(KINDS)})$")
     keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
+    if len(keys) > 1 and keys[0] in ("dataset", "model", "failures") and keys[1] in SOURCES:
+        del keys[1]
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from repair_pipeline.cases.presets import preset_names
+from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import stored_spec
@@ -25,7 +26,8 @@ def show_cases(register: bool) -> None:
         spec = stored_spec(layout, key)
         rate = f" {spec.corruption.rate:g}" if spec.corruption and spec.plants else ""
         corruption = f"{spec.corruption.kind}{rate}" if spec.corruption else "none"
-        data = f"{spec.dataset.name}, {spec.dataset.train_size} rows"
+        size = f", {spec.dataset.train_size} rows" if isinstance(spec.dataset, KnownData) else ""
+        data = spec.data_name + size
         table.add_row(key, data, corruption, str(spec.seed), stored.get(key, {}).get("status", "preset"))
     Console().print(table)
     if register:

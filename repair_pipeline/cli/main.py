@@ -63,7 +63,7 @@ def study(
         bool, typer.Option("--register", help="Run nothing: make its cases partitions in Dagster.")
     ] = False,
 ) -> None:
-    """Run the study NAME (methods, few_failures, counterfactual or paper): what is finished is skipped."""
+    """Run the study NAME (methods, few_failures, counterfactual, gate or paper): what is finished is skipped."""
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():
@@ -88,7 +88,7 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL")],
     format: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
 ) -> None:
-    """Answer one SELECT over the views cases, examples, influence, detection, detection_curve, recovery, timings."""
+    """Answer one SELECT over the views: cases, examples, influence, detection, recovery, verdicts, patch, pairs, ..."""
     from repair_pipeline.cli.tables import print_answer
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.storage.views import query as ask
@@ -123,6 +123,86 @@ def ui(
 
     with one_line():
         serve(Layout.from_environment(), dagster_port, mlflow_port)
+
+
+@app.command(epilog="Example: repair init wards.yaml --train train.parquet --test test.parquet --factory my_model:net")
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The case file to write; it must not be there yet.")],
+    train: Annotated[str | None, typer.Option(help="Training data: .parquet, .csv, or a folder.")] = None,
+    test: Annotated[str | None, typer.Option(help="Labelled test data, of the same kind.")] = None,
+    factory: Annotated[str | None, typer.Option(help="package.module:function that makes the model.")] = None,
+    torchvision: Annotated[str | None, typer.Option(help="Or an architecture of torchvision.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Trained weights: .safetensors, or models:/NAME@champion.")
+    ] = None,
+    transform: Annotated[str | None, typer.Option(help="package.module:function that prepares one input.")] = None,
+    label: Annotated[str, typer.Option(help="The column of labels.")] = "label",
+    id: Annotated[str | None, typer.Option(help="The column that names examples.")] = None,
+    failures: Annotated[str | None, typer.Option(help="A CSV or Parquet file that lists failing test rows.")] = None,
+    where: Annotated[str | None, typer.Option(help="A predicate over the test rows' columns.")] = None,
+) -> None:
+    """Write a commented case FILE for your own model and data: asks for what no option says."""
+    from repair_pipeline.cli.init import write_case
+
+    asked = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
+    with one_line():
+        write_case(file, {**asked, "transform": transform, "label": label, "id": id, "list": failures, "where": where})
+
+
+@app.command(epilog="Example: repair check wards.yaml")
+def check(
+    case: CaseName,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
+) -> None:
+    """Look at data, labels, model, failures, memory and time of CASE before anything long starts; writes nothing."""
+    from repair_pipeline.cli.check import check_and_show
+
+    with one_line():
+        check_and_show(case, settings or [])
+
+
+@app.command(epilog="Example: repair promote wards")
+def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Make the candidate of the model NAME (a case's name) its champion."""
+    from repair_pipeline.storage.layout import Layout
+    from repair_pipeline.tracking.registry import promote as promoted
+
+    with one_line():
+        former, new = promoted(Layout.from_environment(), name)
+    typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f", before it was {former}"))
+
+
+@app.command(epilog="Example: repair rollback wards")
+def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Make the former champion of the model NAME champion again."""
+    from repair_pipeline.storage.layout import Layout
+    from repair_pipeline.tracking.registry import rollback as rolled_back
+
+    with one_line():
+        replaced, now = rolled_back(Layout.from_environment(), name)
+    typer.echo(f"champion of {name}: version {now} again, instead of {replaced}")
+
+
+patch = typer.Typer(help="Apply the data set patch of a case to the owner's training data, or take it back.")
+app.add_typer(patch, name="patch")
+
+
+@patch.command("apply", epilog="Example: repair patch apply wards-1f0c2ab3")
+def patch_apply(case: CaseName) -> None:
+    """Drop and relabel the rows of the patch of CASE in its training data; the originals are kept beside."""
+    from repair_pipeline.cli.patch import apply
+
+    with one_line():
+        apply(case)
+
+
+@patch.command("revert", epilog="Example: repair patch revert wards-1f0c2ab3")
+def patch_revert(case: CaseName) -> None:
+    """Put the training data of CASE back as they were."""
+    from repair_pipeline.cli.patch import revert
+
+    with one_line():
+        revert(case)
 
 
 @app.command(epilog="Example: repair doctor --free 4f1c2a6e-0d3b-4c58-9f57-2a3c8e5d9b10")

@@ -8,22 +8,21 @@ import sys
 import typer
 from rich.console import Console
 
-from repair_pipeline.cases.resolve import load_spec, with_settings
+from repair_pipeline.cli.named import named_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.tables import recovery_table
-from repair_pipeline.compute.device import DeviceName, resolve_device
+from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
-from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.evaluation.partition import ALL_FAILURES
+from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.run import StepError, run_case
 from repair_pipeline.storage.files import read_parquet
-from repair_pipeline.storage.layout import Layout, data_dir
 
 
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
     """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
-    layout = Layout.from_environment()
-    found = load_spec(source) if source.endswith((".yaml", ".yml")) else stored_spec(layout, source)
-    case = Case(with_settings(found, settings), layout, data_dir(), resolve_device(device))
+    case = named_case(source, settings, device)
+    layout = case.layout
     console = Console()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -41,6 +40,13 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     console.print(recovery_table(case))
     console.print()
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
+    for row in gate_verdicts(case):
+        where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
+        console.print(f"verdict{where}: {row['verdict']}. {row['reason']}\n", highlight=False, soft_wrap=True)
+    if case.layout.candidate(case.id).exists():
+        console.print(f"accept   repair promote {case.spec.name}", highlight=False)
+    if case.layout.patch(case.id, "patch.csv").exists():
+        console.print(f"patch    {case.layout.patch(case.id, 'patch.csv')}", highlight=False, soft_wrap=True)
     console.print(f"report   {report}", highlight=False, soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
     console.print("pages    repair ui", highlight=False)

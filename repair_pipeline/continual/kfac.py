@@ -76,10 +76,12 @@ def kfac(
         InputError: no layer is linear or convolutional, or one is used more than once in a forward pass.
         FloatingPointError: the factors are not finite, or zero throughout.
     """
-    model = classifier.module(theta).eval().requires_grad_(False)
-    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer)}
+    model = classifier.module(theta).eval()
+    where = _slices(model)
+    model.requires_grad_(False)
+    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer) and layer.weight in where}
     if not layers:
-        raise InputError("no layer of the model is linear or convolutional, so K-FAC has no factors: use a diagonal")
+        raise InputError("no adapted layer is linear or convolutional, so K-FAC has no factors: use a diagonal")
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     probes: dict[str, Tensor] = {}
@@ -109,7 +111,6 @@ def kfac(
         done += len(batch)
         progress(done, len(examples))
 
-    where = _slices(model)
     blocks = tuple(
         Kronecker(
             inputs=(inputs[name] / len(examples)).to(theta),
@@ -167,7 +168,7 @@ def _slices(model: nn.Module) -> dict[Tensor, slice]:
     """Where each parameter stands in θ."""
     where: dict[Tensor, slice] = {}
     start = 0
-    for parameter in model.parameters():
+    for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
         where[parameter] = slice(start, start + parameter.numel())
         start += parameter.numel()
     return where

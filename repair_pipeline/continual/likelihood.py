@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from repair_pipeline.errors import InputError
 from repair_pipeline.types import Examples, Theta
 
 
@@ -28,16 +29,21 @@ class Classifier:
     """The log-likelihood of a torch classifier in eval mode with frozen buffers.
 
     Frozen, because batch statistics would tie the examples of a batch together (p(D|θ) = ∏ p(z|θ) would not hold)
-    and running statistics would drift with every pass.
+    and running statistics would drift with every pass. θ are the parameters that require a gradient; the others stay.
+
+    Raises:
+        InputError: no parameter requires a gradient.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        if not self._names:
+            raise InputError("no parameter of the model requires a gradient: unfreeze what is to be adapted")
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
-        parameters = dict(self._model.named_parameters())
-        self._names = list(parameters)
-        self._sizes = [parameter.numel() for parameter in parameters.values()]
+        self._adapted = [self._model.get_parameter(name) for name in self._names]
+        self._sizes = [parameter.numel() for parameter in self._adapted]
         self._buffers = dict(self._model.named_buffers())
-        self.theta_hat: Theta = torch.cat([parameter.flatten() for parameter in parameters.values()])
+        self.theta_hat: Theta = torch.cat([parameter.flatten() for parameter in self._adapted])
         """The model's own parameters θ̂."""
 
     def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
@@ -55,15 +61,16 @@ class Classifier:
         return vmap(grad(log_p), in_dims=(None, 0, 0))(theta, examples.inputs, examples.labels)
 
     def module(self, theta: Theta) -> nn.Module:
-        """A copy of the model with the parameters θ."""
+        """A copy of the model with the parameters θ, which alone require a gradient."""
         model = copy.deepcopy(self._model)
-        for parameter, value in zip(model.parameters(), self._shaped(theta.detach()), strict=True):
-            parameter.copy_(value)  # in the parameter's own memory layout
-        return model.requires_grad_(True)
+        for name, value in zip(self._names, self._shaped(theta.detach()), strict=True):
+            # In the parameter's own memory layout.
+            model.get_parameter(name).copy_(value).requires_grad_(True)
+        return model
 
     def _shaped(self, theta: Theta) -> list[Tensor]:
         """θ cut into the model's parameters, each in the memory layout that the model keeps it in."""
-        parts = zip(theta.split(self._sizes), self._model.parameters(), strict=True)
+        parts = zip(theta.split(self._sizes), self._adapted, strict=True)
         return [_laid_out(part.view(own.shape), own) for part, own in parts]
 
 

@@ -34,4 +34,12 @@ def corrupt(
         given = Examples(dataset.train.ids, planted.inputs, planted.labels)[at]
         return TrainingRows(given, clean[at], planted.corrupted[at])
 
-    return CorruptedDataset(rows(fit), rows(validation), dataset.test, dataset.classes, dataset.mean)
+    return CorruptedDataset(
+        rows(fit),
+        rows(validation),
+        dataset.test,
+        dataset.classes,
+        dataset.mean,
+        dataset.metadata,
+        dataset.also_in_training,
+    )

@@ -1,6 +1,7 @@
 """Stable example ids."""
 
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -15,10 +16,19 @@ def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
     Args:
         inputs: (n, ...) raw inputs, before any preprocessing.
     """
+    return numbered(digest(row.tobytes()) for row in np.ascontiguousarray(inputs))
+
+
+def digest(content: bytes) -> str:
+    """16 hex digits."""
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def numbered(digests: Iterable[str]) -> NDArray[np.str_]:
+    """Each digest with its occurrence."""
     seen: Counter[str] = Counter()
     ids = []
-    for row in np.ascontiguousarray(inputs):
-        digest = blake2b(row.tobytes(), digest_size=8).hexdigest()
-        ids.append(f"{digest}-{seen[digest]}")
-        seen[digest] += 1
+    for name in digests:
+        ids.append(f"{name}-{seen[name]}")
+        seen[name] += 1
     return np.array(ids, dtype=np.str_)

@@ -16,7 +16,7 @@ repair = dg.define_asset_job(
 )
 study = dg.define_asset_job(
     "study",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("report", "tracked_run"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("report", "tracked_run", "candidate"),
     executor_def=dg.in_process_executor,
     description="A case up to its tables. Backfill it over the cases that `repair study NAME --register` adds.",
 )

@@ -53,7 +53,7 @@ class CleanReference(QueryBased):
         examples = Examples.concat([factor.examples for factor in factors]).to(device)
         power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors])
         model = task.untrained(task.generator).train()
-        names, parameters = zip(*model.named_parameters(), strict=True)
+        names, parameters = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
 
         def log_likelihood(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
             parts = theta.split([parameter.numel() for parameter in parameters])

@@ -15,10 +15,13 @@ from torch import nn
 from repair_pipeline.cases.build import build_model
 from repair_pipeline.cases.grid import Cell
 from repair_pipeline.cases.presets import case_id, preset
+from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.evaluation.partition import ALL_FAILURES
+from repair_pipeline.models.own import freeze
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
@@ -33,6 +36,22 @@ class Case:
     layout: Layout
     data_dir: Path
     device: torch.device
+    group: str = ALL_FAILURES
+    """The failures that are looked at, where the case has several groups."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Its failure groups."""
+        failures = self.spec.failures
+        return tuple(failures.groups) if isinstance(failures, FailureGroups) else (ALL_FAILURES,)
+
+    def each_group(self) -> list[Case]:
+        """The case, looked at once for each of its failure groups; data that were read are shared."""
+        looks = [replace(self, group=group) for group in self.groups]
+        for look in looks:
+            if "data" in vars(self):
+                vars(look)["data"] = self.data  # where cached_property keeps it
+        return looks
 
     @cached_property
     def id(self) -> str:
@@ -55,10 +74,18 @@ class Case:
         return self.layout.table("examples", self.id)
 
     def influence_path(self, method: str) -> Path:
-        return self.layout.influence(self.id, method)
+        return self.layout.influence(self.id, method, self._group_in_names)
 
     def model_path(self, cell: Cell) -> Path:
-        return self.layout.model(self.id, cell.name)
+        return self.named_model_path(cell.name)
+
+    def named_model_path(self, name: str) -> Path:
+        """The weights of a model of the case that is called so."""
+        return self.layout.model(self.id, "-".join(filter(None, (self._group_in_names, name))))
+
+    @property
+    def _group_in_names(self) -> str:
+        return "" if self.group == ALL_FAILURES else self.group
 
     @cached_property
     def data(self) -> CorruptedDataset:
@@ -66,7 +93,7 @@ class Case:
 
     @cached_property
     def partition(self) -> TestPartition:
-        return load_partition(self.partition_path, self.data.test)
+        return load_partition(self.partition_path, self.data.test, self.group)
 
     def untrained(self, generator: torch.Generator) -> nn.Module:
         """A newly initialised model of the case, on its device."""
@@ -77,7 +104,7 @@ class Case:
         """The case's architecture with the weights in ``path``, in eval mode on the case's device."""
         model = self.untrained(torch.Generator())
         model.load_state_dict(read_tensors(path)[0])
-        return model.eval()
+        return freeze(model, self.spec.parameters or "all").eval()
 
     def task(self, step: str, progress: Progress) -> RepairTask:
         """All that a method may read, with the random stream of ``step``."""
@@ -109,8 +136,8 @@ class Case:
         made = self.dataset_path.exists()
         row = {
             "base_id": self.spec.base_id,
-            "dataset": self.spec.dataset.name,
-            "model": self.spec.model.name,
+            "dataset": self.spec.data_name,
+            "model": self.spec.model.title,
             "corruption": self.spec.corruption.kind if self.spec.corruption else None,
             "seed": self.spec.seed,
             "query_fraction": self.spec.query_fraction,

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.evaluation.detection import detect, detection_curve
+from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.evaluation.recovery import recovery
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
-from repair_pipeline.storage.records import ALL_FAILURES, load_scores, save_rows
+from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment.fitness import Fitness
 from repair_pipeline.types import Causes, InfluenceScores, Progress
 
@@ -36,9 +39,13 @@ def repairs(case: Case) -> list[Cell]:
 
 def missing(case: Case) -> list[str]:
     """What the case names and is not there, because its step failed or was not run."""
-    wanted = {f"influence_{method}": case.influence_path(method) for method in case.spec.influence}
-    wanted |= {cell.name: case.model_path(cell) for cell in grid(case)}
-    return [name for name, path in wanted.items() if not path.exists()]
+    found = []
+    for look in case.each_group():
+        wanted = {f"influence_{method}": look.influence_path(method) for method in case.spec.influence}
+        wanted |= {cell.name: look.model_path(cell) for cell in grid(case)}
+        of_group = "" if look.group == ALL_FAILURES else f" of {look.group}"
+        found += [name + of_group for name, path in wanted.items() if not path.exists()]
+    return found
 
 
 def _scored(case: Case) -> Iterator[tuple[str, InfluenceScores, Notes]]:
@@ -52,12 +59,13 @@ def write_detection(case: Case, path: Path, progress: Progress) -> None:
     """``detection``: a row per influence method."""
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows = []
-    for method, scores, notes in _scored(case):
-        countable = all(source.exists() for source in rankings(case, method))
-        found = asdict(detect(scores, corrupted, causes_of(case, method) if countable else Causes(())))
-        converged = bool(notes["converged"]) if "converged" in notes else None
-        known = {"failure_group": ALL_FAILURES, "method": method, "converged": converged, "seconds": notes["seconds"]}
-        rows.append({**known, **found})
+    for look in case.each_group():
+        for method, scores, notes in _scored(look):
+            countable = all(source.exists() for source in rankings(look, method))
+            found = asdict(detect(scores, corrupted, causes_of(look, method) if countable else Causes(())))
+            converged = bool(notes["converged"]) if "converged" in notes else None
+            known = {"failure_group": look.group, "method": method, "converged": converged, "seconds": notes["seconds"]}
+            rows.append({**known, **found})
     save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
 
 
@@ -66,36 +74,92 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows: list[dict[str, Any]] = []
     if corrupted.any():
-        for method, scores, _ in _scored(case):
-            inspected, found = detection_curve(scores, corrupted)
-            rows += [
-                {"failure_group": ALL_FAILURES, "method": method, "inspected": at, "found": count}
-                for at, count in zip(inspected.tolist(), found.tolist(), strict=True)
-            ]
+        for look in case.each_group():
+            for method, scores, _ in _scored(look):
+                inspected, found = detection_curve(scores, corrupted)
+                rows += [
+                    {"failure_group": look.group, "method": method, "inspected": at, "found": count}
+                    for at, count in zip(inspected.tolist(), found.tolist(), strict=True)
+                ]
     save_rows(path, "detection_curve", rows, watch.notes())
 
 
 def write_recovery(case: Case, path: Path, progress: Progress) -> None:
-    """``recovery``: a row per cell. The one step that reads the holdout."""
-    watch, rows, there = Stopwatch(case.device), [], _made(case)
-    chosen = _chosen(there)
-    for done, (cell, notes) in enumerate(there.items(), start=1):
-        accuracies = asdict(recovery(case.model(case.model_path(cell)), case.partition))
+    """``recovery``: a row per cell. Reads the holdout."""
+    watch, rows = Stopwatch(case.device), []
+    for look in case.each_group():
+        there = _made(look)
+        chosen = _chosen(there)
+        for done, (cell, notes) in enumerate(there.items(), start=1):
+            accuracies = asdict(recovery(case.model(look.model_path(cell)), look.partition))
+            rows.append(
+                {
+                    "failure_group": look.group,
+                    "influence_method": cell.influence_method,
+                    "treatment": cell.treatment,
+                    "setting": json.dumps(cell.settings, sort_keys=True),
+                    "gamma": notes["gamma"],
+                    "removed": notes["removed"],
+                    "chosen": cell in chosen,
+                    "seconds": notes["seconds"],
+                    **accuracies,
+                }
+            )
+            progress(done, len(there))
+    save_rows(path, "recovery", rows, watch.notes(missing=missing(case)))
+
+
+def write_groups(case: Case, path: Path, progress: Progress) -> None:
+    """``groups``: what the failures are of which types."""
+    watch, failures = Stopwatch(case.device), case.spec.failures
+    predicates = failures.groups if isinstance(failures, FailureGroups) else {}
+    rows = []
+    for look in case.each_group():
+        tests = look.partition
+        sizes = {name: len(getattr(tests, name)) for name in ("query", "query_tuning", "holdout")}
         rows.append(
             {
-                "failure_group": ALL_FAILURES,
-                "influence_method": cell.influence_method,
-                "treatment": cell.treatment,
-                "setting": json.dumps(cell.settings, sort_keys=True),
-                "gamma": notes["gamma"],
-                "removed": notes["removed"],
-                "chosen": cell in chosen,
-                "seconds": notes["seconds"],
-                **accuracies,
+                "failure_group": look.group,
+                "predicate": predicates.get(look.group, getattr(failures, "where", None)),
+                "rows": len(_members(case, look.group)),
+                "failures": sum(sizes.values()) + len(tests.unused_query),
+                **sizes,
             }
         )
-        progress(done, len(there))
-    save_rows(path, "recovery", rows, watch.notes(missing=missing(case)))
+    save_rows(path, "groups", rows, watch.notes())
+
+
+def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
+    """``cross_harm``: what repairing one group does to each. Reads the holdout."""
+    watch, rows = Stopwatch(case.device), []
+    looks = case.each_group()
+    for look in looks:
+        for cell in (cell for cell in repairs(case) if look.model_path(cell).exists()):
+            model = case.model(look.model_path(cell))
+            for other in looks:
+                holdout = other.partition.holdout
+                remaining = other.partition.remaining
+                remaining = remaining[remaining.having(_members(case, other.group))]
+                rows.append(
+                    {
+                        "failure_group": look.group,
+                        "influence_method": cell.influence_method,
+                        "treatment": cell.treatment,
+                        "affected_group": other.group,
+                        "holdout_accuracy": accuracy(model, holdout),
+                        "remaining_accuracy": accuracy(model, remaining) if len(remaining) else None,
+                        "holdout": len(holdout),
+                        "remaining": len(remaining),
+                    }
+                )
+    save_rows(path, "cross_harm", rows, watch.notes())
+
+
+def _members(case: Case, group: str) -> frozenset[str]:
+    """Ids of a group's test rows, right or wrong."""
+    table, _ = read_parquet(case.partition_path)
+    pairs = zip(table["example_id"].to_pylist(), table["failure_group"].to_pylist(), strict=True)
+    return frozenset(example_id for example_id, of in pairs if of == group)
 
 
 def _made(case: Case) -> dict[Cell, Notes]:
@@ -117,33 +181,25 @@ def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
     }
 
 
+def chosen_cells(case: Case) -> set[Cell]:
+    """Of every treatment that is there, the setting that is chosen."""
+    return _chosen(_made(case))
+
+
 def write_candidates(case: Case, path: Path, progress: Progress) -> None:
     """``candidates``: what ``auto`` tried; empty where the case does not ask for it."""
-    watch, searches = Stopwatch(case.device), _searches(case)
+    watch = Stopwatch(case.device)
     rows = [
-        {"failure_group": ALL_FAILURES, "pool": notes["pool"], **tried}
-        for notes in searches
+        {"failure_group": look.group, "pool": notes["pool"], **tried}
+        for look in case.each_group()
+        for notes in searches(look)
         for tried in notes["candidates"]
     ]
     save_rows(path, "candidates", rows, watch.notes())
 
 
-def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
-    """``verdicts``: what ``auto`` concluded."""
-    watch, searches = Stopwatch(case.device), _searches(case)
-    rows = [
-        {
-            "failure_group": ALL_FAILURES,
-            "pool": notes["pool"],
-            "verdict": "repaired" if notes["kept"] else "not_a_data_problem",
-            "p_value": notes["p_value"],
-        }
-        for notes in searches
-    ]
-    save_rows(path, "verdicts", rows, watch.notes())
-
-
-def _searches(case: Case) -> list[Notes]:
+def searches(case: Case) -> list[Notes]:
+    """What each search of the case says of itself."""
     return [notes for cell, notes in _made(case).items() if cell.removes == "chosen"]
 
 
@@ -156,8 +212,9 @@ def write_timings(case: Case, path: Path, progress: Progress) -> None:
         (None, "fisher_diagonal", read_tensor_notes(case.fisher_path)),
         (None, "failure_partition", read_parquet(case.partition_path)[1]),
     ]
-    made += [(method, "influence", notes) for method, _, notes in _scored(case)]
-    made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(case).items()]
+    for look in case.each_group():
+        made += [(method, "influence", notes) for method, _, notes in _scored(look)]
+        made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(look).items()]
     rows = [
         {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
         for method, step, notes in made

@@ -15,7 +15,7 @@ class File:
     sources: tuple[Path, ...]
     make: Callable[[Path, Progress], None]
     optional: tuple[Path, ...] = ()
-    """Sources that it is made from where they are there, and without where they failed."""
+    """Sources that it is made from where they are there, and without where they failed; and the owner's files."""
 
     @property
     def finished(self) -> bool:

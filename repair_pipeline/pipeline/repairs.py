@@ -24,10 +24,11 @@ def repaired(case: Case, treatment: str) -> list[File]:
     """A model for every cell of one treatment."""
     return [
         File(
-            case.model_path(cell),
-            (case.fisher_path, case.partition_path, *_read(case, cell)),
-            partial(_make, case, cell),
+            look.model_path(cell),
+            (look.fisher_path, look.partition_path, *_read(look, cell)),
+            partial(_make, look, cell),
         )
+        for look in case.each_group()
         for cell in cells(case.spec, treatment)
     ]
 
@@ -41,7 +42,7 @@ def _make(case: Case, cell: Cell, path: Path, progress: Progress) -> None:
 
 
 def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: Progress) -> None:
-    watch, causes = Stopwatch(case.device), _causes(case, cell)
+    watch, causes = Stopwatch(case.device), cell_causes(case, cell)
     task = case.task(f"treatment/{cell.treatment}", progress)
     model = treatment.repaired(task, causes)
     notes = watch.notes(
@@ -53,7 +54,8 @@ def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: P
     write_tensors(path, model.state_dict(), notes)
 
 
-def _causes(case: Case, cell: Cell) -> Causes:
+def cell_causes(case: Case, cell: Cell) -> Causes:
+    """What a cell that searches for nothing removes."""
     if cell.removes == "planted":
         return Causes(tuple(sorted(case.data.fit.corrupted_ids | case.data.validation.corrupted_ids)))
     return causes_of(case, cell.influence_method) if cell.influence_method else Causes(())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from repair_pipeline.cases.build import build_corruption, load_dataset
+from repair_pipeline.cases.build import build_corruption, data_sources, load_dataset
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
@@ -19,16 +19,19 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.learnt import LearntInfluence
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline import evaluation, repairs
+from repair_pipeline.models.own import load_weights
+from repair_pipeline.pipeline import evaluation, gate, patch, repairs
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.failures import group_masks, group_of, list_files
 from repair_pipeline.pipeline.file import File
+from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting, weights_files
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
 from repair_pipeline.storage.records import save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
-from repair_pipeline.training.fit import fit
+from repair_pipeline.training.fit import fit, predictions
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress, silent
 
@@ -93,7 +96,7 @@ def _corrupted_dataset(case: Case) -> list[File]:
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes())
 
-    return [File(case.dataset_path, (), make)]
+    return [File(case.dataset_path, (), make, optional=data_sources(case.spec))]
 
 
 def _base_model(case: Case) -> list[File]:
@@ -101,10 +104,15 @@ def _base_model(case: Case) -> list[File]:
         watch, spec, data = Stopwatch(case.device), case.spec, case.data
         generator = torch_stream(spec.seed, "base_model")
         fit_rows, validation = data.fit.examples, data.validation.examples
-        model = fit(case.untrained(generator), fit_rows, validation, spec.training, generator, "train", progress)
+        model = case.untrained(generator)
+        require_fitting(model, fit_rows, data.classes)
+        if weights := own_weights(case):
+            load_weights(model, read_file(weights), str(weights))
+        else:
+            model = fit(model, fit_rows, validation, spec.training, generator, "train", progress)
         write_tensors(path, model.state_dict(), watch.notes())
 
-    return [File(case.base_model_path, (case.dataset_path,), make)]
+    return [File(case.base_model_path, (case.dataset_path,), make, optional=weights_files(case))]
 
 
 def _fisher_diagonal(case: Case) -> list[File]:
@@ -120,13 +128,14 @@ def _fisher_diagonal(case: Case) -> list[File]:
 
 def _failure_partition(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        watch, spec = Stopwatch(case.device), case.spec
-        base, rng = case.model(case.base_model_path), numpy_stream(spec.seed, "failure_partition")
-        targets = spec.failures.classes if spec.failures else None
-        tests = partition(base, case.data.test, spec.query_fraction, rng, targets)
-        save_partition(path, case.data, tests, watch.notes())
+        watch, spec, data = Stopwatch(case.device), case.spec, case.data
+        predicted = predictions(case.model(case.base_model_path), data.test)
+        rng = numpy_stream(spec.seed, "failure_partition")
+        groups = group_masks(spec, data, predicted)
+        tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
+        save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)
 
-    return [File(case.partition_path, (case.base_model_path,), make)]
+    return [File(case.partition_path, (case.base_model_path,), make, optional=list_files(case.spec))]
 
 
 # Step I and step II.
@@ -136,34 +145,57 @@ def _influence(case: Case, method: str) -> list[File]:
     if method not in case.spec.influence:
         return []
 
-    def make(path: Path, progress: Progress) -> None:
+    def make(look: Case, path: Path, progress: Progress) -> None:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
-        task = case.task(f"influence/{method}", progress)
+        task = look.task(f"influence/{method}", progress)
         if case.spec.causes.fdr is not None and isinstance(made, LearntInfluence):
             scores = made.calibrated(task)
         else:
             scores = made.scores(task)
-        save_scores(path, scores, watch.notes(settings=case.spec.influence[method]))
+        save_scores(path, scores, watch.notes(settings=case.spec.influence[method]), look.group)
 
-    return [File(case.influence_path(method), (case.fisher_path, case.partition_path), make)]
+    return [
+        File(look.influence_path(method), (case.fisher_path, case.partition_path), partial(make, look))
+        for look in case.each_group()
+    ]
+
+
+def _pairs(case: Case) -> list[File]:
+    if not (case.spec.gate and case.spec.treat):
+        return []
+    sources = tuple(look.influence_path(case.spec.treat[0]) for look in case.each_group())
+    path = case.layout.table("pairs", case.id)
+    return [File(path, (case.fisher_path, case.partition_path, *sources), partial(patch.write_pairs, case))]
+
+
+def _gate_controls(case: Case) -> list[File]:
+    if case.spec.gate is None:
+        return []
+    return [file for look in case.each_group() for file in gate.controls(look)]
 
 
 # What it came to.
 
 
 def _evaluation(case: Case) -> list[File]:
-    influence = tuple(case.influence_path(method) for method in case.spec.influence)
-    models = tuple(case.model_path(cell) for cell in evaluation.grid(case))
-    searches = tuple(case.model_path(cell) for cell in cells(case.spec, "auto"))
+    looks = case.each_group()
+    influence = tuple(look.influence_path(method) for look in looks for method in case.spec.influence)
+    models = tuple(look.model_path(cell) for look in looks for cell in evaluation.grid(case))
+    searches = tuple(look.model_path(cell) for look in looks for cell in cells(case.spec, "auto"))
+    controls = tuple(file.path for file in _gate_controls(case))
     tables = {
         "candidates": (evaluation.write_candidates, searches),
-        "verdicts": (evaluation.write_verdicts, searches),
+        "groups": (evaluation.write_groups, ()),
+        "cross_harm": (evaluation.write_cross_harm, models),
+        "verdicts": (gate.write_verdicts, models + controls),
         "detection": (evaluation.write_detection, influence),
         "detection_curve": (evaluation.write_detection_curve, influence),
         "recovery": (evaluation.write_recovery, models),
         "timings": (evaluation.write_timings, influence + models),
     }
+    if case.spec.gate:
+        tables["patch"] = (patch.write_patch, models + influence + tuple(file.path for file in _pairs(case)))
     return [
         File(
             case.layout.table(table, case.id),
@@ -177,7 +209,7 @@ def _evaluation(case: Case) -> list[File]:
 
 def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        write_text(path, render_report(case.layout, case.id, case.data, case.partition))
+        write_text(path, render_report(case.layout, case.id, case.data, case.each_group()[0].partition))
 
     tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery", "timings")]
     return [File(case.layout.report(case.id), tuple(tables), make)]
@@ -185,12 +217,21 @@ def _report(case: Case) -> list[File]:
 
 def _tracked_run(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        repaired = next((cell for cell in evaluation.repairs(case) if case.model_path(cell).exists()), None)
-        model = case.model(case.model_path(repaired)) if repaired else None
-        figures = case_figures(case.layout, case.id, case.data, case.partition)
+        look = case.each_group()[0]
+        repaired = next((cell for cell in evaluation.repairs(case) if look.model_path(cell).exists()), None)
+        model = case.model(look.model_path(repaired)) if repaired else None
+        figures = case_figures(case.layout, case.id, case.data, look.partition)
         write_text(path, json.dumps(track(case.layout, case.id, model, case.data.test, figures)))
 
     return [File(case.layout.tracked_run(case.id), (case.layout.report(case.id),), make)]
+
+
+def _candidate(case: Case) -> list[File]:
+    accepted = gate.accepted(case)
+    if accepted is None:
+        return []
+    sources = (case.layout.tracked_run(case.id), case.layout.table("verdicts", case.id))
+    return [File(case.layout.candidate(case.id), sources, partial(gate.register, case, accepted))]
 
 
 def _steps() -> tuple[Step, ...]:
@@ -208,9 +249,12 @@ def _steps() -> tuple[Step, ...]:
         Step("failure_partition", ("base_model",), _failure_partition),
         *(Step(name, upstream, files, isolated=True) for name, files in influence.items()),
         *(Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()),
-        Step("evaluation", (*influence, *repaired), _evaluation),
+        Step("pairs", (*upstream, *influence), _pairs),
+        Step("gate_controls", (*upstream, *repaired), _gate_controls),
+        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),
         Step("report", ("evaluation",), _report),
         Step("tracked_run", ("report",), _tracked_run),
+        Step("candidate", ("tracked_run",), _candidate),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
@@ -31,6 +32,8 @@ class Evidence:
     curve: list[Row]
     recovery: list[Row]
     timings: list[Row]
+    gate: list[Row]
+    """The gate's verdict on every failure group; none where the case has no gate."""
     missing: list[str]
     """What the case names and no table holds."""
     method: str | None
@@ -54,18 +57,26 @@ class Evidence:
 
 
 def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> Evidence:
-    """The case's tables, read one by one."""
+    """The case's tables, read one by one: of its first failure group, but for the gate's verdicts.
+
+    Args:
+        partition: the first failure group's.
+    """
+
+    case = {"case_id": case_id, **read_parquet(layout.table("cases", case_id))[0].to_pylist()[0]}
+    spec = json.loads(case["spec"])
+    groups = (spec["failures"] or {}).get("groups")
+    group = next(iter(groups)) if groups else ALL_FAILURES
+    in_names = "" if group == ALL_FAILURES else group
 
     def rows(table: str) -> list[Row]:
         found: list[Row] = read_parquet(layout.table(table, case_id))[0].to_pylist()
-        return found
+        return [row for row in found if row.get("failure_group", group) == group]
 
-    case = {"case_id": case_id, **rows("cases")[0]}
-    spec = json.loads(case["spec"])
     ranked = [
         name
         for name in ("ewc", *spec["treat"], *spec["influence"])
-        if name not in YARDSTICKS and layout.influence(case_id, name).exists()
+        if name not in YARDSTICKS and layout.influence(case_id, name, in_names).exists()
     ]
     method = ranked[0] if ranked else None
     return Evidence(
@@ -77,7 +88,13 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         curve=rows("detection_curve"),
         recovery=rows("recovery"),
         timings=rows("timings"),
+        gate=_gate(layout, case_id) if spec["gate"] else [],
         missing=list(read_parquet(layout.table("recovery", case_id))[1]["missing"]),
         method=method,
-        scores=load_scores(layout.influence(case_id, method), data.fit.examples) if method else None,
+        scores=load_scores(layout.influence(case_id, method, in_names), data.fit.examples) if method else None,
     )
+
+
+def _gate(layout: Layout, case_id: str) -> list[Row]:
+    judged: list[Row] = read_parquet(layout.table("verdicts", case_id))[0].to_pylist()
+    return [row for row in judged if row["judge"] == "gate"]

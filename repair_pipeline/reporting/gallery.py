@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -69,13 +70,29 @@ def _grid(
     lines, rows = max(caption.count("\n") for caption in captions) + 1, -(-len(captions) // _COLUMNS)
     figure = Figure(figsize=(WIDTH, rows * (1.02 + 0.19 * lines)), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat
-    images = (inputs + evidence.data.mean[:, None, None]).clip(0, 1).permute(0, 2, 3, 1).numpy()
-    for ax, image, caption, frame in zip(axes, images, captions, framed, strict=False):
-        ax.imshow(
-            image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1, interpolation="none"
-        )
-        ax.set_xlabel(caption, fontsize=8.5, labelpad=3)
-        ax.spines[:].set(visible=True, color=VERMILLION if frame else FAINT, linewidth=3 if frame else 0.8)
+    for ax, image, caption, frame in zip(axes, inputs, captions, framed, strict=False):
+        draw(ax, image, evidence.data.mean, caption, VERMILLION if frame else FAINT, 3 if frame else 0.8)
     for ax in figure.axes[len(captions) :]:
         ax.set_axis_off()
     return figure
+
+
+def draw(
+    ax: Axes,
+    image: Float[Tensor, "c h w"],
+    mean: Float[Tensor, " c"],
+    caption: str,
+    frame: str = FAINT,
+    width: float = 0.8,
+) -> None:
+    """One image in a frame, with its caption below."""
+    pixels = image + mean[:, None, None]
+    low, high = pixels.min().item(), pixels.max().item()
+    if low < -0.01 or high > 1.01:  # an owner's transform has left the colours elsewhere
+        pixels = (pixels - low) / (high - low)
+    shown = pixels.clip(0, 1).permute(1, 2, 0).numpy()
+    ax.set_axis_on()
+    ax.set(xticks=[], yticks=[])
+    ax.imshow(shown.squeeze(-1) if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1, interpolation="none")
+    ax.set_xlabel(caption, fontsize=8.5, labelpad=3)
+    ax.spines[:].set(visible=True, color=frame, linewidth=width)

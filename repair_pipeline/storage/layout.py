@@ -38,8 +38,18 @@ class Layout:
         """A table that a case has one file of."""
         return self.results / table / f"case_id={case_id}" / f"{table}.parquet"
 
-    def influence(self, case_id: str, method: str) -> Path:
-        return self.results / "influence" / f"case_id={case_id}" / f"method={method}" / "influence.parquet"
+    def influence(self, case_id: str, method: str, group: str = "") -> Path:
+        """One method's scores, for one of a case's failure groups where it has several."""
+        file = f"{group}.parquet" if group else "influence.parquet"
+        return self.results / "influence" / f"case_id={case_id}" / f"method={method}" / file
+
+    def patch(self, case_id: str, file: str) -> Path:
+        """The data set patch of a case, as its owner takes it away."""
+        return self.results / "patches" / f"case_id={case_id}" / file
+
+    def candidate(self, case_id: str) -> Path:
+        """The accepted model's version in MLflow's registry."""
+        return self.results / "candidates" / f"case_id={case_id}" / "candidate.json"
 
     def model(self, case_id: str, cell: str) -> Path:
         """The weights of one cell of the recovery table."""

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.files import Notes, read_parquet, write_parquet
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
 
-ALL_FAILURES = "all"
+OWN = "own: "
+"""Heads the names of the owner's columns in the stored data set, which none of ours then meets."""
 
 
 def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: Notes) -> None:
@@ -45,7 +47,17 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
             "input": pa.FixedShapeTensorArray.from_numpy_ndarray(everything.inputs.contiguous().numpy()),
         }
     )
-    write_parquet(path, table, {**notes, "classes": list(data.classes), "mean": data.mean.tolist()})
+    own = data.metadata
+    if own is not None:
+        own = own.take(_positions(own["example_id"].to_pylist(), everything.ids))
+        for name in own.column_names[1:]:
+            table = table.append_column(OWN + name, own[name])
+    kept = {
+        "classes": list(data.classes),
+        "mean": data.mean.tolist(),
+        "also_in_training": sorted(data.also_in_training),
+    }
+    write_parquet(path, table, {**notes, **kept})
 
 
 def load_dataset(path: Path) -> CorruptedDataset:
@@ -60,12 +72,16 @@ def load_dataset(path: Path) -> CorruptedDataset:
         examples = Examples(ids, torch.tensor(inputs), torch.tensor(column["label"]))
         return TrainingRows(examples, torch.tensor(column["clean_label"]), torch.tensor(column["corrupted"]))
 
+    own = [name for name in table.column_names if name.startswith(OWN)]
+    names = ["example_id", *(name.removeprefix(OWN) for name in own)]
     return CorruptedDataset(
         rows("fit"),
         rows("validation"),
         rows("test").examples,
         tuple(notes["classes"]),
         torch.tensor(notes["mean"], dtype=torch.float32),
+        table.select(["example_id", *own]).rename_columns(names) if own else None,
+        frozenset(notes.get("also_in_training", ())),
     )
 
 
@@ -77,40 +93,83 @@ def fingerprint(data: CorruptedDataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_partition(path: Path, data: CorruptedDataset, tests: TestPartition, notes: Notes) -> None:
-    """Write the case's ``examples`` table, and which query rows ``query_fraction`` left aside."""
-    rows = []
+def save_partition(
+    path: Path,
+    data: CorruptedDataset,
+    parts: Mapping[str, TestPartition],
+    notes: Notes,
+    group_of: Mapping[str, str] | None = None,
+) -> None:
+    """Write the case's ``examples`` table, and which query rows ``query_fraction`` left aside.
+
+    Args:
+        parts: the partition of each failure group.
+        group_of: the group of every test row that has one; None: all have that of the only group.
+    """
+    rows: list[dict[str, Any]] = []
     for split, part in (("fit", data.fit), ("validation", data.validation)):
         columns = (part.examples.ids, part.examples.labels, part.clean_labels, part.corrupted)
         rows += [
             {"example_id": i, "split": split, "label": y, "clean_label": c, "corrupted": k, "label_changed": y != c}
             for i, y, c, k in zip(*(column.tolist() for column in columns), strict=True)
         ]
-    for split, examples in tests.parts().items():
-        # Query-side failures left aside are query rows all the same: every example has exactly one split.
-        name = "query" if split == "unused_query" else split
-        rows += [
-            {"example_id": i, "split": name, "label": y, "clean_label": y, "corrupted": False, "label_changed": False}
-            for i, y in zip(examples.ids.tolist(), examples.labels.tolist(), strict=True)
-        ]
-    save_rows(path, "examples", rows, {**notes, "unused_query": tests.unused_query.ids.tolist()})
+    split_of: dict[str, str] = {}
+    for tests in parts.values():
+        # What another group leaves aside may be this one's to repair.
+        split_of |= dict.fromkeys(set(tests.other_failures.ids.tolist()) - split_of.keys(), "other_failures")
+        for split, examples in tests.parts().items():
+            if split != "other_failures":
+                # Query-side failures left aside are query rows all the same: every example has exactly one split.
+                split_of |= dict.fromkeys(examples.ids.tolist(), "query" if split == "unused_query" else split)
+    only, of_first = next(iter(parts.items()))
+    everything = Examples.concat(list(of_first.parts().values()))
+    rows += [
+        {
+            "example_id": i,
+            "split": split_of[i],
+            "label": y,
+            "clean_label": y,
+            "corrupted": False,
+            "label_changed": False,
+            "failure_group": only if group_of is None else group_of.get(i),
+        }
+        for i, y in zip(everything.ids.tolist(), everything.labels.tolist(), strict=True)
+    ]
+    schema = pa.schema([field for field in TABLES["examples"] if field.name != "case_id"])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    if data.metadata is not None:
+        own = data.metadata.take(_positions(data.metadata["example_id"].to_pylist(), table["example_id"].to_pylist()))
+        for name in own.column_names[1:]:
+            table = table.append_column(name, own[name])
+    unused = [example_id for tests in parts.values() for example_id in tests.unused_query.ids.tolist()]
+    write_parquet(path, table, {**notes, "unused_query": unused})
 
 
-def load_partition(path: Path, test: Examples) -> TestPartition:
-    """The partition as saved, its rows taken from ``test``."""
+def _positions(ids: Iterable[str], wanted: Iterable[str]) -> list[int]:
+    at = {example_id: position for position, example_id in enumerate(ids)}
+    return [at[str(example_id)] for example_id in wanted]
+
+
+def load_partition(path: Path, test: Examples, group: str = ALL_FAILURES) -> TestPartition:
+    """The partition of one failure group as saved, its rows taken from ``test``."""
     table, notes = read_parquet(path)
     split_of = dict(zip(table["example_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     split_of.update(dict.fromkeys(notes["unused_query"], "unused_query"))
+    if group != ALL_FAILURES:
+        shared = {"guard", "remaining", "fit", "validation"}
+        for example_id, of in zip(table["example_id"].to_pylist(), table["failure_group"].to_pylist(), strict=True):
+            if of != group and split_of[example_id] not in shared:
+                split_of[example_id] = "other_failures"
     splits = np.array([split_of[example_id] for example_id in test.ids])
     names = ("query", "query_tuning", "holdout", "guard", "remaining", "unused_query", "other_failures")
     return TestPartition(**{name: test[torch.from_numpy(splits == name)] for name in names})
 
 
-def save_scores(path: Path, scores: InfluenceScores, notes: Notes) -> None:
+def save_scores(path: Path, scores: InfluenceScores, notes: Notes, group: str = ALL_FAILURES) -> None:
     """Write one method's influence table, most harmful first."""
     rows = [
         {
-            "failure_group": ALL_FAILURES,
+            "failure_group": group,
             "example_id": str(scores.ids[at]),
             "influence": scores.values[at].item(),
             "rank": rank,

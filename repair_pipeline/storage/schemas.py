@@ -42,6 +42,32 @@ TABLES: dict[str, pa.Schema] = {
             _field("clean_label", pa.int64(), "label before corruption"),
             _field("corrupted", pa.bool_(), "intervened upon"),
             _field("label_changed", pa.bool_(), "given label differs from the clean one"),
+            _field("failure_group", pa.string(), "of a test row: the group it is of, right or wrong; null for none"),
+        ]
+    ),
+    "groups": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("predicate", pa.string(), "what its rows have in common; null for all failures"),
+            _field("rows", pa.int64(), "test rows of the group"),
+            _field("failures", pa.int64(), "those of them that the base model gets wrong"),
+            _field("query", pa.int64(), "failures that causes are searched with"),
+            _field("query_tuning", pa.int64(), "failures that stopping and choosing may read"),
+            _field("holdout", pa.int64(), "failures that nothing may read but the evaluation"),
+        ]
+    ),
+    "cross_harm": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("influence_method", pa.string(), "whose causes were removed"),
+            _field("treatment", pa.string(), "how failure_group was repaired"),
+            _field("affected_group", pa.string(), "the group that this is measured on"),
+            _field("holdout_accuracy", pa.float64(), "on the affected group's holdout; the base's is 0"),
+            _field("remaining_accuracy", pa.float64(), "on the affected group's remaining rows; the base's is 1"),
+            _field("holdout", pa.int64(), "rows of the first accuracy"),
+            _field("remaining", pa.int64(), "rows of the second accuracy; 0: there is none, and it is null"),
         ]
     ),
     "influence": pa.schema(
@@ -114,9 +140,53 @@ TABLES: dict[str, pa.Schema] = {
         [
             _CASE,
             _GROUP,
+            _field("judge", pa.string(), "auto: the search for a repair; gate: the judgement on unseen rows"),
             _POOL,
-            _field("verdict", pa.string(), "repaired, or not_a_data_problem: then nothing is changed"),
-            _field("p_value", pa.float64(), "one-sided sign test on query_tuning, against fine-tuning without removal"),
+            _field("influence_method", pa.string(), "whose causes were removed by the repair that is judged"),
+            _field("treatment", pa.string(), "the repair that is judged"),
+            _field("removed", pa.int64(), "fit rows removed"),
+            _field("verdict", pa.string(), "repaired (auto), accepted or rejected (gate), or not_a_data_problem"),
+            _field("reason", pa.string(), "the gate's, in a sentence"),
+            _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),
+            _field("fixed", pa.int64(), "holdout rows that the repair gets right"),
+            _field("broken", pa.int64(), "remaining rows that it gets wrong"),
+            _field("gain", pa.float64(), "(fixed - broken) / n over unseen, at the test set's natural mix"),
+            _field("gain_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
+            _field("gain_high", pa.float64(), "upper end"),
+            _field("over_control", pa.float64(), "holdout accuracy above that of as many random rows removed"),
+            _field("over_control_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
+            _field("over_control_high", pa.float64(), "upper end"),
+            _field("remaining_change", pa.float64(), "of the accuracy on remaining"),
+            _field("remaining_low", pa.float64(), "its lower bound"),
+            _field("worst_class", pa.string(), "the class whose lower bound is the lowest"),
+            _field("worst_class_low", pa.float64(), "that bound"),
+            _field("unjudged", pa.string(), "classes with too few remaining rows to be judged, by comma"),
+        ]
+    ),
+    "patch": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("example_id", pa.string(), "a fit row that the repair removes"),
+            _field("action", pa.string(), "drop, or relabel where the repaired model is sure of another class"),
+            _field("influence", pa.float64(), "greater is more harmful"),
+            _field("rank", pa.int64(), "1 is the most harmful"),
+            _field("label", pa.string(), "given label, by name"),
+            _field("suggested_label", pa.string(), "the repaired model's; null where it is the given one"),
+            _field("failures", pa.string(), "ids of the query failures that it opposes most, by comma"),
+            _field("reason", pa.string(), "the same in a sentence"),
+        ]
+    ),
+    "pairs": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("failure_id", pa.string(), "a query failure"),
+            _field("example_id", pa.string(), "one of the most harmful fit rows"),
+            _field(
+                "influence", pa.float64(), "first-order influence of the row on the failure, nats; positive: harmful"
+            ),
+            _field("rank", pa.int64(), "1 is the most harmful to that failure"),
         ]
     ),
     "timings": pa.schema(

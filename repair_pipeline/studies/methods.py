@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from repair_pipeline.cases.presets import STUDY_SEEDS, case_id, preset
+from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.reporting.picture import Picture
@@ -46,6 +47,7 @@ class Methods:
     def specs(self, family: str, seed: int) -> list[CaseSpec]:
         """A case for each group of methods, and one for the treatments."""
         known = preset(f"{family}-s{seed}")
+        assert isinstance(known.dataset, KnownData)
         rows = round(known.dataset.train_size * (1 - known.validation_fraction))
         several = {"ewc_deletion": [{"gamma": factor * 2 / rows} for factor in _GAMMAS], "auto": [{}, {"pool": "all"}]}
         others = {name: several.get(name, [{}]) for name in TREATMENTS if name not in _CONTROLS}

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import nn
 
 from repair_pipeline.storage.files import read_parquet
@@ -18,8 +20,9 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Examples
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
 
 EXPERIMENT = "repair_pipeline"
 
@@ -103,12 +106,18 @@ def _experiment(layout: Layout) -> str:
 
 def _publish(model: nn.Module, tests: Examples) -> None:
     """MLflow's own format (pt2, no pickle), for serving; the working artifact is the safetensors file."""
+    model, example, signature = exported(model, tests)
+    mlflow.pytorch.log_model(model, name="repaired_model", input_example=example, signature=signature)
+
+
+def exported(model: nn.Module, tests: Examples) -> tuple[nn.Module, NDArray[np.float32], ModelSignature]:
+    """The model as MLflow exports it, with an example of its input and its signature."""
     example = tests.inputs[:2]
     # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
     model = model.cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
-    mlflow.pytorch.log_model(model, name="repaired_model", input_example=example.numpy(), signature=signature)
+    return model, example.numpy(), signature
 
 
 def git_sha() -> str | None:

@@ -185,7 +185,7 @@ def test_a_layer_used_twice_raises():
 
 def test_a_model_without_such_layers_raises():
     classifier = Classifier(seeded(nn.LayerNorm(4)))
-    with pytest.raises(InputError, match="no layer"):
+    with pytest.raises(InputError, match="no adapted layer"):
         of_kind("empirical", classifier, ROWS)
 
 

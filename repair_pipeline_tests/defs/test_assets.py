@@ -82,7 +82,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     assert set(pools) == {step.name for step in STEPS}
     heavy = {name for name, pool in pools.items() if pool == {"gpu"}}
-    light = {"corrupted_dataset", "failure_partition", "evaluation", "report", "tracked_run"}
+    light = {"corrupted_dataset", "failure_partition", "evaluation", "report", "tracked_run", "candidate"}
     assert heavy == set(pools) - light
     for step in STEPS:
         node = graph.get(dg.AssetKey(step.name))

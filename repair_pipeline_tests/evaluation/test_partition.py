@@ -5,22 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline_tests.problems import examples
 
 
-class Reads(nn.Module):
-    """Predicts the class that is written in the input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nothing = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.one_hot(x[:, 0].long(), 3).double() + self.nothing
+def said(test):
+    """What a model predicts that reads the class off the input."""
+    return test.inputs[:, 0].long()
 
 
 def outcomes(right, wrong):
@@ -32,7 +25,8 @@ def outcomes(right, wrong):
 
 
 def split(right=60, wrong=40, query_fraction=1.0, seed=0):
-    return partition(Reads(), outcomes(right, wrong), query_fraction, np.random.default_rng(seed))
+    test = outcomes(right, wrong)
+    return partition(said(test), test, query_fraction, np.random.default_rng(seed))["all"]
 
 
 counts = st.integers(0, 90), st.integers(6, 90)
@@ -63,11 +57,12 @@ def test_failures_and_correct_cases_are_where_they_belong(right, wrong, query_fr
 @given(*counts, st.sets(st.integers(0, 2), min_size=1))
 def test_failures_of_other_classes_are_set_aside(right, wrong, targets):
     test = outcomes(right, wrong)
+    groups = {"all": torch.isin(test.labels, torch.tensor(sorted(targets)))}
     if int(sum((test.labels[failing(test)] == label).sum() for label in targets)) < 6:
-        with pytest.raises(InputError, match="of the classes"):
-            partition(Reads(), test, 1.0, np.random.default_rng(0), targets)
+        with pytest.raises(InputError, match="among those that it is about"):
+            partition(said(test), test, 1.0, np.random.default_rng(0), groups)
         return
-    parts = partition(Reads(), test, 1.0, np.random.default_rng(0), targets)
+    parts = partition(said(test), test, 1.0, np.random.default_rng(0), groups)["all"]
     failures = torch.cat([parts.query.labels, parts.query_tuning.labels, parts.holdout.labels])
     assert set(failures.tolist()) <= targets
     assert not targets & set(parts.other_failures.labels.tolist())
@@ -115,3 +110,39 @@ def test_the_query_side_holds_neither_holdout_nor_remaining_rows():
 def test_too_few_failures_are_refused(wrong):
     with pytest.raises(InputError, match=f"the base model fails on {wrong} of {wrong + 30} test rows, 6 are needed"):
         split(right=30, wrong=wrong)
+
+
+def in_groups(overlap):
+    """A test set whose failures are of two groups, the rows of class 0 and, with some of these, those of class 1."""
+    test = outcomes(60, 60)
+    groups = {"zero": test.labels == 0, "one": (test.labels == 1) | (overlap & (test.labels == 0))}
+    return partition(said(test), test, 1.0, np.random.default_rng(0), groups)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_each_group_has_its_failures_and_all_share_the_healthy_rows(overlap):
+    parts = in_groups(overlap)
+    for name, of_group in parts.items():
+        own = torch.cat([of_group.query.labels, of_group.query_tuning.labels, of_group.holdout.labels])
+        assert set(own.tolist()) == {0 if name == "zero" else 1}
+        assert len(own) + len(of_group.other_failures) == 60
+        assert len(of_group.holdout) == len(own) // 2
+    assert parts["zero"].guard.ids.tolist() == parts["one"].guard.ids.tolist()
+    assert parts["zero"].remaining.ids.tolist() == parts["one"].remaining.ids.tolist()
+
+
+def test_a_group_with_too_few_failures_is_named():
+    test = outcomes(60, 60)
+    groups = {"zero": test.labels == 0, "few": torch.arange(120) < 3}
+    with pytest.raises(InputError, match="in the group 'few'"):
+        partition(said(test), test, 1.0, np.random.default_rng(0), groups)
+
+
+@given(st.integers(1, 100), st.integers(0, 5))
+def test_rows_that_were_trained_on_are_in_neither_holdout_nor_remaining(count, seed):
+    test = outcomes(60, 60)
+    known = frozenset(np.random.default_rng(seed).permutation(test.ids)[:count].tolist())
+    parts = partition(said(test), test, 1.0, np.random.default_rng(0), None, known)["all"]
+    assert not known & {*parts.holdout.ids.tolist(), *parts.remaining.ids.tolist()}
+    ids = [example_id for part in parts.parts().values() for example_id in part.ids]
+    assert sorted(ids) == sorted(test.ids)

@@ -62,7 +62,9 @@ def test_a_deleted_cell_is_made_again_the_same_and_with_it_only_what_depends_on_
     case.layout.model(case.id, "random-finetune").unlink()
     assert named(case, run(case).made) == {
         "models/random-finetune.safetensors",
+        "cross_harm/cross_harm.parquet",
         "recovery/recovery.parquet",
+        "verdicts/verdicts.parquet",
         "timings/timings.parquet",
         "reports/report.html",
         "tracked_runs/run.json",

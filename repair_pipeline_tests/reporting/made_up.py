@@ -84,7 +84,10 @@ class MadeUp:
         cuts = np.cumsum([6, 2, HOLDOUT, 20, REMAINING])
         parts = [data.test[slice(a, b)] for a, b in zip([0, *cuts], [*cuts, len(data.test)], strict=True)]
         save_partition(
-            self.layout.table("examples", self.name), data, TestPartition(*parts, other_failures=parts[0][:0]), {}
+            self.layout.table("examples", self.name),
+            data,
+            {"all": TestPartition(*parts, other_failures=parts[0][:0])},
+            {},
         )
         self._save("cases", [self._case(data)])
         for method in self.influence:

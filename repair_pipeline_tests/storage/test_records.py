@@ -92,7 +92,7 @@ def test_a_partition_comes_back_row_by_row(tmp_path, data, query_fraction):
     test = Examples.concat(list(parts.parts().values()))
     order = torch.from_numpy(np.argsort(test.ids))
     path = tmp_path / "case_id=x" / "examples.parquet"
-    save_partition(path, data, parts, {})
+    save_partition(path, data, {"all": parts}, {})
     loaded = load_partition(path, test[order])
     for name, part in parts.parts().items():
         assert_equal(loaded.parts()[name], part[torch.from_numpy(np.argsort(part.ids))])
@@ -100,7 +100,7 @@ def test_a_partition_comes_back_row_by_row(tmp_path, data, query_fraction):
 
 def test_every_example_has_exactly_one_of_the_contracts_splits(tmp_path, data):
     parts = split(query_fraction=0.4)
-    save_partition(tmp_path / "case_id=x" / "examples.parquet", data, parts, {})
+    save_partition(tmp_path / "case_id=x" / "examples.parquet", data, {"all": parts}, {})
     table = read_parquet(tmp_path / "case_id=x" / "examples.parquet")[0].to_pylist()
     assert len({row["example_id"] for row in table}) == len(table) == 40 + 100
     sizes = {name: len(part) for name, part in parts.parts().items()}
@@ -111,7 +111,7 @@ def test_every_example_has_exactly_one_of_the_contracts_splits(tmp_path, data):
 
 
 def test_the_examples_table_tells_what_was_planted(tmp_path, data):
-    save_partition(tmp_path / "case_id=x" / "examples.parquet", data, split(), {})
+    save_partition(tmp_path / "case_id=x" / "examples.parquet", data, {"all": split()}, {})
     table = read_parquet(tmp_path / "case_id=x" / "examples.parquet")[0].to_pylist()
     planted = {row["example_id"] for row in table if row["corrupted"]}
     assert planted == data.fit.corrupted_ids | data.validation.corrupted_ids

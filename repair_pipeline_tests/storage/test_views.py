@@ -8,11 +8,11 @@ from repair_pipeline.storage.files import write_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.schemas import TABLES
-from repair_pipeline.storage.views import query
+from repair_pipeline.storage.views import holds, query
 
 CONTRACT = {
     "cases": "case_id base_id dataset model corruption seed query_fraction spec fingerprint status created_at",
-    "examples": "case_id example_id split label clean_label corrupted label_changed",
+    "examples": "case_id example_id split label clean_label corrupted label_changed failure_group",
     "influence": "case_id failure_group method example_id influence rank",
     "detection": "case_id failure_group method auc average_precision precision_at_n n_corrupted n_causes precision "
     "recall converged seconds",
@@ -21,7 +21,14 @@ CONTRACT = {
     "holdout_accuracy remaining_accuracy unseen_accuracy seconds",
     "candidates": "case_id failure_group pool influence_method treatment removed tuning_accuracy tuning_probability "
     "guard_accuracy chosen",
-    "verdicts": "case_id failure_group pool verdict p_value",
+    "groups": "case_id failure_group predicate rows failures query query_tuning holdout",
+    "cross_harm": "case_id failure_group influence_method treatment affected_group holdout_accuracy "
+    "remaining_accuracy holdout remaining",
+    "verdicts": "case_id failure_group judge pool influence_method treatment removed verdict reason p_value fixed "
+    "broken gain gain_low gain_high over_control over_control_low over_control_high remaining_change remaining_low "
+    "worst_class worst_class_low unjudged",
+    "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason",
+    "pairs": "case_id failure_group failure_id example_id influence rank",
     "timings": "case_id method step seconds device threads",
 }
 
@@ -200,3 +207,42 @@ def test_anything_but_one_select_over_the_views_is_refused_in_one_line(layout, s
     assert str(refused.value).startswith(("the query", "there is no view"))
     assert len(str(refused.value).splitlines()) == 1
     assert sorted(layout.home.rglob("*")) == before
+
+
+def test_the_owners_columns_are_columns_of_examples(tmp_path):
+    layout = Layout(tmp_path)
+    for case, hour in (("one", pa.array([7])), ("two", pa.array(["late"]))):
+        table = pa.table({"example_id": ["z"], "split": ["fit"], "hour": hour, "scanner": ["B"]})
+        write_parquet(layout.table("examples", case), table, {})
+    found = query(layout, "SELECT case_id, hour, scanner, corrupted FROM examples ORDER BY case_id").to_pylist()
+    assert [tuple(row.values()) for row in found] == [("one", "7", "B", None), ("two", "late", "B", None)]
+
+
+ROWS = pa.table({"label": ["cat", "dog", "cat"], "hour": [3, 12, 23]})
+
+
+@pytest.mark.parametrize(
+    ("predicate", "held"),
+    [
+        ("label = 'cat' AND hour < 6", [True, False, False]),
+        ("hour > 6 -- by day", [False, True, True]),
+        ("false", [False, False, False]),
+        ("hour = (SELECT max(hour) FROM examples)", [False, False, True]),
+    ],
+)
+def test_a_predicate_holds_for_its_rows(predicate, held):
+    assert holds(ROWS, predicate, "failures.where") == held
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        "colour = 1",
+        "label IN (SELECT * FROM read_csv('x'))",
+        "true; DROP TABLE x",
+        "",
+    ],
+)
+def test_what_is_no_predicate_over_the_rows_is_refused(predicate):
+    with pytest.raises(InputError, match=r"failures\.where is .*columns: label, hour"):
+        holds(ROWS, predicate, "failures.where")

@@ -13,6 +13,7 @@ import torch
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import missing
+from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import TrainingRows
@@ -29,6 +30,8 @@ class Check:
     description: str
     wrong: Callable[[Case], list[str]]
     blocking: bool = True
+    fault: bool = True
+    """Where it does not hold something is broken, and no judgement passed."""
 
     def spec(self, asset: str) -> dg.AssetCheckSpec:
         """The check as Dagster declares it."""
@@ -57,6 +60,9 @@ def checks(step: Step) -> list[Check]:
             found.append(Check("finite_scores", says, partial(scored_wrongly, method=method)))
             says = "the linear system that the scores rest on, if any, is solved"
             found.append(Check("converged", says, partial(unsolved, method=method), blocking=False))
+        case ["tracked", "run"]:
+            says = "the gate accepts the repair, where the case has a gate: else no model becomes a candidate"
+            found.append(Check("accepted_by_the_gate", says, not_accepted, fault=False))
         case ["evaluation"]:
             says = "all that the case names is there"
             found.append(Check("complete", says, lambda case: [f"missing: {name}" for name in missing(case)], False))
@@ -108,16 +114,30 @@ def split_wrongly(case: Case) -> list[str]:
     return wrong
 
 
+def not_accepted(case: Case) -> list[str]:
+    """Why the gate accepts no repair; nothing where it does, or where the case has none."""
+    verdicts = gate_verdicts(case)
+    if case.spec.gate is None or any(row["verdict"] == "accepted" for row in verdicts):
+        return []
+    return [f"{row['failure_group']}: {row['verdict']}: {row['reason']}" for row in verdicts] or ["nothing was judged"]
+
+
 def unsolved(case: Case, method: str) -> list[str]:
     """A linear system whose residual is too large for its solution to count as one."""
-    _, notes = read_parquet(case.influence_path(method))
-    if notes.get("converged", 1.0):
-        return []
-    return [f"the residual is {notes['residual']:.2g}: raise influence.{method}.damping"]
+    said = [read_parquet(look.influence_path(method))[1] for look in case.each_group()]
+    return [
+        f"the residual is {notes['residual']:.2g}: raise influence.{method}.damping"
+        for notes in said
+        if not notes.get("converged", 1.0)
+    ]
 
 
 def scored_wrongly(case: Case, method: str) -> list[str]:
     """Fit rows without a score, or with one that is not finite."""
+    return [line for look in case.each_group() for line in _scored_wrongly(look, method)]
+
+
+def _scored_wrongly(case: Case, method: str) -> list[str]:
     table, _ = read_parquet(case.influence_path(method))
     ids, values = table["example_id"].to_pylist(), table["influence"].to_numpy()
     wrong = []

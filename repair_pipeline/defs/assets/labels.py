@@ -74,6 +74,22 @@ _LABELS = {
         _PARQUET,
         table="examples",
     ),
+    "pairs": Label(
+        "step_1_causes",
+        "First-order influence of the most harmful rows on every query failure; only where the case has a gate.",
+        _PARQUET,
+        heavy=True,
+        table="pairs",
+    ),
+    "gate_controls": Label(
+        "step_2_treatment",
+        "The judged treatment with as many random rows removed, from several seeds; only where the case has a gate.",
+        _TORCH,
+        heavy=True,
+    ),
+    "candidate": Label(
+        "evidence", "The accepted model in MLflow's registry, by the alias candidate.", frozenset({"mlflow"})
+    ),
     "evaluation": Label(
         "evidence",
         "What was found and what was repaired, with controls. The one step that reads the holdout.",

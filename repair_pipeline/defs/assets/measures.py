@@ -78,6 +78,7 @@ def _failure_partition(case: Case) -> Measures:
 
 
 def _influence(case: Case, method: str) -> Measures:
+    case = case.each_group()[0]
     rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
     scores = load_scores(case.influence_path(method), rows.examples)
     # How many are causes may follow another method's scores, so it is the evaluation that says it.
@@ -132,7 +133,7 @@ _RECOVERY = {
 
 
 def _report(case: Case) -> Measures:
-    figures = case_figures(case.layout, case.id, case.data, case.partition)
+    figures = case_figures(case.layout, case.id, case.data, case.each_group()[0].partition)
     return {name: picture(name, figure) for name, figure in figures.items()}
 
 
@@ -141,11 +142,30 @@ def _tracked_run(case: Case) -> Measures:
     return {"mlflow_run": dg.MetadataValue.url(run_url(run)), "mlflow_run_id": run["run_id"]}
 
 
+def _pairs(case: Case) -> Measures:
+    table, notes = read_parquet(case.layout.table("pairs", case.id))
+    ask = question(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
+    return {"dagster/row_count": len(table), **_cost(notes), "ask": ask}
+
+
+def _gate_controls(case: Case) -> Measures:
+    return {"ask": question(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
+
+
+def _candidate(case: Case) -> Measures:
+    said = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
+    known = {key: value for key, value in said.items() if value is not None}
+    return {**known, "promote": f"repair promote {said['name']}"}
+
+
 _MEASURES: Mapping[str, Callable[[Case], Measures]] = {
     "corrupted_dataset": _corrupted_dataset,
     "base_model": _base_model,
     "fisher_diagonal": _fisher_diagonal,
     "failure_partition": _failure_partition,
+    "pairs": _pairs,
+    "gate_controls": _gate_controls,
+    "candidate": _candidate,
     "evaluation": _evaluation,
     "report": _report,
     "tracked_run": _tracked_run,

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from repair_pipeline.cases.presets import case_id, preset
+from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.cases.spec import CaseSpec, at_defaults, parse_spec
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.reporting.evidence import Evidence, read_evidence
@@ -105,4 +106,5 @@ class Scope:
     def rows(self) -> int:
         """N, about: the training rows that are not validation."""
         spec = self.spec("label_noise", 0)
+        assert isinstance(spec.dataset, KnownData)
         return round(spec.dataset.train_size * (1 - spec.validation_fraction))

@@ -1,0 +1,135 @@
+"""Where a case's examples, model and failures come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic.dataclasses import dataclass
+
+from repair_pipeline.cases.corruption import Classes
+from repair_pipeline.datasets.own import OwnData, TorchvisionData
+from repair_pipeline.models.own import Adapted
+
+_strict = ConfigDict(extra="forbid")
+__all__ = ["SOURCES", "Adapted", "DatasetSpec", "FailuresSpec", "KnownData", "KnownModel", "ModelSpec", "OwnModel"]
+
+
+@dataclass(frozen=True, config=_strict)
+class KnownData:
+    """A data set of the studies."""
+
+    name: Literal["digits", "mnist", "cifar10"]
+    train_size: PositiveInt
+
+
+@dataclass(frozen=True, config=_strict)
+class KnownModel:
+    """An architecture of the studies."""
+
+    name: Literal["cnn", "cnn8", "resnet18", "resnet50"] = "cnn"
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.name
+
+
+@dataclass(frozen=True, config=_strict)
+class OwnModel:
+    """Somebody's own classifier. Without weights it is trained as a model of the studies is."""
+
+    factory: str | None = None
+    """``package.module:function``, called with ``arguments``; returns the untrained model."""
+    torchvision: str | None = None
+    """Or an architecture of torchvision, made for the data's classes."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    """A safetensors file, or ``models:/NAME@champion`` in MLflow, which may know the architecture too."""
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> OwnModel:
+        if self.factory and self.torchvision:
+            raise ValueError("model has both factory and torchvision: give one of them")
+        if not (self.factory or self.torchvision or self.registered):
+            raise ValueError("model says no architecture: give factory, torchvision or name")
+        return self
+
+    @property
+    def registered(self) -> bool:
+        """Whether its weights are in MLflow's registry."""
+        return self.weights is not None and self.weights.startswith("models:/")
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.factory or self.torchvision or str(self.weights)
+
+
+@dataclass(frozen=True, config=_strict)
+class FailuresOfClasses:
+    """Those whose label is one of these; the other failures are set aside."""
+
+    classes: Classes
+
+
+@dataclass(frozen=True, config=_strict)
+class ListedFailures:
+    """Those that a CSV or Parquet file names; the other failures are set aside."""
+
+    list: str
+
+
+@dataclass(frozen=True, config=_strict)
+class FailuresWhere:
+    """Those for which a DuckDB predicate over the test rows holds; the other failures are set aside."""
+
+    where: str
+
+
+def _not_all(groups: dict[str, str]) -> dict[str, str]:
+    if "all" in groups:
+        raise ValueError("no group can be called 'all': it names the failures of a case without groups")
+    return groups
+
+
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,59}$")]
+
+
+@dataclass(frozen=True, config=_strict)
+class FailureGroups:
+    """Types of failure (App. A.1), repaired one at a time, by predicate. A row is of the first that holds."""
+
+    groups: Annotated[dict[GroupName, str], Field(min_length=1), AfterValidator(_not_all)]
+
+
+def _by_key(*keys: str, otherwise: str) -> Callable[[Any], str]:
+    """Which of several dataclasses is meant, by a key that only it has."""
+
+    def tag(fields: Any) -> str:
+        has = fields if isinstance(fields, dict) else vars(fields)
+        return next((key for key in keys if key in has), otherwise)
+
+    return tag
+
+
+DatasetSpec = Annotated[
+    Annotated[OwnData, Tag("train")]
+    | Annotated[TorchvisionData, Tag("torchvision")]
+    | Annotated[KnownData, Tag("known")],
+    Discriminator(_by_key("train", "torchvision", otherwise="known")),
+]
+ModelSpec = Annotated[
+    Annotated[KnownModel, Tag("name")] | Annotated[OwnModel, Tag("factory")],
+    Discriminator(_by_key("name", otherwise="factory")),
+]
+FailuresSpec = Annotated[
+    Annotated[FailuresOfClasses, Tag("classes")]
+    | Annotated[ListedFailures, Tag("list")]
+    | Annotated[FailuresWhere, Tag("where")]
+    | Annotated[FailureGroups, Tag("groups")],
+    Discriminator(_by_key("list", "where", "groups", otherwise="classes")),
+]
+SOURCES = ("train", "torchvision", "known", "name", "factory", "classes", "list", "where", "groups")
+"""Names of the branches above, which are no keys where they head a place."""

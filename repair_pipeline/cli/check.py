@@ -1,0 +1,27 @@
+"""``repair check``."""
+
+from __future__ import annotations
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+
+from repair_pipeline.cli.named import named_case
+from repair_pipeline.pipeline.preflight import preflight
+
+
+def check_and_show(source: str, settings: list[str]) -> None:
+    """A line for everything looked at; exit code 1 where something is not as it should be."""
+    case = named_case(source, settings, "auto")
+    table = Table(Column("", no_wrap=True), Column("looked at", no_wrap=True), "found", box=SIMPLE_HEAD, pad_edge=False)
+    findings = list(preflight(case))
+    for finding in findings:
+        table.add_row("ok" if finding.fine else "look", finding.name, finding.says)
+    console = Console(highlight=False)
+    console.print(f"case {case.id}: nothing is written by this check")
+    console.print(table)
+    doubts = sum(not finding.fine for finding in findings)
+    console.print(f"{doubts} to look at" if doubts else f"nothing in the way; next: repair run {source}")
+    if doubts:
+        raise typer.Exit(1)

@@ -1,0 +1,49 @@
+"""A list of failing examples."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from repair_pipeline.datasets.own_tables import read_table
+from repair_pipeline.errors import InputError
+
+
+def read_failures(
+    path: Path, test_ids: NDArray[np.str_], metadata: pa.Table | None, id_column: str | None
+) -> NDArray[np.str_]:
+    """Ids of the test examples that a CSV or Parquet file lists.
+
+    They are listed by ``example_id``, by the data's own id column, or by a column of theirs that does not repeat among
+    the test rows.
+
+    Raises:
+        InputError: the file cannot be read, shares no such column with the data, or lists a row that is not there.
+    """
+    table = read_table(path)
+    keys = {"example_id": test_ids.tolist()}
+    if id_column:
+        keys[id_column] = test_ids.tolist()
+    if metadata is not None:
+        at = {example_id: row for row, example_id in enumerate(metadata["example_id"].to_pylist())}
+        own = metadata.take([at[example_id] for example_id in test_ids.tolist()])
+        for name in own.column_names[1:]:
+            values = own[name].to_pylist()
+            if len(set(values)) == len(values):
+                keys.setdefault(name, values)
+    shared = [name for name in keys if name in table.column_names]
+    if not shared:
+        raise InputError(
+            f"{path} has the columns {', '.join(table.column_names)}, none of which names a test row: "
+            f"give one of {', '.join(keys)}"
+        )
+    name = shared[0]
+    id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
+    listed = [str(value) for value in table[name].to_pylist()]
+    for row, value in enumerate(listed):
+        if value not in id_of:
+            raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: take it off")
+    if twice := [value for value in listed if listed.count(value) > 1]:
+        raise InputError(f"{path} lists the {name} {twice[0]!r} more than once: list each failure once")
+    return np.array([id_of[value] for value in listed], dtype=np.str_)

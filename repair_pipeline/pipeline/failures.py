@@ -1,0 +1,100 @@
+"""Which failures a case is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from repair_pipeline.cases.sources import FailureGroups, FailuresOfClasses, FailuresWhere, ListedFailures
+from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.datasets.failures_list import read_failures
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.partition import ALL_FAILURES
+from repair_pipeline.storage.views import holds
+from repair_pipeline.types import CorruptedDataset, Examples
+
+Masks = Mapping[str, Bool[Tensor, " n"]]
+
+
+def list_files(spec: CaseSpec) -> tuple[Path, ...]:
+    """The owner's list, which may change."""
+    return (Path(spec.failures.list),) if isinstance(spec.failures, ListedFailures) else ()
+
+
+def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> Masks | None:
+    """The test rows of every failure group, right or wrong; None: all rows, in no groups.
+
+    Raises:
+        InputError: the case's list or a predicate cannot be used, no row is of a group, or a listed failure is none.
+    """
+    match spec.failures:
+        case FailuresOfClasses(classes):
+            return {ALL_FAILURES: torch.isin(data.test.labels, torch.tensor(sorted(classes)))}
+        case ListedFailures(file):
+            return {ALL_FAILURES: _listed(file, spec, data, predicted)}
+        case FailuresWhere(predicate):
+            return {ALL_FAILURES: _where("failures.where", predicate, data, predicted)}
+        case FailureGroups(groups):
+            return {
+                name: _where(f"failures.groups.{name}", predicate, data, predicted)
+                for name, predicate in groups.items()
+            }
+    return None
+
+
+def group_of(groups: Masks, test: Examples) -> dict[str, str]:
+    """The group of every test row that has one: the first that does."""
+    found: dict[str, str] = {}
+    for name, mask in groups.items():
+        found |= dict.fromkeys(set(test.ids[mask.numpy()].tolist()) - found.keys(), name)
+    return found
+
+
+def about_test_rows(data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> pa.Table:
+    """What a predicate may speak of: the labels by name, and the owner's columns."""
+    names = data.classes
+    table = pa.table(
+        {
+            "example_id": data.test.ids.tolist(),
+            "label": [names[label] for label in data.test.labels.tolist()],
+            "predicted": [names[label] for label in predicted.tolist()],
+        }
+    )
+    if data.metadata is not None:
+        at = {example_id: row for row, example_id in enumerate(data.metadata["example_id"].to_pylist())}
+        own = data.metadata.take([at[example_id] for example_id in data.test.ids.tolist()])
+        for name in own.column_names[1:]:
+            table = table.append_column(name, own[name])
+    return table
+
+
+def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
+    rows = about_test_rows(data, predicted)
+    mask = torch.tensor(holds(rows, predicate, key))
+    if not mask.any():
+        raise InputError(
+            f"{key} is {predicate!r} and holds for none of {len(rows)} test rows: "
+            f"write a predicate over {', '.join(rows.column_names)}"
+        )
+    return mask
+
+
+def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, predicted: Tensor) -> Tensor:
+    named = spec.dataset.id if isinstance(spec.dataset, OwnData) else None
+    ids = read_failures(Path(file), data.test.ids, data.metadata, named)
+    mask = data.test.having(frozenset(ids.tolist()))
+    right = mask & (predicted == data.test.labels)
+    if right.any():
+        first = torch.nonzero(right)[0, 0]
+        raise InputError(
+            f"{file} lists {int(right.sum())} of {int(mask.sum())} rows that the base model gets right, "
+            f"{data.test.ids[first]} the first (label {data.classes[data.test.labels[first]]}): "
+            "take them off the list, or check that these are the weights that failed"
+        )
+    return mask

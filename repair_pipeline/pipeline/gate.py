@@ -1,0 +1,185 @@
+"""Whether the repair of a case is accepted, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.compute.streams import numpy_stream
+from repair_pipeline.evaluation.gate import Outcomes, Verdict, judge
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
+from repair_pipeline.pipeline.file import File
+from repair_pipeline.pipeline.repairs import cell_causes
+from repair_pipeline.storage.files import read_parquet, read_tensor_notes, write_tensors, write_text
+from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.tracking.registry import promote, publish, set_candidate, set_champion_if_none
+from repair_pipeline.training.fit import predictions
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import Causes, Progress
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A repair that is judged."""
+
+    cell: Cell
+    influence_method: str | None
+    treatment: str
+    causes: Causes
+
+    @property
+    def removed(self) -> int:
+        """Fit rows removed."""
+        return len(self.causes)
+
+
+def judged_cell(case: Case) -> Cell | None:
+    """The cell whose repair is judged: the search's, or else the first treatment of the first method's causes.
+
+    Of a treatment's settings it is the one that query_tuning and guard speak for.
+    """
+    searched = cells(case.spec, "auto")
+    if searched:
+        return searched[0]
+    first = [cell for cell in repairs(case) if cell.treatment == repairs(case)[0].treatment]
+    if len(first) < 2:
+        return first[0] if first else None
+    return next((cell for cell in first if cell in chosen_cells(case)), None)
+
+
+def repair(case: Case) -> Repair | None:
+    """The repair of the case's group, where it is made."""
+    cell = judged_cell(case)
+    if cell is None or not case.model_path(cell).exists():
+        return None
+    if cell.removes != "chosen":
+        return Repair(cell, cell.influence_method, cell.treatment, cell_causes(case, cell))
+    kept = read_tensor_notes(case.model_path(cell))["kept"]
+    if kept is None:
+        return Repair(cell, None, cell.treatment, Causes(()))
+    return Repair(cell, kept["influence_method"], kept["treatment"], Causes(tuple(kept["causes"])))
+
+
+def controls(case: Case) -> list[File]:
+    """The same treatment of as many random rows, from several seeds: what the repair must beat."""
+    cell, gate = judged_cell(case) if len(repairs(case)) else None, case.spec.gate
+    if cell is None or gate is None:
+        return []
+    sources = (case.model_path(cell), case.partition_path)
+    return [
+        File(_control_path(case, number), sources, partial(_write_control, case, number))
+        for number in range(gate.controls)
+    ]
+
+
+def _control_path(case: Case, number: int) -> Path:
+    return case.named_model_path(f"gate_control-{number}")
+
+
+def _write_control(case: Case, number: int, path: Path, progress: Progress) -> None:
+    watch, made, step = Stopwatch(case.device), repair(case), f"gate_control/{number}"
+    assert made is not None, "its model is a source of the file"
+    task = case.task(step, progress)
+    ids = numpy_stream(case.spec.seed, step).permutation(task.fit.ids)[: made.removed]
+    settings = {} if made.cell.removes == "chosen" else made.cell.settings
+    treatment = TREATMENTS[made.treatment if made.removed else "base"].treatment(**(settings if made.removed else {}))
+    assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
+    model = treatment.repaired(task, Causes(tuple(ids.tolist())))
+    write_tensors(path, model.state_dict(), watch.notes(removed=made.removed))
+
+
+def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
+    """``verdicts``: what ``auto`` concluded, and what the gate does. Reads the holdout, as the evaluation may."""
+    watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
+    for look in case.each_group():
+        rows += [
+            {
+                "failure_group": look.group,
+                "judge": "auto",
+                "pool": notes["pool"],
+                "verdict": "repaired" if notes["kept"] else "not_a_data_problem",
+                "p_value": notes["p_value"],
+            }
+            for notes in searches(look)
+        ]
+        made = repair(look) if case.spec.gate else None
+        if made and all(file.path.exists() for file in controls(look)):
+            said = asdict(_judged(look, made))
+            rows.append(
+                {
+                    "failure_group": look.group,
+                    "judge": "gate",
+                    "influence_method": made.influence_method,
+                    "treatment": made.treatment,
+                    "removed": made.removed,
+                    **said,
+                    "unjudged": ", ".join(said["unjudged"]),
+                }
+            )
+    save_rows(path, "verdicts", rows, watch.notes())
+
+
+def _judged(case: Case, made: Repair) -> Verdict:
+    gate, tests = case.spec.gate, case.partition
+    assert gate is not None
+
+    def right(path: Path, rows: Any) -> np.ndarray:
+        return (predictions(case.model(path), rows) == rows.labels).numpy()
+
+    counted = len(tests.guard) + len(tests.remaining)
+    failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
+    model = case.model_path(made.cell)
+    outcomes = Outcomes(
+        repaired_holdout=right(model, tests.holdout),
+        controls_holdout=np.stack([right(_control_path(case, at), tests.holdout) for at in range(gate.controls)]),
+        repaired_remaining=right(model, tests.remaining),
+        remaining_labels=tests.remaining.labels.numpy(),
+        share=failures / (failures + counted),
+        removed=made.removed,
+    )
+    return judge(gate, outcomes, case.data.classes, numpy_stream(case.spec.seed, "gate"))
+
+
+def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:
+    """The gate's rows of ``verdicts``, one a failure group; none where it has not judged."""
+    path = case.layout.table("verdicts", case.id)
+    if case.spec.gate is None or not path.exists():
+        return []
+    return [row for row in read_parquet(path)[0].to_pylist() if row["judge"] == "gate"]
+
+
+def accepted(case: Case) -> Case | None:
+    """The case, looked at for the first group whose repair is accepted."""
+    groups = [row["failure_group"] for row in gate_verdicts(case) if row["verdict"] == "accepted"]
+    return next((look for look in case.each_group() if look.group in groups), None)
+
+
+def register(case: Case, look: Case, path: Path, progress: Progress) -> None:
+    """Publish the accepted model as ``candidate``, and where no champion is yet, the base model as ``champion``."""
+    made, gate = repair(look), case.spec.gate
+    assert made is not None
+    assert gate is not None
+    name, architecture = case.spec.name, case.spec.resolved["model"]
+    run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))["run_id"]
+
+    def published(weights: Path, which: str) -> int:
+        tags = {"repair.case_id": case.id, "repair.failure_group": look.group, "repair.model_is": which}
+        return publish(case.layout, name, case.model(weights), weights, architecture, case.data.test, run, tags)
+
+    champion = set_champion_if_none(case.layout, name, partial(published, case.base_model_path, "base"))
+    version = published(look.model_path(made.cell), "repaired")
+    set_candidate(case.layout, name, version)
+    if gate.promotion == "automatic":
+        promote(case.layout, name)
+    said = {"name": name, "version": version, "failure_group": look.group, "first_champion": champion}
+    write_text(path, json.dumps(said))

@@ -1,0 +1,134 @@
+"""What to change in the data: the causes that the repair removed, each with its reasons."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+
+from repair_pipeline.influence.pairs import pairs
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.gate import Repair, repair
+from repair_pipeline.reporting.contact_sheet import contact_sheet
+from repair_pipeline.reporting.gallery import are_images
+from repair_pipeline.reporting.picture import look as drawn
+from repair_pipeline.reporting.picture import png
+from repair_pipeline.storage.files import read_parquet, write_bytes
+from repair_pipeline.storage.records import load_scores, save_rows
+from repair_pipeline.storage.schemas import TABLES
+from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.types import Progress
+
+PAIRED = 200
+"""The most harmful rows, which are paired with every failure."""
+_NAMED = 3
+"""Failures that a row of the patch names."""
+
+
+def write_pairs(case: Case, path: Path, progress: Progress) -> None:
+    """``pairs``: first-order influence of the most harmful rows on each query failure."""
+    watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
+    for look in case.each_group():
+        task = look.task("pairs", progress)
+        harmful = load_scores(look.influence_path(case.spec.treat[0]), task.fit).top(PAIRED)
+        causes, failures = task.fit[task.fit.having(harmful.as_set)], task.tests.query
+        values = pairs(task, failures, causes)
+        for failure_id, of_failure in zip(failures.ids.tolist(), values, strict=True):
+            # Ties are broken by id, as everywhere.
+            order = np.lexsort((causes.ids, -of_failure.numpy())).tolist()
+            rows += [
+                {
+                    "failure_group": look.group,
+                    "failure_id": failure_id,
+                    "example_id": str(causes.ids[at]),
+                    "influence": of_failure[at].item(),
+                    "rank": rank,
+                }
+                for rank, at in enumerate(order, start=1)
+            ]
+    save_rows(path, "pairs", rows, watch.notes(kind="first-order"))
+
+
+def write_patch(case: Case, path: Path, progress: Progress) -> None:
+    """``patch``, and beside it the same as Parquet and CSV to take away, and the contact sheet."""
+    watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
+    for look in case.each_group():
+        made = repair(look)
+        if made and made.removed:
+            rows += _patch(look, made)
+    save_rows(path, "patch", rows, watch.notes())
+    schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    text, binary = io.BytesIO(), io.BytesIO()
+    pa.csv.write_csv(table, text)
+    pa.parquet.write_table(table, binary)
+    write_bytes(case.layout.patch(case.id, "patch.csv"), text.getvalue())
+    write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
+    if rows and are_images(case.data.test):
+        write_bytes(case.layout.patch(case.id, "contact_sheet.png"), _sheet(case.each_group()[0]))
+
+
+def _patch(case: Case, made: Repair) -> list[dict[str, Any]]:
+    fit, names = case.data.fit.examples, case.data.classes
+    scores = load_scores(case.influence_path(made.influence_method or case.spec.treat[0]), fit)
+    at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
+    rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
+    causes = [at[example_id] for example_id in made.causes.ids]
+    # The repaired model has not been trained on the causes, so what it says of them is no echo of their labels.
+    sure, said = logits(case.model(case.model_path(made.cell)), fit[torch.tensor(causes)]).softmax(dim=1).max(dim=1)
+    opposed = _most_opposed(case)
+    rows = []
+    for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):
+        example_id, given = str(fit.ids[row]), int(fit.labels[row])
+        relabel = label != given and probability > 0.5
+        failures = opposed.get(example_id, [])
+        reason = f"rank {rank_of[row]} of {len(fit)} by influence"
+        reason += f", opposes {len(failures)} failures named" if failures else ""
+        reason += f"; without it the model says {names[label]} with probability {probability:.2f}"
+        rows.append(
+            {
+                "failure_group": case.group,
+                "example_id": example_id,
+                "action": "relabel" if relabel else "drop",
+                "influence": scores.values[row].item(),
+                "rank": rank_of[row],
+                "label": names[given],
+                "suggested_label": names[label] if relabel else None,
+                "failures": ", ".join(failures),
+                "reason": reason,
+            }
+        )
+    return rows
+
+
+def _paired(case: Case) -> list[dict[str, Any]]:
+    path = case.layout.table("pairs", case.id)
+    found = read_parquet(path)[0].to_pylist() if path.exists() else []
+    return [row for row in found if row["failure_group"] == case.group and row["influence"] > 0]
+
+
+def _most_opposed(case: Case) -> dict[str, list[str]]:
+    """For each harmful row the failures that it opposes most, the most opposed first."""
+    found: dict[str, list[str]] = {}
+    for row in sorted(_paired(case), key=lambda row: (-row["influence"], row["failure_id"])):
+        named = found.setdefault(row["example_id"], [])
+        if len(named) < _NAMED:
+            named.append(row["failure_id"])
+    return found
+
+
+def _sheet(case: Case) -> bytes:
+    failures, paired = case.partition.query, dict[str, list[tuple[str, float]]]()
+    for row in _paired(case):
+        paired.setdefault(row["failure_id"], []).append((row["example_id"], row["influence"]))
+    predicted = predictions(case.model(case.base_model_path), failures)
+    said = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
+    with drawn():
+        return png(contact_sheet(case.data, failures, paired, said))

@@ -1,0 +1,177 @@
+"""What would go wrong with a case, before anything long starts. Nothing is written."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, log
+
+import torch
+from torch import nn
+
+from repair_pipeline.cases.build import build_corruption, build_model, load_dataset
+from repair_pipeline.cases.grid import cells
+from repair_pipeline.cases.sources import FailureGroups
+from repair_pipeline.compute.device import threads
+from repair_pipeline.compute.streams import numpy_stream, torch_stream
+from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.models.own import freeze, load_weights
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.failures import group_masks
+from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting
+from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.types import CorruptedDataset, Examples
+
+_SAMPLE = 256
+"""Rows that speed is measured on."""
+_EPOCHS = 10
+"""Of a fine-tuning that stops early, roughly."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    says: str
+    fine: bool = True
+    """False: the run would go wrong here, or its result would mean less than it seems."""
+
+
+def preflight(case: Case) -> Iterator[Finding]:
+    """Look at data, labels, model, failures, memory and time, in this order.
+
+    Raises:
+        InputError: the case cannot be run at all.
+    """
+    with threads(case.spec.compute.threads):
+        spec = case.spec
+        found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
+        corruption = build_corruption(spec, len(found.classes), case.device)
+        data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
+        yield from _data(data)
+        generator = torch_stream(spec.seed, "base_model")
+        model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)
+        require_fitting(model, data.fit.examples, data.classes)
+        weights = own_weights(case)
+        if weights:
+            load_weights(model, read_file(weights), str(weights))
+        model = freeze(model, spec.parameters or "all").eval()
+        yield from _model(model, data.fit.examples[:8])
+        if weights:
+            yield from _failures(case, data, model)
+        else:
+            yield Finding("failures", "known when the base model is trained: the case gives no weights")
+        yield from _cost(case, data, model, trains=weights is None)
+
+
+def _data(data: CorruptedDataset) -> Iterator[Finding]:
+    fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
+    shape = "×".join(map(str, fit.inputs.shape[1:]))
+    yield Finding("rows", f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test, {shape}")
+    shown = ", ".join(f"{at} = {name} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
+    rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
+    yield Finding("labels", f"output = class (fit rows): {shown}{rest}")
+    absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
+    if absent:
+        yield Finding("labels", f"no fit row is of {', '.join(absent)}: give some, or leave the class out", fine=False)
+    finite = bool(torch.isfinite(fit.inputs).all()) and bool(torch.isfinite(data.test.inputs).all())
+    yield Finding("inputs", "finite" if finite else "not finite: mend dataset.transform", finite)
+    again = sum(not example_id.endswith("-0") for example_id in fit.ids.tolist() if "-" in example_id)
+    if again:
+        yield Finding("duplicates", f"{again} training rows repeat another's input; each is scored")
+    if data.also_in_training:
+        says = f"{len(data.also_in_training)} test rows are training rows too: kept out of holdout and remaining"
+        yield Finding("overlap", says, fine=False)
+
+
+def _model(model: nn.Module, rows: Examples) -> Iterator[Finding]:
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    same = torch.equal(logits(model, rows), logits(model, rows))
+    says = "two passes give the same outputs" if same else "two passes differ: it draws at random in eval mode"
+    yield Finding("determinism", says, same)
+    moved = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+    says = f"{moved[0]} moves in eval mode" if moved else f"{len(before)} buffers stay as they are in eval mode"
+    yield Finding("buffers", says, not moved)
+    own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    adapted, everything = (sum(p.numel() for p in of) for of in (own, list(model.parameters())))
+    yield Finding("parameters", f"{adapted:,} of {everything:,} are adapted")
+    classifier = Classifier(model)
+    try:
+        fisher = squared_gradients(classifier, classifier.theta_hat, rows.to(classifier.theta_hat.device))
+    except Exception as error:
+        why = " ".join(str(error).split())[:160]
+        yield Finding(
+            "gradients", f"per-example gradients fail ({why}): torch.func.vmap must run the model", fine=False
+        )
+        return
+    share = (fisher > 0).double().mean().item()
+    says = f"the Fisher of {len(rows)} rows is above 0 in {share:.0%} of the adapted parameters"
+    yield Finding("penalty", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)
+
+
+def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:
+    predicted = predictions(model, data.test)
+    wrong = int((predicted != data.test.labels).sum())
+    yield Finding(
+        "accuracy", f"wrong on {wrong} of {len(data.test)} test rows ({1 - wrong / len(data.test):.1%} right)"
+    )
+    groups = group_masks(case.spec, data, predicted)
+    rng = numpy_stream(case.spec.seed, "failure_partition")
+    parts = partition(predicted, data.test, case.spec.query_fraction, rng, groups, data.also_in_training)
+    for name, tests in parts.items():
+        sizes = {part: len(getattr(tests, part)) for part in ("query", "query_tuning", "holdout")}
+        says = ", ".join(f"{count} {part}" for part, count in sizes.items())
+        few = sizes["holdout"] < 20
+        yield Finding(
+            f"failures: {name}",
+            says + (": fewer than 20 in the holdout prove only a large gain" if few else ""),
+            not few,
+        )
+    remaining = next(iter(parts.values())).remaining
+    needed = ceil(log(0.025) / log(1 - case.spec.gate.bound)) if case.spec.gate else 0
+    if len(remaining) < needed:
+        says = (
+            f"{len(remaining)} remaining rows cannot prove a loss below gate.bound, {needed} can: add rows or raise it"
+        )
+        yield Finding("gate", says, fine=False)
+    thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < 20]
+    if case.spec.gate and thin:
+        yield Finding("gate", f"fewer than 20 remaining rows, so not judged: {', '.join(thin)}", fine=False)
+
+
+def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) -> Iterator[Finding]:
+    fit, classifier = data.fit.examples, Classifier(model)
+    theta = classifier.theta_hat
+    held = sum(part.inputs.nbytes for part in (fit, data.validation.examples, data.test))
+    gradients = theta.element_size() * theta.numel() * (gradients_at_once(theta) + 12)
+    yield Finding("memory", f"about {(2 * held + gradients) / 2**30 + 1:.1f} GiB, {held / 2**30:.2f} of it examples")
+    rows = fit[: min(_SAMPLE, len(fit))].to(theta.device)
+    sample = rows[: min(16, len(rows))]
+    grad = _seconds(lambda: classifier.gradients(theta, sample)) / len(sample)
+
+    def learn() -> None:
+        for batch in rows.batches(64):
+            nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
+        model.zero_grad()
+
+    step = _seconds(learn) / len(rows)
+    groups = len(case.spec.failures.groups) if isinstance(case.spec.failures, FailureGroups) else 1
+    treated = sum(len(cells(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
+    treated += 4 * len(cells(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
+    fisher = grad * (len(fit) + (200 if case.spec.gate else 0))
+    passes: float = groups * (treated * _EPOCHS * len(fit) + len(case.spec.influence) * 150 * 64)
+    passes += case.spec.training.max_epochs * len(fit) / 2 if trains else 0
+    yield Finding("time", f"about {(fisher + step * passes) / 60 + 0.5:.0f} minutes on this machine")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # the first call pays for what is set up once
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

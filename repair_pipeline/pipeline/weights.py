@@ -1,0 +1,90 @@
+"""The owner's trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from repair_pipeline.cases.sources import OwnModel
+from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.registry import resolve
+from repair_pipeline.training.fit import logits
+from repair_pipeline.types import Examples
+
+
+def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
+    """The same case with the model version that its alias means today, and the architecture that goes with it.
+
+    Raises:
+        InputError: the registry has no such model, or does not know its architecture and the case says none.
+    """
+    model = spec.model
+    if not isinstance(model, OwnModel) or not model.registered:
+        return spec
+    uri, _, architecture = resolve(layout, str(model.weights))
+    if not (model.factory or model.torchvision):
+        if architecture is None:
+            raise InputError(f"{model.weights} does not say its architecture: give model.factory beside weights")
+        model = OwnModel(
+            architecture.get("factory"), architecture.get("torchvision"), architecture.get("arguments", {})
+        )
+    return replace(spec, model=replace(model, weights=uri))
+
+
+def weights_files(case: Case) -> tuple[Path, ...]:
+    """The owner's file, which may change."""
+    model = case.spec.model
+    return (Path(str(model.weights)),) if isinstance(model, OwnModel) and model.weights and not model.registered else ()
+
+
+def own_weights(case: Case) -> Path | None:
+    """Where the trained weights lie; None: they are to be trained."""
+    model = case.spec.model
+    if not isinstance(model, OwnModel) or model.weights is None:
+        return None
+    return resolve(case.layout, model.weights)[1] if model.registered else Path(model.weights)
+
+
+def read_file(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a safetensors file that somebody else wrote.
+
+    Raises:
+        InputError: it is not there, or is no safetensors file.
+    """
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise InputError(f"model.weights is {str(path)!r}, which cannot be read: give its path") from error
+    except SafetensorError as error:
+        raise InputError(
+            f"model.weights is {str(path)!r}, which is no safetensors file ({error}): "
+            "save it by safetensors.torch.save_file(model.state_dict(), ...)"
+        ) from error
+
+
+def require_fitting(model: nn.Module, rows: Examples, classes: tuple[str, ...]) -> None:
+    """Refuse a model that cannot read the rows, or that gives another number of outputs than there are classes.
+
+    Raises:
+        InputError: says which.
+    """
+    shape = tuple(rows.inputs.shape[1:])
+    try:
+        outputs = logits(model, rows[:2])
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"the model cannot read inputs of shape {shape} ({why}): give dataset.transform") from error
+    if outputs.shape != torch.Size([2, len(classes)]):
+        raise InputError(
+            f"the model gives outputs of shape {tuple(outputs.shape)} for 2 rows, (2, {len(classes)}) is due, a logit "
+            f"for each of the classes {', '.join(classes[:10])}: set model.arguments or dataset.classes"
+        )

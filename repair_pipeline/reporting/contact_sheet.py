@@ -1,0 +1,73 @@
+"""Failures beside the training rows that influence each of them most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repair_pipeline.reporting.gallery import draw
+from repair_pipeline.reporting.picture import GREY, WIDTH, Picture
+from repair_pipeline.reporting.words import shortened, signed
+from repair_pipeline.types import CorruptedDataset, Examples
+
+_FAILURES, _ROWS = 8, 5
+_LONGEST = 10
+"""Letters of a class name that fit below an image."""
+
+# Inches.
+_SIDE, _LINE, _HEAD = 0.6, 1.02, 0.3
+_FAILURE_AT, _RULE_AT, _ROWS_AT, _STEP = 0.28, 1.21, 1.37, 0.69
+
+
+def contact_sheet(
+    data: CorruptedDataset,
+    failures: Examples,
+    paired: Mapping[str, Sequence[tuple[str, float]]],
+    predicted: Mapping[str, int],
+) -> Picture:
+    """Up to 8 failures, a line each: the failure at the left, at the right up to 5 rows of D, greatest influence first.
+
+    Args:
+        failures: images; those that have pairs are shown first.
+        paired: by failure id, (id of a row of D, influence in nats).
+        predicted: by failure id, the class that the model says.
+    """
+    fit, names = data.fit.examples, data.classes
+    row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
+    shown = sorted(range(len(failures)), key=lambda at: str(failures.ids[at]) not in paired)[:_FAILURES]
+    height = _HEAD + len(shown) * _LINE
+    figure = Figure(figsize=(WIDTH, height))
+
+    def frame(line: int, left: float) -> Axes:
+        bottom = height - _HEAD - line * _LINE - _SIDE
+        return figure.add_axes((left / WIDTH, bottom / height, _SIDE / WIDTH, _SIDE / height))
+
+    def rule(x: tuple[float, float], y: tuple[float, float], color: str) -> None:
+        across, down = [at / WIDTH for at in x], [1 - at / height for at in y]
+        figure.add_artist(Line2D(across, down, color=color, linewidth=0.8))
+
+    head: dict[str, Any] = {"y": 1 - 0.08 / height, "va": "top", "fontsize": 9}
+    figure.text((_FAILURE_AT + _SIDE / 2) / WIDTH, s="failure", ha="center", **head)
+    figure.text(_ROWS_AT / WIDTH, s="training rows: given label, influence on the failure", **head)
+    rule((_RULE_AT, _RULE_AT), (0.08, height - 0.06), GREY)
+    said = []
+    for line, at in enumerate(shown):
+        example_id, label = str(failures.ids[at]), names[failures.labels[at]]
+        answer = names[predicted[example_id]]
+        caption = f"label {shortened(label, _LONGEST)}\nsaid {shortened(answer, _LONGEST)}"
+        draw(frame(line, _FAILURE_AT), failures.inputs[at], data.mean, caption)
+        found = []
+        greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:_ROWS]
+        for place, (row_id, influence) in enumerate(greatest):
+            row = row_of[row_id]
+            given = names[fit.labels[row]]
+            caption = f"{shortened(given, _LONGEST)}\n{signed(influence)}"
+            draw(frame(line, _ROWS_AT + place * _STEP), fit.inputs[row], data.mean, caption)
+            found.append(f"given {given}, influence {signed(influence)}")
+        said.append(f"labelled {label}, the model says {answer}: {'; '.join(found) or 'no training row'}.")
+    says = "Failures, and the training rows of greatest influence on each."
+    return Picture(figure, " ".join([says, *(f"Failure {number}, {words}" for number, words in enumerate(said, 1))]))

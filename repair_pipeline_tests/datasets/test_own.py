@@ -1,0 +1,171 @@
+"""The owner's data."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
+from repair_pipeline.errors import InputError
+
+
+def picture(seed, size=(4, 5), mode="RGB"):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3) if mode == "RGB" else size, dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return pixels, buffer.getvalue()
+
+
+def frame(rows, start=0):
+    at = np.arange(start, start + rows)
+    return pd.DataFrame(
+        {
+            "patient": [f"p{number}" for number in at],
+            "a": at / 7,
+            "b": at % 5,
+            "label": np.where(at % 2, "sick", "healthy"),
+            "ward": np.where(at % 3, "north", "south"),
+        }
+    )
+
+
+@pytest.fixture
+def tables(tmp_path):
+    frame(8).to_parquet(tmp_path / "train.parquet", index=False)
+    frame(6, start=6).to_parquet(tmp_path / "test.parquet", index=False)
+    return tmp_path
+
+
+def spec(**fields):
+    return OwnData("train.parquet", "test.parquet", **fields)
+
+
+def test_features_come_as_they_are_with_names_for_their_classes(tables):
+    data = read(spec(id=None), tables)
+    assert data.classes == ("healthy", "sick")
+    assert data.train.inputs.tolist() == torch.tensor(frame(8)[["a", "b"]].to_numpy(), dtype=torch.float32).tolist()
+    assert data.train.labels.tolist() == [0, 1] * 4
+    assert data.metadata.column_names == ["example_id", "patient", "ward"]
+    assert data.metadata["patient"].to_pylist() == [*frame(8).patient, *frame(6, 6).patient]
+
+
+def test_a_test_row_that_was_trained_on_is_known(tables):
+    data = read(spec(), tables)
+    assert data.also_in_training == {f"{example_id}" for example_id in data.test.ids[:2]}
+    assert all(example_id.endswith("-1") for example_id in data.also_in_training)
+    assert not data.also_in_training & set(data.train.ids)
+
+
+def test_a_named_column_gives_the_ids_and_may_not_repeat(tables):
+    frame(6, start=8).to_parquet(tables / "test.parquet", index=False)
+    data = read(spec(id="patient"), tables)
+    assert data.train.ids.tolist() == frame(8).patient.tolist()
+    frame(6, start=6).to_parquet(tables / "test.parquet", index=False)
+    with pytest.raises(InputError, match=r"dataset\.id is 'patient' and 'p6' stands 2 times"):
+        read(spec(id="patient"), tables)
+
+
+def test_csv_and_parquet_and_a_folder_of_parquet_are_alike(tables):
+    whole = read(spec(), tables)
+    frame(8).to_csv(tables / "train.csv", index=False)
+    (tables / "parts").mkdir()
+    frame(3).to_parquet(tables / "parts" / "0.parquet", index=False)
+    frame(5, start=3).to_parquet(tables / "parts" / "1.parquet", index=False)
+    for train in ("train.csv", "parts"):
+        again = read(OwnData(train, "test.parquet"), tables)
+        assert again.train.ids.tolist() == whole.train.ids.tolist()
+        assert torch.equal(again.train.inputs, whole.train.inputs)
+
+
+def images(folder, name, pictures, labels, hf=False):
+    column = pa.array([{"bytes": content, "path": "x.png"} for _, content in pictures])
+    table = pa.table({"img": column, "label": labels})
+    if hf:
+        features = {"label": {"_type": "ClassLabel", "names": ["zebra", "ant"]}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, folder / f"{name}.parquet")
+
+
+def test_images_of_the_hugging_face_layout_with_its_class_names(tmp_path):
+    pictures = [picture(seed) for seed in range(4)]
+    images(tmp_path, "train", pictures, [0, 1, 0, 1], hf=True)
+    images(tmp_path, "test", pictures[:1], [1], hf=True)
+    data = read(spec(), tmp_path)
+    assert data.classes == ("zebra", "ant")
+    assert torch.equal(data.train.inputs[2], torch.tensor(pictures[2][0]).permute(2, 0, 1).float() / 255)
+    assert data.test.labels.tolist() == [1]
+    assert len(data.also_in_training) == 1
+
+
+def brighter(image):
+    return torch.tensor(np.asarray(image)).permute(2, 0, 1) / 255 + 1
+
+
+def test_the_owners_transform_is_what_prepares_an_image(tmp_path):
+    pictures = [picture(seed) for seed in range(4)]
+    images(tmp_path, "train", pictures, [0, 1, 0, 1])
+    images(tmp_path, "test", [picture(9)], [1])
+    data = read(spec(transform=f"{__name__}:brighter"), tmp_path)
+    assert torch.equal(data.train.inputs, read(spec(), tmp_path).train.inputs + 1)
+
+
+def test_images_of_mixed_size_are_refused(tmp_path):
+    images(tmp_path, "train", [picture(0), picture(1), picture(2, size=(4, 6))], [0, 1, 0])
+    images(tmp_path, "test", [picture(3)], [1])
+    with pytest.raises(InputError, match="training row 2 is 3×4×6, the rows before are 3×4×5: give a transform"):
+        read(spec(), tmp_path)
+
+
+def test_a_folder_of_images_a_class(tmp_path):
+    for part in ("train", "test"):
+        for at, label in enumerate(("cat", "dog")):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in range(2):
+                content = picture(f"{part}{label}{number}".encode()[-1] + at * 10 + (part == "test") * 50, mode="L")[1]
+                (tmp_path / part / label / f"{number}.png").write_bytes(content)
+    data = read(OwnData("train", "test"), tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert data.train.inputs.shape == (4, 1, 4, 5)
+    assert data.metadata["path"].to_pylist()[:3] == ["cat/0.png", "cat/1.png", "dog/0.png"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"label": "diagnosis"}, "has no column 'diagnosis': it has patient, a, b, label, ward"),
+        ({"classes": ("healthy", "ill")}, "training row 1 has the label 'sick', the classes are healthy, ill"),
+        ({"transform": "nowhere:prepare"}, "there is no 'nowhere' here"),
+        ({"features": ("ward",)}, "a feature is no number"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(tables, fields, says):
+    with pytest.raises(InputError, match=says) as caught:
+        read(spec(**fields), tables)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_called_as_one_of_ours_is_refused(tables):
+    frame(8).assign(split="x").to_parquet(tables / "train.parquet", index=False)
+    with pytest.raises(InputError, match="the column 'split' is called as one of the view examples"):
+        read(spec(), tables)
+
+
+def test_a_missing_feature_is_refused(tables):
+    rows = frame(8)
+    rows.loc[3, "a"] = np.nan
+    rows.to_parquet(tables / "train.parquet", index=False)
+    with pytest.raises(InputError, match="feature 'a' of row 3 is nan"):
+        read(spec(), tables)
+
+
+def test_a_data_set_that_torchvision_lacks_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"dataset\.torchvision is 'Nothing'"):
+        read_torchvision(TorchvisionData("Nothing"), tmp_path)
+    with pytest.raises(InputError, match="MNIST cannot be read from"):
+        read_torchvision(TorchvisionData("MNIST"), tmp_path)

@@ -1,0 +1,198 @@
+"""The gate, against a bootstrap that draws row by row and against simulated repairs."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.stats import beta
+
+from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
+
+CLASSES = ("cat", "dog", "owl")
+
+
+def outcomes(fixed=40, holdout=60, controls=(10, 12, 14), broken=0, remaining=600, share=0.2, removed=50):
+    """A repair right on the first ``fixed`` rows of holdout; classes take turns, broken rows are at the end."""
+    return Outcomes(
+        repaired_holdout=np.arange(holdout) < fixed,
+        controls_holdout=np.arange(holdout) < np.array(controls)[:, None],
+        repaired_remaining=np.arange(remaining) < remaining - broken,
+        remaining_labels=np.arange(remaining) % 3,
+        share=share,
+        removed=removed,
+    )
+
+
+def judged(given, gate=None, seed=0, resamples=10_000):
+    return judge(gate or Gate(), given, CLASSES, np.random.default_rng(seed), resamples)
+
+
+def row_by_row(given, resamples=4000):
+    """Intervals of gain and of over_control, by drawing rows' and controls' numbers."""
+    rng, gains, overs = np.random.default_rng(1), [], []
+    repaired, controls, kept = given.repaired_holdout, given.controls_holdout, given.repaired_remaining
+    for _ in range(resamples):
+        holdout = rng.integers(len(repaired), size=len(repaired))
+        remaining = rng.integers(len(kept), size=len(kept))
+        after = given.share * repaired[holdout].mean() + (1 - given.share) * kept[remaining].mean()
+        gains.append(after - (1 - given.share))
+        seeds = rng.integers(len(controls), size=len(controls))
+        overs.append(np.mean([repaired[row] - np.mean([controls[seed, row] for seed in seeds]) for row in holdout]))
+    return np.percentile(gains, [2.5, 97.5]), np.percentile(overs, [2.5, 97.5])
+
+
+def noisy(seed, controls=3):
+    rng = np.random.default_rng(seed)
+    given = outcomes(holdout=40, controls=(0,) * controls, remaining=100)
+    return replace(
+        given,
+        repaired_holdout=rng.random(40) < 0.6,
+        controls_holdout=rng.random((controls, 40)) < np.linspace(0.2, 0.5, controls)[:, None],
+        repaired_remaining=rng.random(100) < 0.95,
+    )
+
+
+@pytest.mark.parametrize("controls", [3, 6])
+def test_intervals_are_those_of_a_bootstrap_over_rows_and_controls(controls):
+    given = noisy(2, controls)
+    found, (gain, over) = judged(given, resamples=40_000), row_by_row(given)
+    np.testing.assert_allclose([found.gain_low, found.gain_high], gain, atol=0.01)
+    np.testing.assert_allclose([found.over_control_low, found.over_control_high], over, atol=0.02)
+
+
+def test_changes_are_counted_at_the_natural_mix():
+    found = judged(outcomes(fixed=30, broken=6, share=0.25))
+    assert (found.fixed, found.broken) == (30, 6)
+    assert found.gain == pytest.approx(0.25 * 0.5 - 0.75 * 0.01)
+    assert found.over_control == pytest.approx(30 / 60 - 12 / 60)
+    assert found.remaining_change == pytest.approx(-0.01)
+    assert found.remaining_low == pytest.approx(-beta.ppf(0.975, 7, 594))
+
+
+def test_a_repair_that_beats_the_controls_and_breaks_nothing_is_accepted():
+    found = judged(outcomes())
+    assert found.verdict == "accepted"
+    assert "50 training rows fixes 40 of 60" in found.reason
+    assert found.gain_low > 0
+
+
+def test_the_order_of_rows_does_not_matter():
+    given, rng = noisy(3), np.random.default_rng(4)
+    holdout, remaining = rng.permutation(40), rng.permutation(100)
+    shuffled = replace(
+        given,
+        repaired_holdout=given.repaired_holdout[holdout],
+        controls_holdout=given.controls_holdout[:, holdout],
+        repaired_remaining=given.repaired_remaining[remaining],
+        remaining_labels=given.remaining_labels[remaining],
+    )
+    assert judged(shuffled) == judged(given)
+
+
+@pytest.mark.parametrize("controls", [(60, 0, 0), (40, 10, 12), (30, 0, 0, 0, 0, 0, 0, 0)])
+def test_a_repair_identical_to_a_control_is_never_accepted(controls):
+    assert judged(outcomes(fixed=controls[0], controls=controls)).verdict == "not_a_data_problem"
+
+
+def test_nothing_removed_is_nothing_to_do_with_the_data():
+    found = judged(outcomes(removed=0))
+    assert found.verdict == "not_a_data_problem"
+    assert found.reason.startswith("No training row was removed")
+
+
+def test_a_gain_that_could_be_chance_is_rejected():
+    found = judged(outcomes(fixed=20, controls=(0, 0, 0), broken=9, share=0.05))
+    assert (found.verdict, found.gain_low < 0 < found.gain_high) == ("rejected", True)
+    assert "unseen rows is not proven" in found.reason
+
+
+@pytest.mark.parametrize(("remaining", "broken", "verdict"), [
+    (600, 5, "accepted"), (600, 6, "rejected"), (184, 0, "accepted"), (183, 0, "accepted"), (182, 0, "rejected"),
+])  # fmt: skip
+def test_no_more_than_the_bound_may_break_for_all_that_is_known(remaining, broken, verdict):
+    found = judged(outcomes(remaining=remaining, broken=broken), Gate(class_bound=0.9))
+    assert found.verdict == verdict
+    if broken:
+        assert f"{broken} of {remaining}" in found.reason
+        assert ("bound is 0.02" in found.reason) == (verdict == "rejected")
+
+
+def broken_owls(owls, broken):
+    """Rows of cats and dogs that are all kept, and owls of which the first few break."""
+    labels = np.concatenate([np.arange(600) % 2, np.full(owls, 2)])
+    kept = np.ones(len(labels), dtype=bool)
+    kept[600 : 600 + broken] = False
+    return replace(outcomes(), repaired_remaining=kept, remaining_labels=labels)
+
+
+@pytest.mark.parametrize(("owls", "broken", "verdict"), [
+    (20, 0, "accepted"), (20, 1, "rejected"), (60, 1, "accepted"), (60, 4, "rejected"), (19, 4, "accepted"),
+])  # fmt: skip
+def test_a_class_that_breaks_rejects_the_repair_and_is_named(owls, broken, verdict):
+    found = judged(broken_owls(owls, broken), Gate(bound=0.03))
+    assert found.verdict == verdict
+    assert ("class owl" in found.reason) == (verdict == "rejected")
+    assert found.unjudged == (("owl",) if owls == 19 else ())
+    assert (found.worst_class == "owl") == (broken > 0 and owls >= 20)
+
+
+def test_a_class_is_bounded_as_by_a_bootstrap_of_its_rows():
+    rng, owls = np.random.default_rng(5), np.arange(80) < 5
+    shares = [rng.choice(owls, 80).mean() for _ in range(20_000)]
+    assert judged(broken_owls(80, 5)).worst_class_low == pytest.approx(-np.percentile(shares, 97.5), abs=1 / 80)
+
+
+def test_classes_without_enough_rows_leave_no_worst_class():
+    found = judged(outcomes(remaining=50))
+    assert (found.worst_class, found.worst_class_low, found.unjudged) == (None, None, CLASSES)
+
+
+def simulated(seed, shift):
+    """A repair and controls that are draws of the same process: rows differ in ease, models in ability."""
+    rng = np.random.default_rng(seed)
+    ease, ability = rng.normal(size=80), rng.normal(scale=shift, size=(4, 1))
+    right = rng.random((4, 80)) < 1 / (1 + np.exp(-ease - ability))
+    kept = rng.random(800) < 0.995
+    return replace(
+        outcomes(remaining=800), repaired_holdout=right[0], controls_holdout=right[1:], repaired_remaining=kept
+    )
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_a_repair_no_better_than_its_controls_is_seldom_accepted(shift):
+    said = [judged(simulated(seed, shift), resamples=1000).verdict for seed in range(200)]
+    assert said.count("accepted") <= 20
+
+
+def test_the_same_stream_gives_the_same_verdict():
+    assert judged(noisy(6), seed=7) == judged(noisy(6), seed=7)
+
+
+def test_thousands_of_rows_are_judged_in_seconds():
+    rng = np.random.default_rng(8)
+    given = replace(
+        outcomes(holdout=3000, controls=(0,) * 10, remaining=6000),
+        repaired_holdout=rng.random(3000) < 0.6,
+        controls_holdout=rng.random((10, 3000)) < 0.5,
+    )
+    start = time.perf_counter()
+    assert judged(given).verdict == "accepted"
+    assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    (outcomes(controls=(1, 2)), "2 controls were run, the gate asks for 3"),
+    (outcomes(holdout=0), "0 holdout and 600 remaining"),
+    (outcomes(remaining=0), "60 holdout and 0 remaining"),
+])  # fmt: skip
+def test_what_cannot_be_judged_is_refused(given, says):
+    with pytest.raises(ValueError, match=says):
+        judged(given)
+
+
+@pytest.mark.parametrize("wrong", [{"bound": 0.0}, {"class_bound": 1.0}, {"controls": 2}, {"promotion": "never"}])
+def test_settings_without_a_meaning_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        Gate(**wrong)

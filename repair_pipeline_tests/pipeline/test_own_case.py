@@ -1,0 +1,225 @@
+"""An owner's case from her files to its verdict: groups, gate, patch and pairs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline import gate
+from repair_pipeline.storage.files import read_tensors
+from repair_pipeline.storage.views import query
+from repair_pipeline_tests.pipeline.conftest import case_at
+from repair_pipeline_tests.pipeline.running import run
+
+
+def net():
+    """Batch normalisation, dropout, tied weights and a frozen layer."""
+    first, tied = nn.Linear(2, 8), nn.Linear(8, 8)
+    again = nn.Linear(8, 8)
+    again.weight = tied.weight
+    first.bias.requires_grad_(False)
+    return nn.Sequential(
+        first, nn.BatchNorm1d(8), nn.ReLU(), tied, nn.ReLU(), nn.Dropout(0.1), again, nn.ReLU(), nn.Linear(8, 2)
+    )
+
+
+def rows(count, seed, flipped):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, 2))
+    scanner = np.where(x[:, 0] > 0.5, "B", np.where(x[:, 0] < -0.5, "C", "A"))
+    sick = x[:, 1] > 0
+    # In two scanners many of the sick are called well.
+    said = sick & ~((scanner != "A") & flipped & (rng.random(count) < 0.75))
+    labels = np.where(said, "sick", "well")
+    return pd.DataFrame(
+        {
+            "row": [f"{seed}-{at}" for at in range(count)],
+            "x": x[:, 0],
+            "y": x[:, 1],
+            "label": labels,
+            "scanner": scanner,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("owner")
+    rows(400, 1, flipped=True).to_parquet(folder / "train.parquet", index=False)
+    rows(600, 2, flipped=False).to_parquet(folder / "test.parquet", index=False)
+    return folder
+
+
+def spec(folder, **fields):
+    own = {"train": str(folder / "train.parquet"), "test": str(folder / "test.parquet"), "id": "row"}
+    given = {
+        "name": "wards",
+        "dataset": own,
+        "model": {"factory": f"{__name__}:net"},
+        "training": {"learning_rate": 0.01, "max_epochs": 30},
+        "failures": {"groups": {"B": "scanner = 'B' AND label = 'sick'", "C": "scanner = 'C' AND label = 'sick'"}},
+        "influence": {"ewc": {}, "random": {}},
+        "treatments": {"finetune": {}, "base": {}},
+        "gate": {"bound": 0.2, "class_bound": 0.5},
+    }
+    return parse_spec({**given, **fields})
+
+
+@pytest.fixture(scope="module")
+def case(folder, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "publish", lambda *args: 1)
+        patch.setattr(gate, "set_champion_if_none", lambda *args: None)
+        patch.setattr(gate, "set_candidate", lambda *args: None)
+        case = case_at(tmp_path_factory.mktemp("home"), spec(folder))
+        outcome = run(case)
+    assert outcome.failed == {}
+    return case
+
+
+def ask(case, sql):
+    return query(case.layout, sql).to_pylist()
+
+
+def test_groups_partition_the_failures_they_name(case):
+    found = {row["failure_group"]: row for row in ask(case, "SELECT * FROM groups")}
+    assert found.keys() == {"B", "C"}
+    for name, row in found.items():
+        where = f"failure_group = '{name}' AND split IN ('query', 'query_tuning', 'holdout')"
+        of_group = ask(case, f"SELECT scanner, label FROM examples WHERE {where}")
+        assert len(of_group) == row["failures"] == row["query"] + row["query_tuning"] + row["holdout"]
+        assert {(each["scanner"], each["label"]) for each in of_group} == {(name, case.data.classes.index("sick"))}
+
+
+def test_every_group_has_its_own_scores_and_repairs_and_shares_the_fisher(case):
+    scored = ask(case, "SELECT failure_group, method, count(*) AS n FROM influence GROUP BY ALL")
+    assert {(row["failure_group"], row["method"]): row["n"] for row in scored} == dict.fromkeys(
+        [(group, method) for group in "BC" for method in ("ewc", "random")], len(case.data.fit.examples)
+    )
+    repaired = ask(case, "SELECT DISTINCT failure_group FROM recovery WHERE treatment = 'finetune'")
+    assert {row["failure_group"] for row in repaired} == {"B", "C"}
+    assert len(list(case.fisher_path.parent.glob("fisher*"))) == 1
+
+
+def test_cross_harm_says_what_each_repair_does_to_each_group(case):
+    found = ask(case, "SELECT * FROM cross_harm WHERE treatment = 'finetune' AND influence_method = 'ewc'")
+    assert {(row["failure_group"], row["affected_group"]) for row in found} == {(a, b) for a in "BC" for b in "BC"}
+    recovered = ask(case, "SELECT * FROM recovery WHERE treatment = 'finetune' AND influence_method = 'ewc'")
+    on_own = {row["failure_group"]: row["holdout_accuracy"] for row in recovered}
+    for row in found:
+        if row["failure_group"] == row["affected_group"]:
+            assert row["holdout_accuracy"] == on_own[row["failure_group"]]
+
+
+def test_the_verdict_counts_what_the_models_say(case):
+    found = {row["failure_group"]: row for row in ask(case, "SELECT * FROM verdicts WHERE judge = 'gate'")}
+    assert found.keys() == {"B", "C"}
+    for name, row in found.items():
+        look = next(look for look in case.each_group() if look.group == name)
+        repaired = f"failure_group = '{name}' AND treatment = 'finetune' AND influence_method = 'ewc'"
+        recovered = ask(case, f"SELECT * FROM recovery WHERE {repaired}")[0]
+        assert row["fixed"] == round(recovered["holdout_accuracy"] * len(look.partition.holdout))
+        assert row["broken"] == round((1 - recovered["remaining_accuracy"]) * len(look.partition.remaining))
+        assert row["removed"] == recovered["removed"] > 0
+        assert row["gain"] == pytest.approx(recovered["unseen_accuracy"] - (1 - share(look)))
+
+
+def share(look):
+    """Of failures among the test rows that the recovery counts."""
+    tests = look.partition
+    failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
+    return failures / (failures + len(tests.guard) + len(tests.remaining))
+
+
+def test_the_patch_holds_just_the_rows_that_the_repair_removed(case):
+    for look in case.each_group():
+        removed = set(gate.repair(look).causes.ids)
+        found = ask(case, f"SELECT * FROM patch WHERE failure_group = '{look.group}'")
+        assert {row["example_id"] for row in found} == removed
+        assert all((row["action"] == "relabel") == (row["suggested_label"] is not None) for row in found)
+        assert all(row["suggested_label"] != row["label"] for row in found)
+    taken = pq.read_table(case.layout.patch(case.id, "patch.parquet"))
+    assert len(taken) == len(ask(case, "SELECT * FROM patch"))
+    assert len(pd.read_csv(case.layout.patch(case.id, "patch.csv"))) == len(taken)
+
+
+def test_pairs_rank_the_harmful_rows_for_every_failure(case):
+    for look in case.each_group():
+        found = ask(case, f"SELECT * FROM pairs WHERE failure_group = '{look.group}' ORDER BY failure_id, rank")
+        assert {row["failure_id"] for row in found} == set(look.partition.query.ids.tolist())
+        of_one = [row["influence"] for row in found if row["failure_id"] == found[0]["failure_id"]]
+        assert len(of_one) == 200
+        assert of_one == sorted(of_one, reverse=True)
+
+
+def test_what_the_owner_froze_is_bit_identical_in_every_model(case):
+    base = read_tensors(case.base_model_path)[0]
+    for file in Path(case.layout.results / "models" / f"case_id={case.id}").glob("*.safetensors"):
+        tensors = read_tensors(file)[0]
+        assert torch.equal(tensors["0.bias"], base["0.bias"])
+        assert torch.equal(tensors["1.running_mean"], base["1.running_mean"])
+        assert torch.equal(tensors["3.weight"], tensors["6.weight"])
+
+
+def test_an_accepted_group_becomes_the_candidate(case):
+    accepted = {row["failure_group"] for row in gate.gate_verdicts(case) if row["verdict"] == "accepted"}
+    assert accepted
+    assert json.loads(case.layout.candidate(case.id).read_text())["failure_group"] in accepted
+
+
+def test_only_the_adapted_parameters_move(folder, tmp_path):
+    case = case_at(tmp_path, spec(folder, parameters="last_layer", gate=None))
+    run(case)
+    base = read_tensors(case.base_model_path)[0]
+    look = case.each_group()[0]
+    tensors = read_tensors(look.named_model_path("ewc-finetune"))[0]
+    moved = {name for name in base if not torch.equal(tensors[name], base[name])}
+    assert moved == {"8.weight", "8.bias"}
+
+
+@pytest.mark.parametrize(
+    ("failures", "says"),
+    [
+        ({"where": "scanner = 'Z'"}, "holds for none of 600 test rows"),
+        ({"where": "floor = 3"}, "columns: example_id, label, predicted, scanner, row"),
+        ({"groups": {"Z": "scanner = 'Z'"}}, "failures.groups.Z is "),
+        ({"list": "nowhere.csv"}, "nowhere.csv cannot be read"),
+    ],
+)
+def test_failures_that_cannot_be_meant_are_refused_and_nothing_is_written(folder, tmp_path, failures, says):
+    case = case_at(tmp_path, spec(folder, failures=failures))
+    with pytest.raises(InputError, match=says) as caught:
+        run(case)
+    assert "\n" not in str(caught.value)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_a_listed_failure_that_is_right_is_refused(folder, tmp_path, case):
+    test = case.data.test
+    right = case.partition_path
+    splits = {row["example_id"]: row["split"] for row in ask(case, "SELECT example_id, split FROM examples")}
+    assert right.exists()
+    listed = [example_id for example_id in test.ids.tolist() if splits[example_id] == "remaining"][:2]
+    file = tmp_path / "failures.csv"
+    file.write_text("row\n" + "\n".join(listed) + "\n")
+    with pytest.raises(InputError, match="lists 2 of 2 rows that the base model gets right"):
+        run(case_at(tmp_path / "home", spec(folder, failures={"list": str(file)})))
+
+
+def test_a_list_of_failures_is_what_is_repaired(folder, tmp_path, case):
+    wrong = [
+        row["example_id"] for row in ask(case, "SELECT example_id FROM examples WHERE split IN ('query', 'holdout')")
+    ]
+    file = tmp_path / "failures.csv"
+    file.write_text("row\n" + "\n".join(wrong) + "\n")
+    listed = case_at(tmp_path / "home", spec(folder, failures={"list": str(file)}, gate=None))
+    run(listed)
+    tests = listed.partition
+    assert sorted([*tests.query.ids, *tests.query_tuning.ids, *tests.holdout.ids]) == sorted(wrong)

@@ -1,0 +1,71 @@
+"""MLflow's model registry."""
+
+import mlflow
+import pytest
+import torch
+from torch import nn
+
+from repair_pipeline.errors import InputError
+from repair_pipeline.storage.files import read_tensors, write_tensors
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking import registry
+from repair_pipeline.tracking.runs import EXPERIMENT, tracking_uri
+from repair_pipeline_tests.problems import examples
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    """Two versions of the model ``wards``."""
+    layout = Layout(tmp_path_factory.mktemp("home"))
+    layout.mlflow.mkdir()
+    mlflow.set_tracking_uri(tracking_uri(layout))
+    experiment = mlflow.create_experiment(EXPERIMENT, artifact_location=(layout.mlflow / "artifacts").as_uri())
+    with mlflow.start_run(experiment_id=experiment) as run:
+        pass
+    tests = examples(torch.randn(4, 3), torch.arange(4) % 2)
+    for number in (1, 2, 3):
+        model = nn.Linear(3, 2)
+        weights = layout.home / f"{number}.safetensors"
+        write_tensors(weights, {name: torch.full_like(it, number) for name, it in model.state_dict().items()}, {})
+        version = registry.publish(
+            layout, "wards", model, weights, {"factory": "mine:net"}, tests, run.info.run_id, {"repair.model_is": "x"}
+        )
+        assert version == number
+    return layout
+
+
+def test_a_version_gives_back_its_weights_and_architecture(layout):
+    uri, weights, architecture = registry.resolve(layout, "models:/wards/2")
+    assert (uri, architecture) == ("models:/wards/2", {"factory": "mine:net"})
+    assert read_tensors(weights)[0]["bias"].tolist() == [2, 2]
+
+
+def test_promotions_are_taken_back_one_by_one(layout):
+    made = []
+    assert registry.set_champion_if_none(layout, "wards", lambda: made.append(1) or 1) == 1
+    assert registry.set_champion_if_none(layout, "wards", lambda: made.append(2) or 2) is None
+    assert made == [1]
+    with pytest.raises(InputError, match="has no candidate"):
+        registry.promote(layout, "wards")
+    for former, version in ((1, 2), (2, 3)):
+        registry.set_candidate(layout, "wards", version)
+        assert registry.promote(layout, "wards") == (former, version)
+    assert registry.resolve(layout, "models:/wards@champion")[0] == "models:/wards/3"
+    assert registry.rollback(layout, "wards") == (3, 2)
+    assert registry.rollback(layout, "wards") == (2, 1)
+    assert registry.resolve(layout, "models:/wards@champion")[0] == "models:/wards/1"
+    with pytest.raises(InputError, match="has no former champion"):
+        registry.rollback(layout, "wards")
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("models:/nothing@champion", "no registered model 'nothing': there are wards"),
+        ("models:/wards@nightly", "no alias 'nightly', it has"),
+        ("models:/wards/9", r"no such version, 'wards' has \[1, 2, 3\]"),
+    ],
+)
+def test_what_the_registry_lacks_is_refused(layout, uri, says):
+    with pytest.raises(InputError, match=says):
+        registry.resolve(layout, uri)
