@@ -12,7 +12,7 @@ rng = np.random.default_rng(0)
 names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 mistaken = {"cat": "dog", "deer": "horse", "bird": "frog"}  # half of the cats are called dogs, and so on
 
-for part, rows in (("train", 6000), ("test", 4000)):
+for part, rows in (("train", 4000), ("test", 3000)):
     table = pq.read_table(next(source.glob(f"{part}-*.parquet")), columns=["img", "label"])
     table = table.take(np.sort(rng.choice(len(table), rows, replace=False)))
     labels = [names[label] for label in table["label"].to_pylist()]
