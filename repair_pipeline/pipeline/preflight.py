@@ -19,6 +19,7 @@ from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.models.own import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
@@ -54,7 +55,8 @@ def preflight(case: Case) -> Iterator[Finding]:
         found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
-        yield from _data(data)
+        named = isinstance(spec.dataset, OwnData) and spec.dataset.id is not None
+        yield from _data(data, named)
         generator = torch_stream(spec.seed, "base_model")
         model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)
         require_fitting(model, data.fit.examples, data.classes)
@@ -70,7 +72,7 @@ def preflight(case: Case) -> Iterator[Finding]:
         yield from _cost(case, data, model, trains=weights is None)
 
 
-def _data(data: CorruptedDataset) -> Iterator[Finding]:
+def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
     shape = "×".join(map(str, fit.inputs.shape[1:]))
     yield Finding("rows", f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test, {shape}")
@@ -82,7 +84,8 @@ def _data(data: CorruptedDataset) -> Iterator[Finding]:
         yield Finding("labels", f"no fit row is of {', '.join(absent)}: give some, or leave the class out", fine=False)
     finite = bool(torch.isfinite(fit.inputs).all()) and bool(torch.isfinite(data.test.inputs).all())
     yield Finding("inputs", "finite" if finite else "not finite: mend dataset.transform", finite)
-    again = sum(not example_id.endswith("-0") for example_id in fit.ids.tolist() if "-" in example_id)
+    # Ids that are hashes count a repeated input's occurrences; the owner's own names say nothing of it.
+    again = 0 if named else sum(not example_id.endswith("-0") for example_id in fit.ids.tolist())
     if again:
         yield Finding("duplicates", f"{again} training rows repeat another's input; each is scored")
     if data.also_in_training:

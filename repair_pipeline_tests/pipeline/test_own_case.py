@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import nn
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.errors import InputError
@@ -17,43 +15,13 @@ from repair_pipeline.storage.files import read_tensors
 from repair_pipeline.storage.views import query
 from repair_pipeline_tests.pipeline.conftest import case_at
 from repair_pipeline_tests.pipeline.running import run
-
-
-def net():
-    """Batch normalisation, dropout, tied weights and a frozen layer."""
-    first, tied = nn.Linear(2, 8), nn.Linear(8, 8)
-    again = nn.Linear(8, 8)
-    again.weight = tied.weight
-    first.bias.requires_grad_(False)
-    return nn.Sequential(
-        first, nn.BatchNorm1d(8), nn.ReLU(), tied, nn.ReLU(), nn.Dropout(0.1), again, nn.ReLU(), nn.Linear(8, 2)
-    )
-
-
-def rows(count, seed, flipped):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(count, 2))
-    scanner = np.where(x[:, 0] > 0.5, "B", np.where(x[:, 0] < -0.5, "C", "A"))
-    sick = x[:, 1] > 0
-    # In two scanners many of the sick are called well.
-    said = sick & ~((scanner != "A") & flipped & (rng.random(count) < 0.75))
-    labels = np.where(said, "sick", "well")
-    return pd.DataFrame(
-        {
-            "row": [f"{seed}-{at}" for at in range(count)],
-            "x": x[:, 0],
-            "y": x[:, 1],
-            "label": labels,
-            "scanner": scanner,
-        }
-    )
+from repair_pipeline_tests.wards import write_tables
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("owner")
-    rows(400, 1, flipped=True).to_parquet(folder / "train.parquet", index=False)
-    rows(600, 2, flipped=False).to_parquet(folder / "test.parquet", index=False)
+    write_tables(folder)
     return folder
 
 
@@ -62,7 +30,7 @@ def spec(folder, **fields):
     given = {
         "name": "wards",
         "dataset": own,
-        "model": {"factory": f"{__name__}:net"},
+        "model": {"factory": "repair_pipeline_tests.wards:net"},
         "training": {"learning_rate": 0.01, "max_epochs": 30},
         "failures": {"groups": {"B": "scanner = 'B' AND label = 'sick'", "C": "scanner = 'C' AND label = 'sick'"}},
         "influence": {"ewc": {}, "random": {}},
