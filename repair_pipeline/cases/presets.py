@@ -127,7 +127,12 @@ def preset_names() -> list[str]:
 
 
 def case_id(spec: CaseSpec) -> str:
-    """The preset's name where the spec equals that preset, else name + '-' + 8 hex digits of the canonical hash."""
+    """The preset's name where the spec equals that preset, else name + '-' + 8 hex digits of the canonical hash.
+
+    A night of a template has its own name already.
+    """
+    if spec.template:
+        return spec.name
     try:
         if preset(spec.name) == spec:
             return spec.name

@@ -13,7 +13,17 @@ from repair_pipeline.datasets.own import OwnData, TorchvisionData
 from repair_pipeline.models.own import Adapted
 
 _strict = ConfigDict(extra="forbid")
-__all__ = ["SOURCES", "Adapted", "DatasetSpec", "FailuresSpec", "KnownData", "KnownModel", "ModelSpec", "OwnModel"]
+__all__ = [
+    "SOURCES",
+    "Adapted",
+    "DatasetSpec",
+    "FailuresSpec",
+    "KnownData",
+    "KnownModel",
+    "ModelSpec",
+    "Nightly",
+    "OwnModel",
+]
 
 
 @dataclass(frozen=True, config=_strict)
@@ -82,6 +92,13 @@ class ListedFailures:
 
 
 @dataclass(frozen=True, config=_strict)
+class ReportedFailures:
+    """Those that a file reports and the model still gets wrong; the other failures are set aside."""
+
+    reported: str
+
+
+@dataclass(frozen=True, config=_strict)
 class FailuresWhere:
     """Those for which a DuckDB predicate over the test rows holds; the other failures are set aside."""
 
@@ -92,6 +109,14 @@ def _not_all(groups: dict[str, str]) -> dict[str, str]:
     if "all" in groups:
         raise ValueError("no group can be called 'all': it names the failures of a case without groups")
     return groups
+
+
+@dataclass(frozen=True, config=_strict)
+class Nightly:
+    """What makes a case a template, of which every night with new failures makes a case of its own."""
+
+    failures: str
+    """A folder of CSV and Parquet files that report failing test rows, or one such file that grows."""
 
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,59}$")]
@@ -127,9 +152,10 @@ ModelSpec = Annotated[
 FailuresSpec = Annotated[
     Annotated[FailuresOfClasses, Tag("classes")]
     | Annotated[ListedFailures, Tag("list")]
+    | Annotated[ReportedFailures, Tag("reported")]
     | Annotated[FailuresWhere, Tag("where")]
     | Annotated[FailureGroups, Tag("groups")],
-    Discriminator(_by_key("list", "where", "groups", otherwise="classes")),
+    Discriminator(_by_key("list", "reported", "where", "groups", otherwise="classes")),
 ]
-SOURCES = ("train", "torchvision", "known", "name", "factory", "classes", "list", "where", "groups")
+SOURCES = ("train", "torchvision", "known", "name", "factory", "classes", "list", "reported", "where", "groups")
 """Names of the branches above, which are no keys where they head a place."""

@@ -21,7 +21,17 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.cases.corruption import KINDS, CorruptionSpec
-from repair_pipeline.cases.sources import SOURCES, Adapted, DatasetSpec, FailuresSpec, KnownData, KnownModel, ModelSpec
+from repair_pipeline.cases.sources import (
+    SOURCES,
+    Adapted,
+    DatasetSpec,
+    FailuresSpec,
+    KnownData,
+    KnownModel,
+    ModelSpec,
+    Nightly,
+    OwnModel,
+)
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
@@ -114,6 +124,12 @@ class CaseSpec:
     gate: Gate | None = None
     """What a repair must hold to be accepted; None: a study, which accepts nothing."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
+    nightly: Nightly | None = None
+    """Set: the case is a template as well."""
+    template: str | None = None
+    """The template that this is a night of, whose model it repairs."""
+    patches: tuple[str, ...] | None = None
+    """Cases whose data set patches are applied to the training rows as they are read."""
 
     @field_validator("influence")
     @classmethod
@@ -134,6 +150,17 @@ class CaseSpec:
         return self
 
     @model_validator(mode="after")
+    def _can_be_repaired_by_night(self) -> CaseSpec:
+        if self.nightly:
+            if not isinstance(self.model, OwnModel):
+                raise ValueError(f"nightly repairs a model of yours, and model is {self.model.title!r}: give factory")
+            if self.gate is None:
+                raise ValueError("nightly needs a gate, or nobody judges what it makes: write gate: {}")
+            if self.failures is not None:
+                raise ValueError("nightly says which failures are repaired: leave failures out")
+        return self
+
+    @model_validator(mode="after")
     def _treats_what_it_runs(self) -> CaseSpec:
         if repeated := [name for name in self.treat if self.treat.count(name) > 1]:
             raise ValueError(f"treat names {repeated[0]!r} more than once")
@@ -145,6 +172,19 @@ class CaseSpec:
                     f"auto tries {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}"
                 )
         return self
+
+    @property
+    def model_name(self) -> str:
+        """What its repaired model is registered as."""
+        return self.template or self.name
+
+    @property
+    def tests(self) -> str:
+        """Where its test rows are from. A study reads one data set for many models: there they are each name's own."""
+        data = self.dataset
+        if isinstance(data, KnownData):
+            return f"{data.name}, {self.name}"
+        return data.test if isinstance(data, OwnData) else data.torchvision
 
     @property
     def plants(self) -> bool:
@@ -193,6 +233,7 @@ _UPSTREAM_OF_FAILURES = (
     "training",
     "validation_fraction",
     "compute",
+    "patches",
 )
 _SPEC = TypeAdapter(CaseSpec)
 

@@ -205,6 +205,67 @@ def patch_revert(case: CaseName) -> None:
         revert(case)
 
 
+nightly = typer.Typer(help="Cases that repair themselves by night.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(nightly, name="nightly")
+TemplateName = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@nightly.command("add", epilog="Example: repair nightly add wards.yaml")
+def nightly_add(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
+    """Keep the case FILE, which has the key nightly, as a template."""
+    from repair_pipeline.cli.nightly import add
+
+    with one_line():
+        add(file)
+
+
+@nightly.command("remove", epilog="Example: repair nightly remove wards")
+def nightly_remove(name: TemplateName) -> None:
+    """Forget the template NAME; its nights are kept."""
+    from repair_pipeline.cli.nightly import remove
+
+    with one_line():
+        remove(name)
+
+
+@nightly.command("list", epilog="Example: repair nightly list")
+def nightly_list() -> None:
+    """Show the templates, their last nights, and what is switched on."""
+    from repair_pipeline.cli.nightly import show
+
+    with one_line():
+        show()
+
+
+@nightly.command("tick", epilog="Example: repair nightly tick wards")
+def nightly_tick(name: TemplateName) -> None:
+    """Make tonight's case of the template NAME now and run it here."""
+    from repair_pipeline.cli.nightly import tick
+
+    with one_line():
+        tick(name)
+
+
+@nightly.command("on", epilog="Example: repair nightly on --watch")
+def nightly_on(
+    watch: Annotated[bool, typer.Option("--watch", help="Also as soon as failures are reported.")] = False,
+) -> None:
+    """Switch the schedule on, and the sensors of new champions and of failed runs."""
+    from repair_pipeline.cli.nightly import turn
+
+    with one_line():
+        turn(True, watch)
+
+
+@nightly.command("off", epilog="Example: repair nightly off")
+def nightly_off() -> None:
+    """Switch the schedule and every sensor off."""
+    from repair_pipeline.cli.nightly import turn
+
+    with one_line():
+        turn(False, False)
+
+
 @app.command(epilog="Example: repair doctor --free 4f1c2a6e-0d3b-4c58-9f57-2a3c8e5d9b10")
 def doctor(
     free: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Free the pool slots this run holds.")] = None,

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import repair_pipeline
 from repair_pipeline.cases.presets import preset_names
 from repair_pipeline.cli.server import HOST, Server
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.defs.switches import WORKSPACE
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.tracking.runs import tracking_uri
@@ -63,9 +63,8 @@ def _on_ending(handler: Callable[[int, FrameType | None], Any] | signal.Handlers
 
 
 def _dagster(layout: Layout, port: int) -> Server:
-    workspace = Path(repair_pipeline.__file__).parents[1] / "workspace.yaml"
     dg = Path(sys.executable).with_name("dg")
-    command = [str(dg), "dev", "--workspace", str(workspace), "--host", HOST, "--port", str(port)]
+    command = [str(dg), "dev", "--workspace", str(WORKSPACE), "--host", HOST, "--port", str(port)]
     return Server("Dagster", command, port, "/server_info", "/asset-groups", layout.dagster_home / "server.log")
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import torch
 
 from repair_pipeline.datasets.own import OwnData, read
 from repair_pipeline.datasets.own_tables import image_files, is_image_folder, parquet_files, read_table
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import Dataset
 
 
 def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
@@ -51,6 +54,25 @@ def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tupl
         _rewrite(train, before, by_row, spec.label, data.classes)
     actions = [row["action"] for row in changes.values()]
     return actions.count("drop"), actions.count("relabel")
+
+
+def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
+    """The data with rows dropped and relabelled as they are read; rows that the data lack were dropped before.
+
+    Args:
+        patches: as ``apply_patch`` takes them, in the order in which they were accepted.
+    """
+    train = data.train
+    for patch in patches:
+        changes = {row["example_id"]: row for row in patch.to_pylist()}
+        said = [changes.get(example_id) for example_id in train.ids.tolist()]
+        labels = [
+            data.classes.index(change["suggested_label"]) if change and change["action"] == "relabel" else label
+            for change, label in zip(said, train.labels.tolist(), strict=True)
+        ]
+        stays = torch.tensor([change is None or change["action"] != "drop" for change in said])
+        train = replace(train, labels=torch.tensor(labels))[stays]
+    return replace(data, train=train)
 
 
 def revert_patch(spec: OwnData, folder: Path, name: str) -> None:

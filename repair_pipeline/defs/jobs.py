@@ -1,18 +1,20 @@
-"""Making a whole case, on demand and by night."""
+"""Making a whole case, or a part of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import dagster as dg
-
-from repair_pipeline.defs.partitions import CASES
 
 repair = dg.define_asset_job(
     "repair",
     selection=dg.AssetSelection.all(),
     executor_def=dg.in_process_executor,
     description="Make all of a case, step by step in one process.",
+)
+base = dg.define_asset_job(
+    "base",
+    selection=dg.AssetSelection.assets("corrupted_dataset", "base_model", "fisher_diagonal"),
+    executor_def=dg.in_process_executor,
+    description="What lies upstream of the failures, so that it is there when they come.",
 )
 study = dg.define_asset_job(
     "study",
@@ -29,10 +31,3 @@ repair_multiprocess = dg.define_asset_job(
     ),
     description="Make all of a case, a process a step: methods side by side, the heavy ones in turn (pool gpu).",
 )
-
-
-@dg.schedule(job=repair, cron_schedule="0 2 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
-def nightly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Every registered case, once a night. What is finished is reused."""
-    for case in context.instance.get_dynamic_partitions(str(CASES.name)):
-        yield dg.RunRequest(run_key=f"{case}:{context.scheduled_execution_time:%Y-%m-%d}", partition_key=case)

@@ -21,6 +21,12 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+freshness:
+  enabled: true
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false  # steps are tried again themselves; this is for runs that were killed
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60

@@ -17,7 +17,7 @@ FEWEST_ROWS = 20
 _INTERVAL = (0.025, 0.975)
 
 
-Decision = Literal["accepted", "rejected", "not_a_data_problem"]
+Decision = Literal["accepted", "recommended", "rejected", "not_a_data_problem"]
 
 
 @settings(frozen=True, config=ConfigDict(extra="forbid"))
@@ -47,6 +47,8 @@ class Outcomes:
     """Of failures among the test rows: the natural mix."""
     removed: int
     """Training rows that the repair removed."""
+    reused: int = 0
+    """How many earlier repairs were judged on this holdout."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Verdict:
     verdict: Decision
     reason: str
     """A sentence with the numbers that decided."""
+    holdout: int
+    """Holdout rows that it is judged on."""
+    reused: int
     fixed: int
     """Holdout rows that became right."""
     broken: int
@@ -87,6 +92,7 @@ def judge(
       is not above 0, or one of the controls fixes as many holdout rows.
     - ``rejected``: ``gain_low`` is not above 0, or ``remaining_low`` not above −``bound``, or a class's lower bound
       not above −``class_bound``.
+    - ``recommended``: all of that holds, on a holdout that earlier repairs were judged on.
 
     Bootstrapped are gains over rows, holdout and remaining apart, and ``over_control`` over rows and controls together.
     ``remaining_low`` is Clopper and Pearson's, a class's lower bound the bootstrap's.
@@ -113,6 +119,8 @@ def judge(
     measured = Verdict(
         verdict="accepted",
         reason="",
+        holdout=len(repaired),
+        reused=outcomes.reused,
         fixed=fixed,
         broken=broken,
         gain=share * fixed / len(repaired) - (1 - share) * broken / len(kept),
@@ -155,10 +163,14 @@ def _decided(gate: Gate, outcomes: Outcomes, found: Verdict) -> tuple[Decision, 
     if found.worst_class_low is not None and found.worst_class_low <= -gate.class_bound:
         lost = f"up to {-found.worst_class_low:.3f} of class {found.worst_class} may break"
         return "rejected", f"{repairs} but {breaks}: {lost}, and the bound for a class is {gate.class_bound}."
-    return (
-        "accepted",
-        f"{repairs}, {compared} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}.",
-    )
+    says = f"{repairs}, {compared} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}."
+    if outcomes.reused:
+        times = "once" if outcomes.reused == 1 else f"{outcomes.reused} times"
+        return (
+            "recommended",
+            f"{says} But the holdout was reused {times}: judge the repair on new failures.",
+        )
+    return "accepted", says
 
 
 def _interval(values: Float64[np.ndarray, " b"]) -> tuple[float, float]:

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from repair_pipeline.cases.build import build_model
+from repair_pipeline.cases import build
 from repair_pipeline.cases.grid import Cell
 from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.sources import FailureGroups
@@ -20,12 +21,13 @@ from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.datasets.patching import patched
 from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.models.own import freeze
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
-from repair_pipeline.types import CorruptedDataset, Progress, TestPartition
+from repair_pipeline.types import CorruptedDataset, Dataset, Progress, TestPartition
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,20 @@ class Case:
     def _group_in_names(self) -> str:
         return "" if self.group == ALL_FAILURES else self.group
 
+    @property
+    def patch_paths(self) -> tuple[Path, ...]:
+        """The accepted patches of earlier cases."""
+        return tuple(self.layout.table("patch", key) for key in self.spec.patches or ())
+
+    def found(self, rng: np.random.Generator) -> Dataset:
+        """The data as they are found, with the accepted patches.
+
+        Raises:
+            InputError: they cannot be had, or cannot be used.
+        """
+        found = build.load_dataset(self.spec, self.data_dir, rng)
+        return patched(found, [read_parquet(path)[0] for path in self.patch_paths])
+
     @cached_property
     def data(self) -> CorruptedDataset:
         return load_dataset(self.dataset_path)
@@ -98,7 +114,7 @@ class Case:
     def untrained(self, generator: torch.Generator) -> nn.Module:
         """A newly initialised model of the case, on its device."""
         data = self.data
-        return build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator)
+        return build.build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator)
 
     def model(self, path: Path) -> nn.Module:
         """The case's architecture with the weights in ``path``, in eval mode on the case's device."""

@@ -10,7 +10,13 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from repair_pipeline.cases.sources import FailureGroups, FailuresOfClasses, FailuresWhere, ListedFailures
+from repair_pipeline.cases.sources import (
+    FailureGroups,
+    FailuresOfClasses,
+    FailuresWhere,
+    ListedFailures,
+    ReportedFailures,
+)
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.failures_list import read_failures
 from repair_pipeline.datasets.own import OwnData
@@ -24,7 +30,10 @@ Masks = Mapping[str, Bool[Tensor, " n"]]
 
 def list_files(spec: CaseSpec) -> tuple[Path, ...]:
     """The owner's list, which may change."""
-    return (Path(spec.failures.list),) if isinstance(spec.failures, ListedFailures) else ()
+    match spec.failures:
+        case ListedFailures(file) | ReportedFailures(file):
+            return (Path(file),)
+    return ()
 
 
 def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> Masks | None:
@@ -37,7 +46,9 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
         case FailuresOfClasses(classes):
             return {ALL_FAILURES: torch.isin(data.test.labels, torch.tensor(sorted(classes)))}
         case ListedFailures(file):
-            return {ALL_FAILURES: _listed(file, spec, data, predicted)}
+            return {ALL_FAILURES: _wrong(_listed(file, spec, data), file, data, predicted)}
+        case ReportedFailures(file):
+            return {ALL_FAILURES: _listed(file, spec, data)}
         case FailuresWhere(predicate):
             return {ALL_FAILURES: _where("failures.where", predicate, data, predicted)}
         case FailureGroups(groups):
@@ -85,10 +96,14 @@ def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) 
     return mask
 
 
-def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, predicted: Tensor) -> Tensor:
+def _listed(file: str, spec: CaseSpec, data: CorruptedDataset) -> Tensor:
     named = spec.dataset.id if isinstance(spec.dataset, OwnData) else None
     ids = read_failures(Path(file), data.test.ids, data.metadata, named)
-    mask = data.test.having(frozenset(ids.tolist()))
+    return data.test.having(frozenset(ids.tolist()))
+
+
+def _wrong(mask: Tensor, file: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
+    """The same rows, if none of them is right."""
     right = mask & (predicted == data.test.labels)
     if right.any():
         first = torch.nonzero(right)[0, 0]

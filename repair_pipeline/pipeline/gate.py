@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.compute.streams import numpy_stream
@@ -17,6 +18,7 @@ from repair_pipeline.evaluation.gate import Outcomes, Verdict, judge
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
 from repair_pipeline.pipeline.file import File
+from repair_pipeline.pipeline.ledger import earlier_reads
 from repair_pipeline.pipeline.repairs import cell_causes
 from repair_pipeline.storage.files import read_parquet, read_tensor_notes, write_tensors, write_text
 from repair_pipeline.storage.records import save_rows
@@ -139,13 +141,17 @@ def _judged(case: Case, made: Repair) -> Verdict:
     counted = len(tests.guard) + len(tests.remaining)
     failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
     model = case.model_path(made.cell)
+    read, times = earlier_reads(case)
+    reused = bool(read.all())
+    holdout = tests.holdout if reused else tests.holdout[torch.from_numpy(~read)]
     outcomes = Outcomes(
-        repaired_holdout=right(model, tests.holdout),
-        controls_holdout=np.stack([right(_control_path(case, at), tests.holdout) for at in range(gate.controls)]),
+        repaired_holdout=right(model, holdout),
+        controls_holdout=np.stack([right(_control_path(case, at), holdout) for at in range(gate.controls)]),
         repaired_remaining=right(model, tests.remaining),
         remaining_labels=tests.remaining.labels.numpy(),
         share=failures / (failures + counted),
         removed=made.removed,
+        reused=times if reused else 0,
     )
     return judge(gate, outcomes, case.data.classes, numpy_stream(case.spec.seed, "gate"))
 
@@ -169,7 +175,7 @@ def register(case: Case, look: Case, path: Path, progress: Progress) -> None:
     made, gate = repair(look), case.spec.gate
     assert made is not None
     assert gate is not None
-    name, architecture = case.spec.name, case.spec.resolved["model"]
+    name, architecture = case.spec.model_name, case.spec.resolved["model"]
     run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))["run_id"]
 
     def published(weights: Path, which: str) -> int:

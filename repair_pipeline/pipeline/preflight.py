@@ -11,7 +11,7 @@ from math import ceil, log
 import torch
 from torch import nn
 
-from repair_pipeline.cases.build import build_corruption, build_model, load_dataset
+from repair_pipeline.cases.build import build_corruption, build_model
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.compute.device import threads
@@ -52,7 +52,7 @@ def preflight(case: Case) -> Iterator[Finding]:
     """
     with threads(case.spec.compute.threads):
         spec = case.spec
-        found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
+        found = case.found(numpy_stream(spec.seed, "dataset"))
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         named = isinstance(spec.dataset, OwnData) and spec.dataset.id is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from repair_pipeline.cases.build import build_corruption, data_sources, load_dataset
+from repair_pipeline.cases.build import build_corruption, data_sources
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
@@ -20,7 +20,7 @@ from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.learnt import LearntInfluence
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.own import load_weights
-from repair_pipeline.pipeline import evaluation, gate, patch, repairs
+from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks, group_of, list_files
 from repair_pipeline.pipeline.file import File
@@ -91,12 +91,12 @@ class Step:
 def _corrupted_dataset(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec = Stopwatch(case.device), case.spec
-        found = load_dataset(spec, case.data_dir, numpy_stream(spec.seed, "dataset"))
+        found = case.found(numpy_stream(spec.seed, "dataset"))
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes())
 
-    return [File(case.dataset_path, (), make, optional=data_sources(case.spec))]
+    return [File(case.dataset_path, case.patch_paths, make, optional=data_sources(case.spec))]
 
 
 def _base_model(case: Case) -> list[File]:
@@ -187,6 +187,7 @@ def _evaluation(case: Case) -> list[File]:
     tables = {
         "candidates": (evaluation.write_candidates, searches),
         "groups": (evaluation.write_groups, ()),
+        "holdout_reads": (ledger.write_reads, ()),
         "cross_harm": (evaluation.write_cross_harm, models),
         "verdicts": (gate.write_verdicts, models + controls),
         "detection": (evaluation.write_detection, influence),

@@ -30,6 +30,20 @@ class Layout:
     def mlflow(self) -> Path:
         return self.home / "mlflow"
 
+    @property
+    def templates(self) -> Path:
+        """The cases that are repaired by night, a JSON file each."""
+        return self.home / "templates"
+
+    def nights(self, template: str) -> Path:
+        """What the nights of a template are about: a CSV file of failures each."""
+        return self.results / "nights" / f"template={template}"
+
+    @property
+    def notices(self) -> Path:
+        """What went wrong by night, a line each."""
+        return self.home / "notices.log"
+
     def base(self, base_id: str, file: str) -> Path:
         """A file that lies upstream of the failures."""
         return self.results / "bases" / f"base_id={base_id}" / file

@@ -145,10 +145,16 @@ TABLES: dict[str, pa.Schema] = {
             _field("influence_method", pa.string(), "whose causes were removed by the repair that is judged"),
             _field("treatment", pa.string(), "the repair that is judged"),
             _field("removed", pa.int64(), "fit rows removed"),
-            _field("verdict", pa.string(), "repaired (auto), accepted or rejected (gate), or not_a_data_problem"),
+            _field(
+                "verdict",
+                pa.string(),
+                "repaired (auto); accepted, recommended, rejected (gate); or not_a_data_problem",
+            ),
             _field("reason", pa.string(), "the gate's, in a sentence"),
             _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),
-            _field("fixed", pa.int64(), "holdout rows that the repair gets right"),
+            _field("holdout", pa.int64(), "failures that it is judged on: those that no earlier case read, if any"),
+            _field("reused", pa.int64(), "earlier cases that read them: 0, or nothing but recommended can come of it"),
+            _field("fixed", pa.int64(), "those of them that the repair gets right"),
             _field("broken", pa.int64(), "remaining rows that it gets wrong"),
             _field("gain", pa.float64(), "(fixed - broken) / n over unseen, at the test set's natural mix"),
             _field("gain_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
@@ -187,6 +193,15 @@ TABLES: dict[str, pa.Schema] = {
                 "influence", pa.float64(), "first-order influence of the row on the failure, nats; positive: harmful"
             ),
             _field("rank", pa.int64(), "1 is the most harmful to that failure"),
+        ]
+    ),
+    "holdout_reads": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("example_id", pa.string(), "a held-out failure"),
+            _field("tests", pa.string(), "the test rows that it is one of"),
+            _field("read_at", pa.timestamp("us", tz="UTC"), "when the case first read it"),
         ]
     ),
     "timings": pa.schema(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ def publish(
         )
     version = mlflow.register_model(info.model_uri, name, tags=dict(tags))
     return int(version.version)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    number: int
+    repaired_by: str | None
+    """The case whose repaired model it is; None: no case's."""
+
+
+def champion(layout: Layout, name: str) -> Version | None:
+    """The deployed version of the model ``name``; None where there is none yet."""
+    number = _aliases(layout, name).get(CHAMPION)
+    if number is None:
+        return None
+    tags = _client(layout).get_model_version(name, str(number)).tags
+    return Version(number, tags["repair.case_id"] if tags.get("repair.model_is") == "repaired" else None)
 
 
 def set_candidate(layout: Layout, name: str, version: int) -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from repair_pipeline.datasets.own import OwnData, read
-from repair_pipeline.datasets.patching import apply_patch, revert_patch
+from repair_pipeline.datasets.patching import apply_patch, patched, revert_patch
 from repair_pipeline.errors import InputError
 
 
@@ -104,3 +105,25 @@ def test_applied_twice_reverted_unapplied_or_stale_it_is_refused(tmp_path, spec)
     with pytest.raises(InputError, match="is applied already"):
         apply_patch(spec, tmp_path, patch(data, [1], []), "x")
     assert everything(tmp_path) == once
+
+
+def test_a_patch_in_memory_is_the_patched_files_read_anew(tmp_path):
+    spec = table(tmp_path, "train.parquet")
+    patch = pa.table(
+        {
+            "example_id": ["n1", "n4", "n7"],
+            "action": ["drop", "relabel", "drop"],
+            "suggested_label": [None, "b", None],
+        }
+    )
+    given = read(spec, tmp_path)
+    in_memory = patched(given, [patch])
+    apply_patch(spec, tmp_path, patch, "case")
+    anew = read(spec, tmp_path)
+    assert in_memory.train.ids.tolist() == anew.train.ids.tolist() == [f"n{i}" for i in (0, 2, 3, 4, 5, 6, 8)]
+    assert in_memory.train.labels.tolist() == anew.train.labels.tolist()
+    assert torch.equal(in_memory.train.inputs, anew.train.inputs)
+    # Files that are patched already lack the rows, and a relabelled row has the label.
+    again = patched(anew, [patch])
+    assert again.train.ids.tolist() == anew.train.ids.tolist()
+    assert patched(given, []).train.ids.tolist() == given.train.ids.tolist()

@@ -1,12 +1,15 @@
 """What a case does not name, what fails and what is reused, on a case of seconds."""
 
 import shutil
+from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
 from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.errors import InputError
 from repair_pipeline.influence.baselines import Loss
+from repair_pipeline.pipeline import steps
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.views import query
 from repair_pipeline_tests.defs.conftest import TINY, Made, Workspace
@@ -50,6 +53,44 @@ def test_a_method_that_fails_stops_no_other_and_evaluation_says_what_is_missing(
     assert "influence_loss" in complete.description
     assert "loss-finetune" in complete.description
     assert "influence_random" not in complete.description
+
+
+def test_a_method_that_fails_once_is_tried_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, tries = Loss.scores, []
+
+    def scores_at_last(self: Loss, task: object) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("the disk was busy")
+        return scores(self, task)
+
+    monkeypatch.setattr(Loss, "scores", scores_at_last)
+    shutil.rmtree(workspace.layout.results / "influence")
+    made = workspace.make(TINY, "influence_loss")
+    assert (made.result.success, len(tries)) == (True, 2)
+    assert made.failed_checks == {}
+    assert made.materialised == {"influence_loss"}
+
+
+def test_a_step_that_others_need_is_tried_again_and_bad_input_is_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def fails(error: Exception) -> Callable[..., None]:
+        def partition(*args: object) -> None:
+            tries.append(1)
+            raise error
+
+        return partition
+
+    shutil.rmtree(workspace.layout.results / "examples")
+    monkeypatch.setattr(steps, "partition", fails(OSError("the disk was busy")))
+    assert not workspace.make(TINY, "failure_partition").result.success
+    assert len(tries) == 2
+    monkeypatch.setattr(steps, "partition", fails(InputError("too few failures")))
+    assert not workspace.make(TINY, "failure_partition").result.success
+    assert len(tries) == 3
 
 
 def test_finished_files_are_reused_and_made_again_under_force(workspace: Workspace) -> None:

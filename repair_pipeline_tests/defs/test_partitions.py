@@ -1,7 +1,6 @@
-"""Cases as partition keys, Dagster's home, the schedule and stuck slots."""
+"""Cases as partition keys, Dagster's home and stuck slots."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +9,6 @@ from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
 from repair_pipeline.cases.presets import preset
-from repair_pipeline.defs.jobs import nightly
 from repair_pipeline.defs.partitions import CASES, dagster_instance, register_cases
 from repair_pipeline.defs.slots import free_slots, stuck_slots
 from repair_pipeline.errors import InputError
@@ -57,17 +55,6 @@ def test_the_home_is_quiet_and_keeps_what_is_written_into_it(layout: Layout) -> 
     settings.write_text("telemetry: {enabled: false}\n")
     with dagster_instance(layout):
         assert settings.read_text() == "telemetry: {enabled: false}\n"
-
-
-def test_the_schedule_is_off_and_runs_every_case_once_a_night(instance: dg.DagsterInstance, layout: Layout) -> None:
-    register_cases(instance, layout, [PRESET, "digits-label_noise-s1"])
-    assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
-    night = datetime(2026, 1, 2, 2, tzinfo=UTC)
-    requests = nightly(dg.build_schedule_context(instance, scheduled_execution_time=night))
-    assert {(request.partition_key, request.run_key) for request in requests} == {
-        (PRESET, f"{PRESET}:2026-01-02"),
-        ("digits-label_noise-s1", "digits-label_noise-s1:2026-01-02"),
-    }
 
 
 def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterInstance) -> None:

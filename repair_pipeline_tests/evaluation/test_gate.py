@@ -1,6 +1,5 @@
 """The gate, against a bootstrap that draws row by row and against simulated repairs."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +40,15 @@ def row_by_row(given, resamples=4000):
         seeds = rng.integers(len(controls), size=len(controls))
         overs.append(np.mean([repaired[row] - np.mean([controls[seed, row] for seed in seeds]) for row in holdout]))
     return np.percentile(gains, [2.5, 97.5]), np.percentile(overs, [2.5, 97.5])
+
+
+def test_a_holdout_that_was_read_before_recommends_and_changes_no_number():
+    fresh, again = judged(outcomes()), judged(replace(outcomes(), reused=2))
+    assert (fresh.verdict, again.verdict) == ("accepted", "recommended")
+    assert "reused 2 times" in again.reason
+    assert replace(again, verdict=fresh.verdict, reason=fresh.reason, reused=0) == fresh
+    worse = replace(outcomes(broken=60), reused=2)
+    assert judged(worse).verdict == "rejected"
 
 
 def noisy(seed, controls=3):
@@ -168,18 +176,6 @@ def test_a_repair_no_better_than_its_controls_is_seldom_accepted(shift):
 
 def test_the_same_stream_gives_the_same_verdict():
     assert judged(noisy(6), seed=7) == judged(noisy(6), seed=7)
-
-
-def test_thousands_of_rows_are_judged_in_seconds():
-    rng = np.random.default_rng(8)
-    given = replace(
-        outcomes(holdout=3000, controls=(0,) * 10, remaining=6000),
-        repaired_holdout=rng.random(3000) < 0.6,
-        controls_holdout=rng.random((10, 3000)) < 0.5,
-    )
-    start = time.perf_counter()
-    assert judged(given).verdict == "accepted"
-    assert time.perf_counter() - start < 3
 
 
 @pytest.mark.parametrize(("given", "says"), [

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -18,6 +19,10 @@ from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
+RETRY = dg.RetryPolicy(max_retries=1, delay=5)
+"""A step that fails is tried once more; what its first try finished is kept. Bad input is not tried again."""
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+"""Where cases are made by night, the last is of last night."""
 
 
 def asset(step: Step) -> dg.AssetsDefinition:
@@ -30,7 +35,15 @@ def asset(step: Step) -> dg.AssetsDefinition:
         keys_by_input_name={need: dg.AssetKey(need) for need in step.needs},
         keys_by_output_name={"result": dg.AssetKey(step.name)},
         check_specs_by_output_name=check_specs,
-        specs=[dg.AssetSpec(step.name, deps=step.needs, partitions_def=CASES, **label(step).attributes())],
+        specs=[
+            dg.AssetSpec(
+                step.name,
+                deps=step.needs,
+                partitions_def=CASES,
+                freshness_policy=FRESH if step.name == "report" else None,
+                **label(step).attributes(),
+            )
+        ],
     )
 
 
@@ -41,11 +54,13 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
         ins={name: dg.In(dg.Nothing) for name in inputs},
         out={name: dg.Out(dg.Nothing, is_required=False) for name in outputs},
         pool="gpu" if label(step).heavy else None,
+        retry_policy=RETRY,
     )
     def make(context: dg.OpExecutionContext, device: Device, store: Store) -> Iterator[Result]:
         try:
             case = store.case(context.partition_key, device.resolve())
-            yield from made(step, case, store.force, context.log)
+            last = context.retry_number >= RETRY.max_retries
+            yield from made(step, case, store.force, context.log, last)
             if step.name == "tracked_run":
                 link_back(case, context.run_id)
         except InputError as error:
@@ -81,12 +96,16 @@ def checked() -> None:
     """Waits until the blocking checks of an asset have passed; skipped where the asset is."""
 
 
-def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager) -> Iterator[Result]:
-    """Run a step on a case, check what it made and say what it is."""
+def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool) -> Iterator[Result]:
+    """Run a step on a case, check what it made and say what it is.
+
+    Args:
+        last: it is not tried again.
+    """
     try:
         fresh = step.run(case, force, _progress(step, log))
     except Exception as error:
-        if not step.isolated or isinstance(error, InputError):
+        if not (step.isolated and last) or isinstance(error, InputError):
             _note_failure(case)
             raise
         log.exception("%s failed; the other methods go on", step.name)

@@ -1,0 +1,82 @@
+"""By night, and as failures come: templates make cases."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from repair_pipeline.defs.jobs import base, repair
+from repair_pipeline.defs.notices import notify
+from repair_pipeline.defs.partitions import register_cases
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.nightly import Skip, Template, make_base, make_night, templates
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.registry import champion
+
+_NO_TEMPLATE = "there is no template: repair nightly add FILE.yaml"
+
+
+@dg.schedule(
+    job=repair,
+    cron_schedule=os.environ.get("REPAIR_NIGHTLY", "0 2 * * *"),
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Every template, once a night: a case of the failures that were reported since the last."""
+    return _requests(context.instance, context.log, context.scheduled_execution_time.date())
+
+
+@dg.sensor(job=repair, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.STOPPED)
+def new_failures(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Every template, as soon as enough failures are reported."""
+    return _requests(context.instance, context.log, datetime.now(UTC).date())
+
+
+@dg.sensor(job=base, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Where a template's model has a new champion: its Fisher and log p(z|θ̂), before failures come."""
+    layout, seen, requests = Layout.from_environment(), json.loads(context.cursor or "{}"), list[dg.RunRequest]()
+    for template in templates(layout):
+        version = champion(layout, template.name)
+        if version is None or seen.get(template.name) == version.number:
+            continue
+        seen[template.name] = version.number
+        [key] = register_cases(context.instance, layout, [make_base(layout, template, version)])
+        requests.append(_request(template, key))
+    reason = None if requests else "no template has a new champion"
+    return dg.SensorResult(requests, skip_reason=reason, cursor=json.dumps(seen))
+
+
+@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.STOPPED)
+def run_failed(context: dg.RunFailureSensorContext) -> None:
+    """A line in ``notices.log``, and whatever ``REPAIR_NOTIFY`` does with it."""
+    run, failed = context.dagster_run, context.get_step_failure_events()
+    where = f" in {failed[0].step_key}" if failed else ""
+    error = failed[0].event_specific_data if failed else None
+    cause = getattr(getattr(error, "error", None), "message", None) or context.failure_event.message or ""
+    case = run.tags.get("dagster/partition", run.job_name)
+    notify(Layout.from_environment(), f"{case} failed{where}: {' '.join(cause.split())[:500]} (run {run.run_id})")
+
+
+def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> list[dg.RunRequest] | dg.SkipReason:
+    layout, requests, reasons = Layout.from_environment(), list[dg.RunRequest](), list[str]()
+    for template in templates(layout):
+        try:
+            made = make_night(layout, template, day)
+        except InputError as error:  # one template's mistake stops no other
+            made = Skip(f"{template.name}: {error}")
+        if isinstance(made, Skip):
+            log.info(made.reason)
+            reasons.append(made.reason)
+        else:
+            [key] = register_cases(instance, layout, [made])
+            requests.append(_request(template, key))
+    return requests or dg.SkipReason("; ".join(reasons) or _NO_TEMPLATE)
+
+
+def _request(template: Template, key: str) -> dg.RunRequest:
+    return dg.RunRequest(run_key=key, partition_key=key, tags={"repair.template": template.name})

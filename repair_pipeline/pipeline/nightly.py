@@ -1,0 +1,184 @@
+"""Templates, and the cases that their nights make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from repair_pipeline.cases.sources import Nightly, OwnModel, ReportedFailures
+from repair_pipeline.cases.spec import CaseSpec, parse_spec
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.own_tables import read_table
+from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.partition import FEWEST_FAILURES
+from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.weights import pinned
+from repair_pipeline.storage.files import read_parquet, write_bytes, write_text
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.registry import CHAMPION, Version, champion
+
+
+@dataclass(frozen=True)
+class Template:
+    """A case that is repaired by night."""
+
+    spec: CaseSpec
+    folder: Path
+    """Where its relative paths start from, and its modules are found."""
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why a night makes no case."""
+
+    reason: str
+
+
+# Registering.
+
+
+def add_template(layout: Layout, spec: CaseSpec, folder: Path) -> None:
+    """Keep a template; one of the same name is replaced.
+
+    Raises:
+        InputError: the case says nothing of its nights, or what it watches is not there.
+    """
+    template = Template(spec, folder)
+    _reported(template)
+    fields = {"folder": str(folder), "spec": spec.resolved}
+    write_text(_file(layout, spec.name), json.dumps(fields, indent=1))
+
+
+def remove_template(layout: Layout, name: str) -> None:
+    """Forget a template; its nights are kept.
+
+    Raises:
+        InputError: there is none.
+    """
+    find_template(layout, name)
+    _file(layout, name).unlink()
+
+
+def templates(layout: Layout) -> list[Template]:
+    """All of them, by name."""
+    return [_read(path) for path in sorted(layout.templates.glob("*.json"))]
+
+
+def find_template(layout: Layout, name: str) -> Template:
+    """The template ``name``.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = _file(layout, name)
+    if not path.is_file():
+        known = ", ".join(template.name for template in templates(layout))
+        raise InputError(f"there is no template {name!r}, there are {known or 'none'}: repair nightly add FILE.yaml")
+    return _read(path)
+
+
+def _file(layout: Layout, name: str) -> Path:
+    return layout.templates / f"{name}.json"
+
+
+def _read(path: Path) -> Template:
+    said = json.loads(path.read_text(encoding="utf-8"))
+    return Template(parse_spec(said["spec"]), Path(said["folder"]))
+
+
+# A night.
+
+
+def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip:
+    """The case of a night: the champion of that day, the data with its accepted patches, the failures since the last.
+
+    Failures that were reported and no night took wait for the next: too few to split, or their night failed.
+
+    Raises:
+        InputError: a report cannot be read, or the template was added in another folder than this one.
+    """
+    if template.folder != Path.cwd():
+        raise InputError(f"template {template.name} was added in {template.folder}, this is {Path.cwd()}: start there")
+    reported = _reported(template)
+    key = template.spec.dataset.id if isinstance(template.spec.dataset, OwnData) else None
+    taken = {status: set(ids) for status, ids in _taken(layout, template.name)}
+    if not reported - set().union(*taken.values()):
+        return Skip(f"{template.name}: no failure is reported that no night has taken")
+    waiting = sorted(reported - set().union(*(ids for status, ids in taken.items() if status != "failed")))
+    if len(waiting) < FEWEST_FAILURES:
+        return Skip(f"{template.name}: {len(waiting)} new failures wait, {FEWEST_FAILURES} are needed")
+    name = _unused(layout, f"{template.name}-{day:%Y%m%d}")
+    listed = layout.nights(template.name) / f"{name}.csv"
+    said = pa.BufferOutputStream()
+    pa.csv.write_csv(pa.table({key or "example_id": waiting}), said)
+    write_bytes(listed, said.getvalue().to_pybytes())
+    return replace(_of_champion(layout, template, name), failures=ReportedFailures(str(listed)))
+
+
+def make_base(layout: Layout, template: Template, version: Version) -> CaseSpec:
+    """A case of a new champion, by whose first steps its Fisher is there when failures come."""
+    return _of_champion(layout, template, f"{template.name}-v{version.number}")
+
+
+def _of_champion(layout: Layout, template: Template, name: str) -> CaseSpec:
+    spec = replace(template.spec, name=name, template=template.name, nightly=None)
+    version, model = champion(layout, template.name), spec.model
+    assert isinstance(model, OwnModel), "a template is refused that repairs another"
+    if version is None:
+        return pinned(spec, layout)
+    repaired = version.repaired_by
+    patches = (*(stored_spec(layout, repaired).patches or ()), repaired) if repaired else ()
+    weights = f"models:/{template.name}@{CHAMPION}"
+    return pinned(replace(spec, model=replace(model, weights=weights), patches=patches or None), layout)
+
+
+def _unused(layout: Layout, name: str) -> str:
+    """The name, with a number where the day has such a case already."""
+    tried, number = name, 1
+    while layout.table("cases", tried).exists():
+        number += 1
+        tried = f"{name}-{number}"
+    return tried
+
+
+# What is reported, and what was taken.
+
+
+def _reported(template: Template) -> set[str]:
+    """Names of the test rows that the watched folder or file reports."""
+    watch, data = template.spec.nightly, template.spec.dataset
+    if not isinstance(watch, Nightly):
+        raise InputError(f"case {template.name} has no nightly key: write nightly: {{failures: FOLDER_OR_FILE}}")
+    place = template.folder / watch.failures
+    if not place.exists():
+        raise InputError(f"nightly.failures is {watch.failures!r}, which is not in {template.folder}: make the folder")
+    files = sorted(f for f in place.iterdir() if f.suffix in (".csv", ".parquet")) if place.is_dir() else [place]
+    names = ("example_id", *([data.id] if isinstance(data, OwnData) and data.id else []))
+    return {name for file in files for name in _listed(file, names)}
+
+
+def _listed(file: Path, names: tuple[str, ...]) -> Iterator[str]:
+    table = read_table(file)
+    column = next((name for name in names if name in table.column_names), None)
+    if column is None:
+        columns = ", ".join(table.column_names)
+        raise InputError(f"{file} has the columns {columns}: a report names test rows by {' or '.join(names)}")
+    return map(str, table[column].to_pylist())
+
+
+def _taken(layout: Layout, name: str) -> Iterator[tuple[str, list[str]]]:
+    """The failures of each earlier night, with what became of it."""
+    for file in sorted(layout.nights(name).glob("*.csv")):
+        case = layout.table("cases", file.stem)
+        status = read_parquet(case)[0]["status"][0].as_py() if case.exists() else "failed"
+        yield status, list(map(str, pa.csv.read_csv(file).column(0).to_pylist()))

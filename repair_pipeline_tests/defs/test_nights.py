@@ -1,0 +1,141 @@
+"""The schedule, the sensors, their switches, and the notice of a run that failed."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.defs import nights
+from repair_pipeline.defs.nights import new_champion, new_failures, nightly, run_failed
+from repair_pipeline.defs.partitions import CASES, dagster_instance
+from repair_pipeline.defs.switches import switch, switched_on
+from repair_pipeline.pipeline import nightly as pipeline
+from repair_pipeline.pipeline.nightly import add_template
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+from repair_pipeline.tracking.registry import Version
+from repair_pipeline_tests.defs.conftest import ROOT
+from repair_pipeline_tests.pipeline.test_nightly import WARDS, report
+from repair_pipeline_tests.wards import write_tables
+
+NIGHT = datetime(2026, 11, 25, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    write_tables(tmp_path)
+    (tmp_path / "incoming").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(pipeline, "champion", lambda *args: None)
+    return Layout(tmp_path / "home")
+
+
+@pytest.fixture
+def instance(layout: Layout):
+    with dagster_instance(layout) as instance:
+        yield instance
+
+
+def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest] | dg.SkipReason:
+    return nightly(dg.build_schedule_context(instance, scheduled_execution_time=NIGHT))
+
+
+def test_everything_is_off_until_it_is_switched_on() -> None:
+    assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
+    for sensor in (new_failures, new_champion, run_failed):
+        assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_tick_makes_the_nights_case_once_and_says_why_it_makes_none(
+    instance: dg.DagsterInstance, layout: Layout
+) -> None:
+    assert "no template" in str(tick(instance))
+    add_template(layout, parse_spec(WARDS), Path.cwd())
+    skipped = tick(instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "no failure is reported" in str(skipped.skip_message)
+    report("monday.csv", *range(8))
+    [request] = tick(instance)
+    assert (request.partition_key, request.run_key) == ("wards-20261125", "wards-20261125")
+    assert instance.get_dynamic_partitions(str(CASES.name)) == ["wards-20261125"]
+    [row] = query(layout, "SELECT case_id, status FROM cases").to_pylist()
+    assert row == {"case_id": "wards-20261125", "status": "registered"}
+    assert isinstance(tick(instance), dg.SkipReason)
+
+
+def test_one_templates_mistake_stops_no_other(instance: dg.DagsterInstance, layout: Layout) -> None:
+    add_template(layout, parse_spec(WARDS), Path.cwd())
+    (Path.cwd() / "odd").mkdir()
+    add_template(layout, parse_spec(WARDS | {"name": "odd", "nightly": {"failures": "odd"}}), Path.cwd())
+    pd.DataFrame({"x": [1.0]}).to_csv("odd/report.csv", index=False)
+    report("monday.csv", *range(8))
+    [request] = tick(instance)
+    assert request.partition_key == "wards-20261125"
+    assert "odd: " in str(tick(instance).skip_message)
+
+
+def test_reported_failures_are_seen_without_waiting_for_the_night(instance: dg.DagsterInstance, layout: Layout) -> None:
+    add_template(layout, parse_spec(WARDS), Path.cwd())
+    context = dg.build_sensor_context(instance)
+    assert isinstance(new_failures(context), dg.SkipReason)
+    report("now.csv", *range(8))
+    [request] = new_failures(context)
+    assert request.partition_key == f"wards-{datetime.now(UTC):%Y%m%d}"
+    assert request.tags["repair.template"] == "wards"
+
+
+def test_a_new_champions_base_is_made_once(
+    instance: dg.DagsterInstance, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_template(layout, parse_spec(WARDS), Path.cwd())
+    monkeypatch.setattr(nights, "champion", lambda *args: Version(3, None))
+    made = new_champion(dg.build_sensor_context(instance))
+    assert [request.partition_key for request in made.run_requests] == ["wards-v3"]
+    again = new_champion(dg.build_sensor_context(instance, cursor=made.cursor))
+    assert not again.run_requests
+    monkeypatch.setattr(nights, "champion", lambda *args: Version(4, None))
+    later = new_champion(dg.build_sensor_context(instance, cursor=made.cursor))
+    assert [request.partition_key for request in later.run_requests] == ["wards-v4"]
+
+
+def test_a_failed_run_is_noted_and_told(
+    instance: dg.DagsterInstance, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise ZeroDivisionError("no Fisher today")
+
+    @dg.job
+    def night() -> None:
+        breaks()
+
+    tags = {"dagster/partition": "wards-20261125"}
+    result = night.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    monkeypatch.setenv("REPAIR_NOTIFY", f"cat > {tmp_path / 'told'}")
+    run_failed(
+        dg.build_run_status_sensor_context(
+            sensor_name="run_failed",
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+            dagster_event=result.get_run_failure_event(),
+        ).for_run_failure()
+    )
+    [line] = layout.notices.read_text().splitlines()
+    assert "wards-20261125 failed in breaks" in line
+    assert "no Fisher today" in line
+    assert (tmp_path / "told").read_text().strip() == line
+
+
+def test_one_command_switches_all_of_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert switched_on(layout) == []
+    switch(layout, on=True, watch=False)
+    assert switched_on(layout) == ["new_champion", "nightly", "run_failed"]
+    switch(layout, on=True, watch=True)
+    assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "run_failed"]
+    switch(layout, on=False, watch=False)
+    assert switched_on(layout) == []
