@@ -55,11 +55,14 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def run_failed(context: dg.RunFailureSensorContext) -> None:
     """A line in ``notices.log``, and whatever ``REPAIR_NOTIFY`` does with it."""
     run, failed = context.dagster_run, context.get_step_failure_events()
-    where = f" in {failed[0].step_key}" if failed else ""
-    error = failed[0].event_specific_data if failed else None
-    cause = getattr(getattr(error, "error", None), "message", None) or context.failure_event.message or ""
+    where, error = "", None
+    if failed:
+        where, error = f" in {failed[0].step_key}", failed[0].step_failure_data.error
+    while error and error.cause:  # Dagster wraps what was raised
+        error = error.cause
+    says = " ".join((error.message if error else str(context.failure_event.message)).split())
     case = run.tags.get("dagster/partition", run.job_name)
-    notify(Layout.from_environment(), f"{case} failed{where}: {' '.join(cause.split())[:500]} (run {run.run_id})")
+    notify(Layout.from_environment(), f"{case} failed{where}: {says} (run {run.run_id})")
 
 
 def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> list[dg.RunRequest] | dg.SkipReason:

@@ -55,7 +55,7 @@ def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable
     for given in cases:
         spec = stored_spec(layout, given) if isinstance(given, str) else given
         case = Case(spec, layout, data_dir(), torch.device("cpu"))  # nothing is computed here
-        is_preset = case.id == spec.name
+        is_preset = case.id == spec.name and not spec.template
         if not is_preset and case.record is None:
             case.register("registered")
         keys.append(case.id)
