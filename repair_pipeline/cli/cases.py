@@ -12,6 +12,8 @@ from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.reporting.comparison import render_comparison
+from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 
@@ -35,13 +37,20 @@ def show_cases(register: bool) -> None:
         Console().print(f"{len(keys)} cases are partitions in Dagster")
 
 
-def report_path(key: str) -> Path:
-    """Where the report of case ``key`` lies.
+def report_path(key: str | None, every: bool) -> Path:
+    """Where the report of case ``key`` lies, or the one that compares every case, which is made.
 
     Raises:
-        InputError: the case is unknown, or has not been run.
+        InputError: it is not said which; the case is unknown or has not been run; no case is finished.
     """
     layout = Layout.from_environment()
+    if key and every:
+        raise InputError(f"both {key} and --all are given: repair report {key}, or repair report --all")
+    if every:
+        write_text(layout.comparison, render_comparison(layout))
+        return layout.comparison
+    if not key:
+        raise InputError("no case is given: repair report CASE, or repair report --all for a page on every case")
     stored_spec(layout, key)
     path = layout.report(key)
     if not path.is_file():

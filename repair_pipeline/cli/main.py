@@ -99,14 +99,15 @@ def query(
 
 @app.command(epilog="Example: repair report digits-label_noise-s0 --open")
 def report(
-    case: CaseName,
+    case: Annotated[str | None, typer.Argument(metavar="[CASE]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Make a page that compares every finished case.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Print where the report of CASE lies."""
+    """Print where the report of CASE, or with --all the one on every case, lies."""
     from repair_pipeline.cli.cases import report_path
 
     with one_line():
-        path: Path = report_path(case)
+        path: Path = report_path(case, every)
     typer.echo(path)
     if show:
         typer.launch(path.as_uri())

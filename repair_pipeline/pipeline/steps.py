@@ -213,7 +213,8 @@ def _report(case: Case) -> list[File]:
         write_text(path, render_report(case.layout, case.id, case.data, case.each_group()[0].partition))
 
     tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery", "timings")]
-    return [File(case.layout.report(case.id), tuple(tables), make)]
+    gated = [case.layout.table(table, case.id) for table in ("verdicts", "pairs", "patch")] if case.spec.gate else []
+    return [File(case.layout.report(case.id), tuple(tables), make, optional=tuple(gated))]
 
 
 def _tracked_run(case: Case) -> list[File]:

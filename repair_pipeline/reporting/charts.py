@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
-from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, WIDTH, Picture, canvas
-from repair_pipeline.reporting.words import by_kind, kind, short_name, shortened
+from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, Numbers, Picture, canvas
+from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
+_PLACES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""Shares of the training rows at which a table gives the detection curves."""
 _LONGEST = 20
 """Letters of a class name beside an axis."""
 
@@ -30,7 +32,10 @@ def failure_classes(evidence: Evidence) -> Picture:
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")
     listed = ", ".join(f"{names[at]}: {counts[at]} of {sizes[at]}" for at in worst)
-    return Picture(figure, f"Bar chart of failures by class, most first. {listed}.")
+    numbers = Numbers(
+        ("Class", "Failures", "Test rows"), [(names[at], int(counts[at]), int(sizes[at])) for at in worst]
+    )
+    return Picture(figure, f"Bar chart of failures by class, most first. {listed}.", numbers)
 
 
 def detection_curve(evidence: Evidence) -> Picture:
@@ -59,6 +64,26 @@ def detection_curve(evidence: Evidence) -> Picture:
         figure,
         f"Line chart of planted rows found against training rows inspected. After {planted} of {rows} rows: "
         f"{', '.join(found)}; a perfect order finds {planted}, a random one {planted**2 / rows:.0f} on average.",
+        _found_by(evidence),
+    )
+
+
+def _found_by(evidence: Evidence) -> Numbers:
+    """The curves at a few places, each method's last point at or before them."""
+    rows, planted = len(evidence.data.fit.examples), evidence.planted
+    methods = [row["method"] for row in evidence.detection if row["method"] not in YARDSTICKS]
+
+    def found(method: str, inspected: int) -> int:
+        reached = [at["found"] for at in evidence.curve if at["method"] == method and at["inspected"] <= inspected]
+        return max(reached, default=0)
+
+    places = sorted({*(round(share * rows) for share in _PLACES), planted})
+    return Numbers(
+        ("Rows inspected", "Perfect order", *methods, "Random, on average"),
+        [
+            (at, min(at, planted), *(found(method, at) for method in methods), f"{at * planted / rows:.0f}")
+            for at in places
+        ],
     )
 
 
@@ -71,7 +96,7 @@ def influence_histogram(evidence: Evidence) -> Picture:
     edges = (width * np.arange(np.floor(values.min() / width), np.ceil(values.max() / width) + 1.5)).tolist()
     figure, ax = canvas(3.3)
     clean = "not planted" if planted.any() else "training rows"
-    ax.hist(values[~planted], edges, color=SKY, edgecolor="white", linewidth=0.4, label=clean)
+    ax.hist(values[~planted], edges, color=SKY, edgecolor=BLUE, linewidth=0.6, label=clean)
     if planted.any():
         ax.hist(
             values[planted],
@@ -97,38 +122,18 @@ def influence_histogram(evidence: Evidence) -> Picture:
         figure,
         f"Histogram of influence by {evidence.method}{unit}, from {values.min():.2f} to {values.max():.2f}; above "
         f"zero is harmful. {shares}.",
+        _binned(values, planted, edges),
     )
 
 
-def recovery(evidence: Evidence) -> Picture:
-    """Holdout beside remaining, a line for every row of the recovery table."""
-    marks = {
-        "before": (GREY, "X", GREY),
-        "repair": (BLUE, "o", BLUE),
-        "control": (VERMILLION, "s", "white"),
-        "reference": (INK, "D", "white"),
-    }
-    rows = by_kind(evidence.recovery)
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.3 * len(rows)), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, part in zip(axes, ("holdout", "remaining"), strict=True):
-        shares = [100 * row[f"{part}_accuracy"] for row in rows]
-        low = 0.0 if part == "holdout" else max(0.0, 10 * np.floor(min(shares) / 10 - 0.01))
-        for at, (row, share) in enumerate(zip(rows, shares, strict=True)):
-            edge, marker, face = marks[kind(row)]
-            ax.plot(share, at, marker=marker, ls="", ms=7, mec=edge, mfc=face, mew=1.6, label=kind(row), clip_on=False)
-            ax.annotate(f"{share:.1f}", (share, at), (8, 0), textcoords="offset points", va="center", fontsize=9)
-        ax.set_xlim(low - 0.06 * (100 - low), 100 + 0.42 * (100 - low))
-        ax.set_xticks(np.linspace(low, 100, 3))
-        ax.set(title=f"{part} (%)", ylim=(len(rows) - 0.5, -0.5))
-        ax.spines.left.set_visible(False)
-        ax.tick_params(axis="y", length=0, labelsize=9)
-        ax.title.set_fontsize(10)
-    axes[0].set_yticks(range(len(rows)), [short_name(row) for row in rows])
-    handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, handlelength=1)
-    listed = "; ".join(f"{short_name(r)} {r['holdout_accuracy']:.1%} and {r['remaining_accuracy']:.1%}" for r in rows)
-    return Picture(figure, f"Dot chart of accuracy on the holdout and on the remaining rows. {listed}.")
+def _binned(values: NDArray[np.float64], planted: NDArray[np.bool_], edges: list[float]) -> Numbers:
+    """The bars that hold any row."""
+    counted = [np.histogram(values[which], edges)[0].tolist() for which in (~planted, planted)]
+    bars = list(zip(edges[:-1], edges[1:], *counted, strict=True))
+    if planted.any():
+        head: tuple[str, ...] = ("Influence from", "To", "Not planted", "Planted")
+        return Numbers(head, [(signed(a), signed(b), n, m) for a, b, n, m in bars if n + m])
+    return Numbers(("Influence from", "To", "Training rows"), [(signed(a), signed(b), n) for a, b, n, _ in bars if n])
 
 
 def label_noise(evidence: Evidence) -> Picture:
@@ -153,4 +158,8 @@ def label_noise(evidence: Evidence) -> Picture:
         for g, n in zip(mixed, line, strict=True)
         if t != g and n
     ]
-    return Picture(figure, f"Table of true against given labels of the training rows. {', '.join(flips)}.")
+    numbers = Numbers(
+        ("True label", *(f"Given {names[at]}" for at in mixed)),
+        [(names[at], *line) for at, line in zip(mixed, table.tolist(), strict=True)],
+    )
+    return Picture(figure, f"Table of true against given labels of the training rows. {', '.join(flips)}.", numbers)

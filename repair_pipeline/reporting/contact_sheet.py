@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repair_pipeline.reporting.evidence import CONTACTS, Evidence
 from repair_pipeline.reporting.gallery import draw
-from repair_pipeline.reporting.picture import GREY, WIDTH, Picture
+from repair_pipeline.reporting.picture import GREY, WIDTH, Numbers, Picture
 from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import CorruptedDataset, Examples
 
-_FAILURES, _ROWS = 8, 5
+_FAILURES = 8
 _LONGEST = 10
 """Letters of a class name that fit below an image."""
 
 # Inches.
 _SIDE, _LINE, _HEAD = 0.6, 1.02, 0.3
 _FAILURE_AT, _RULE_AT, _ROWS_AT, _STEP = 0.28, 1.21, 1.37, 0.69
+
+
+def shown_failures(failures: Examples, paired: Collection[str]) -> list[int]:
+    """Positions of the failures that have room, those that have pairs first."""
+    return sorted(range(len(failures)), key=lambda at: str(failures.ids[at]) not in paired)[:_FAILURES]
+
+
+def listed(evidence: Evidence) -> Numbers:
+    """What a contact sheet of the case shows, as a table; what the model says is in the picture's words alone."""
+    fit, names, failures = evidence.data.fit.examples, evidence.data.classes, evidence.partition.query
+    row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
+    rows = []
+    for at in shown_failures(failures, {pair["failure_id"] for pair in evidence.opposing}):
+        failure, label = str(failures.ids[at]), names[failures.labels[at]]
+        pairs = [pair for pair in evidence.opposing if pair["failure_id"] == failure]
+        for pair in sorted(pairs, key=lambda pair: pair["rank"]):
+            given = names[fit.labels[row_of[pair["example_id"]]]]
+            rows.append((failure, label, pair["example_id"], given, signed(pair["influence"])))
+    return Numbers(("Failure", "Its label", "Training row", "Given label", "Influence on the failure"), rows)
 
 
 def contact_sheet(
@@ -38,7 +58,7 @@ def contact_sheet(
     """
     fit, names = data.fit.examples, data.classes
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
-    shown = sorted(range(len(failures)), key=lambda at: str(failures.ids[at]) not in paired)[:_FAILURES]
+    shown = shown_failures(failures, paired)
     height = _HEAD + len(shown) * _LINE
     figure = Figure(figsize=(WIDTH, height))
 
@@ -61,7 +81,7 @@ def contact_sheet(
         caption = f"label {shortened(label, _LONGEST)}\nsaid {shortened(answer, _LONGEST)}"
         draw(frame(line, _FAILURE_AT), failures.inputs[at], data.mean, caption)
         found = []
-        greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:_ROWS]
+        greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:CONTACTS]
         for place, (row_id, influence) in enumerate(greatest):
             row = row_of[row_id]
             given = names[fit.labels[row]]

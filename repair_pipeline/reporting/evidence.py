@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
 
 from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.files import read_parquet
@@ -18,6 +22,8 @@ Row = Mapping[str, Any]
 
 YARDSTICKS = ("random", "oracle")
 """Influence methods that tell how good a ranking can or must be, and are none themselves."""
+CONTACTS = 5
+"""Training rows that a contact sheet has room for beside a failure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +31,8 @@ class Evidence:
     """A case's data and its stored tables, as they were written."""
 
     case: Row
+    group: str
+    """The failures that are looked at, which ``partition`` is of."""
     spec: Mapping[str, Any]
     data: CorruptedDataset
     partition: TestPartition
@@ -34,6 +42,12 @@ class Evidence:
     timings: list[Row]
     gate: list[Row]
     """The gate's verdict on every failure group; none where the case has no gate."""
+    patch: list[Row]
+    """What the repair of every failure group would change of the data; none where the case has no gate."""
+    opposing: list[Row]
+    """Each failure with the rows that oppose it most: at most ``CONTACTS``, of influence above 0."""
+    contact_sheet: Path | None
+    """The picture of failures beside the training images that oppose them, where inputs are images."""
     missing: list[str]
     """What the case names and no table holds."""
     method: str | None
@@ -51,22 +65,27 @@ class Evidence:
         return len(self.data.test) - len(self.partition.guard) - len(self.partition.remaining)
 
     @property
+    def suggested(self) -> Mapping[str, str | None]:
+        """The label that this group's repaired model suggests for each row of the patch."""
+        return {row["example_id"]: row["suggested_label"] for row in self.patch if row["failure_group"] == self.group}
+
+    @property
     def treated(self) -> str | None:
         """The influence method whose causes the case treats first."""
         return next((method for method in self.spec["treat"] if method not in YARDSTICKS), None)
 
 
 def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> Evidence:
-    """The case's tables, read one by one: of its first failure group, but for the gate's verdicts.
+    """The case's tables, read one by one: of one failure group, but for the gate's verdicts and the patch.
 
     Args:
-        partition: the first failure group's.
+        partition: the failure group's.
     """
 
     case = {"case_id": case_id, **read_parquet(layout.table("cases", case_id))[0].to_pylist()[0]}
     spec = json.loads(case["spec"])
-    groups = (spec["failures"] or {}).get("groups")
-    group = next(iter(groups)) if groups else ALL_FAILURES
+    grouped = bool((spec["failures"] or {}).get("groups"))
+    group = _group_of(partition, layout.table("examples", case_id)) if grouped else ALL_FAILURES
     in_names = "" if group == ALL_FAILURES else group
 
     def rows(table: str) -> list[Row]:
@@ -79,8 +98,10 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         if name not in YARDSTICKS and layout.influence(case_id, name, in_names).exists()
     ]
     method = ranked[0] if ranked else None
+    sheet = layout.patch(case_id, "contact_sheet.png")
     return Evidence(
         case=case,
+        group=group,
         spec=spec,
         data=data,
         partition=partition,
@@ -88,13 +109,29 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         curve=rows("detection_curve"),
         recovery=rows("recovery"),
         timings=rows("timings"),
-        gate=_gate(layout, case_id) if spec["gate"] else [],
+        gate=[row for row in _written(layout, "verdicts", case_id) if row["judge"] == "gate"] if spec["gate"] else [],
+        patch=_written(layout, "patch", case_id) if spec["gate"] else [],
+        opposing=[
+            row
+            for row in (_written(layout, "pairs", case_id) if spec["gate"] else [])
+            if row["failure_group"] == group and row["influence"] > 0 and row["rank"] <= CONTACTS
+        ],
+        contact_sheet=sheet if spec["gate"] and sheet.exists() else None,
         missing=list(read_parquet(layout.table("recovery", case_id))[1]["missing"]),
         method=method,
         scores=load_scores(layout.influence(case_id, method, in_names), data.fit.examples) if method else None,
     )
 
 
-def _gate(layout: Layout, case_id: str) -> list[Row]:
-    judged: list[Row] = read_parquet(layout.table("verdicts", case_id))[0].to_pylist()
-    return [row for row in judged if row["judge"] == "gate"]
+def _group_of(partition: TestPartition, path: Path) -> str:
+    """The failure group that a partition is of. The spec does not say: it is stored with its keys sorted."""
+    rows, _ = read_parquet(path)
+    member = rows.filter(pa.compute.equal(rows["example_id"], str(partition.holdout.ids[0])))
+    return str(member["failure_group"][0].as_py())
+
+
+def _written(layout: Layout, table: str, case_id: str) -> list[Row]:
+    """All rows of one of the gate's tables; none where its step failed."""
+    path = layout.table(table, case_id)
+    found: list[Row] = read_parquet(path)[0].to_pylist() if path.exists() else []
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from repair_pipeline.reporting import charts, gallery
+from repair_pipeline.reporting import charts, gallery, scatter
 from repair_pipeline.reporting.evidence import Evidence, read_evidence
 from repair_pipeline.reporting.picture import Picture, look
 from repair_pipeline.storage.layout import Layout
@@ -33,7 +33,7 @@ def pictures(evidence: Evidence) -> dict[str, Picture]:
                 drawn["most_harmful"] = gallery.training_rows(evidence, most, f"The {len(most)} most harmful rows")
                 drawn["least_harmful"] = gallery.training_rows(evidence, least, f"The {len(least)} least harmful rows")
         if evidence.recovery:
-            drawn["recovery"] = charts.recovery(evidence)
+            drawn["trade_off"] = scatter.trade_off(evidence)
         if bool((fit.examples.labels != fit.clean_labels).any()):
             drawn["label_noise"] = charts.label_noise(evidence)
     return drawn

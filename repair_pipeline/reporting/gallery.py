@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repair_pipeline.reporting.evidence import Evidence
-from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Picture
+from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Numbers, Picture
 from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import Examples
 
 SHOWN = 16
 _COLUMNS = 4
+_FAILURES = 2 * _COLUMNS
 _LONGEST = 10
 """Letters of a class name that fit below an image."""
 
@@ -47,21 +48,57 @@ def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Pict
             true = names[fit.clean_labels[row]]
             lines.append(f"true {shortened(true, _LONGEST)}")
             said += f", true {true}, {'planted' if planted else 'not planted'}"
+        elif evidence.patch:
+            suggested = suggestion(evidence, row)
+            lines.append(f"model {shortened(suggested, _LONGEST)}")
+            said += f", the repaired model suggests {suggested}"
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
         says.append(f"{said}, influence {signed(value)}")
     inputs = fit.examples.inputs[at]
     figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[at])
-    return Picture(figure, f"{title}: {'; '.join(says)}.")
+    return Picture(figure, f"{title}: {'; '.join(says)}.", listed(evidence, at))
+
+
+def suggestion(evidence: Evidence, row: np.int64) -> str:
+    """The label that the repaired model suggests for a row of D: a dash where it has none."""
+    patched = evidence.suggested.get(str(evidence.data.fit.examples.ids[row]))
+    return patched or "–"
+
+
+def listed(evidence: Evidence, at: NDArray[np.int64]) -> Numbers:
+    """The same rows as a table."""
+    assert evidence.scores is not None
+    fit, names, values = evidence.data.fit, evidence.data.classes, evidence.scores.values
+
+    def known(row: np.int64) -> tuple[str, ...]:
+        if evidence.planted:
+            return names[fit.clean_labels[row]], "planted" if fit.corrupted[row] else "no"
+        return (suggestion(evidence, row),) if evidence.patch else ()
+
+    more = ("True label", "Planted") if evidence.planted else ("The model's suggestion",) if evidence.patch else ()
+    rows = [
+        (str(fit.examples.ids[row]), names[fit.examples.labels[row]], *known(row), signed(values[row].item()))
+        for row in at
+    ]
+    return Numbers(("Row", "Given label", *more, "Influence"), rows)
+
+
+def listed_failures(evidence: Evidence) -> Numbers:
+    """The failures that are shown, as a table."""
+    shown = evidence.partition.query[:_FAILURES]
+    labels = [evidence.data.classes[label] for label in shown.labels]
+    return Numbers(("Test row", "Label"), list(zip(map(str, shown.ids), labels, strict=True)))
 
 
 def failures(evidence: Evidence) -> Picture:
     """The first of the failures that causes were searched with; the holdout's stay unseen."""
-    shown = evidence.partition.query[: 2 * _COLUMNS]
+    shown = evidence.partition.query[:_FAILURES]
     labels = [evidence.data.classes[label] for label in shown.labels]
     captions = [f"label {shortened(label, _LONGEST)}" for label in labels]
     figure = _grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
-    return Picture(figure, f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}.")
+    says = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."
+    return Picture(figure, says, listed_failures(evidence))
 
 
 def _grid(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's colours, told apart by colour-blind people; lines and marks differ in more than colour all the same.
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
@@ -47,12 +50,26 @@ _LOOK: dict[Any, Any] = {
 }
 
 
+_WORDS = "Description"
+"""PNG's own keyword for what an image shows."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A table as a page shows it: the first cell of each row names the row."""
+
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str | int, ...]]
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A figure, and the same in words."""
 
     figure: Figure
     says: str
+    numbers: Numbers | None = None
+    """What it is drawn from; None where a table of its own has that."""
 
 
 def svg(name: str, picture: Picture) -> bytes:
@@ -64,10 +81,23 @@ def svg(name: str, picture: Picture) -> bytes:
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as PNG, the same bytes every time."""
+    """The picture as PNG, its words within it, the same bytes every time."""
     buffer = io.BytesIO()
-    picture.figure.savefig(buffer, format="png", metadata={"Software": None})
+    picture.figure.savefig(buffer, format="png", metadata={"Software": None, _WORDS: picture.says})
     return buffer.getvalue()
+
+
+def words_of(path: Path) -> str:
+    """What a PNG of ours shows, in words."""
+    with Image.open(path) as image:
+        return str(image.info.get(_WORDS, "A picture that was drawn before its words were kept with it."))
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG of ours on a page, in CSS pixels."""
+    with Image.open(path) as image:
+        width, height = image.size
+    return round(96 * WIDTH), round(96 * WIDTH * height / width)
 
 
 def look() -> Any:

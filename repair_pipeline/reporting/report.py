@@ -3,50 +3,100 @@
 from __future__ import annotations
 
 import base64
+import os
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
+from repair_pipeline.reporting import contact_sheet, gallery
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
-from repair_pipeline.reporting.gallery import are_images, most_and_least_harmful
-from repair_pipeline.reporting.picture import Picture, svg
-from repair_pipeline.reporting.verdict import verdict
-from repair_pipeline.reporting.words import KINDS, METHODS, in_words, kind, short_name, signed
+from repair_pipeline.reporting.page import render
+from repair_pipeline.reporting.picture import Numbers, size_of, words_of
+from repair_pipeline.reporting.verdict import decisions, verdict
+from repair_pipeline.reporting.words import KINDS, METHODS, by_kind, kind
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {"signed": signed, "short_name": short_name, "in_words": in_words}
+PATCHED = 10
+"""Rows of the patch that are shown."""
 
 
 def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> str:
     """The report on a case, from its tables."""
     evidence = read_evidence(layout, case_id, data, partition)
-    return _TEMPLATES.get_template("report.html.jinja").render(
+    numbered = list(enumerate(by_kind(evidence.recovery), start=1))
+    return render(
+        "report.html.jinja",
         evidence=evidence,
+        decisions=decisions(evidence),
         verdict=verdict(evidence),
-        pictures={name: _image(name, picture) for name, picture in pictures(evidence).items()},
-        recovery={said: [row for row in evidence.recovery if kind(row) == of] for of, said in KINDS.items()},
-        extremes={} if evidence.scores is None or are_images(data.fit.examples) else _extremes(evidence),
+        pictures=pictures(evidence),
+        recovery={said: [(number, row) for number, row in numbered if kind(row) == of] for of, said in KINDS.items()},
+        extremes={} if evidence.scores is None else _extremes(evidence),
+        failures=gallery.listed_failures(evidence),
+        patch=Patch.of(layout, evidence),
+        sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet, evidence),
         methods=METHODS,
         spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, default_flow_style=None, allow_unicode=True),
         queries=queries(evidence),
     )
 
 
+@dataclass(frozen=True)
+class Patch:
+    """The data set patch, as far as a page has room for it."""
+
+    rows: list[Row]
+    total: int
+    actions: dict[str, int]
+    """Rows by what is to be done with them."""
+    appliable: bool
+    """The training data are a file of the owner's."""
+    path: str
+    """Of patch.csv, below the home."""
+    link: str
+    """The same, from the report's folder."""
+
+    @staticmethod
+    def of(layout: Layout, evidence: Evidence) -> Patch:
+        """The first rows, as patch.csv has them."""
+        case_id, rows = evidence.case["case_id"], evidence.patch
+        path = layout.patch(case_id, "patch.csv")
+        return Patch(
+            rows[:PATCHED],
+            len(rows),
+            dict(Counter(row["action"] for row in rows)),
+            "train" in evidence.spec["dataset"],
+            str(path.relative_to(layout.home)),
+            quote(os.path.relpath(path, layout.report(case_id).parent)),
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The contact sheet, inline."""
+
+    source: str
+    width: int
+    height: int
+    says: str
+    numbers: Numbers
+
+    @staticmethod
+    def of(path: Path, evidence: Evidence) -> Sheet:
+        """As the patch's step has drawn it."""
+        source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        width, height = size_of(path)
+        return Sheet(source, width, height, words_of(path), contact_sheet.listed(evidence))
+
+
 def queries(evidence: Evidence) -> dict[str, str]:
     """SQL that a reader may go on with, by what it answers."""
-    case_id = evidence.case["case_id"]
+    case_id, dataset = evidence.case["case_id"], evidence.case["dataset"].replace("'", "''")
     return {
         "The rows that harm most": (
             "SELECT rank, example_id, influence, label, clean_label, corrupted FROM influence "
@@ -60,32 +110,15 @@ def queries(evidence: Evidence) -> dict[str, str]:
         "The same treatments over all cases of this data set": (
             "SELECT influence_method, treatment, count(*) AS cases, avg(holdout_accuracy) AS holdout, "
             "avg(remaining_accuracy) AS remaining FROM recovery JOIN cases USING (case_id) "
-            f"WHERE dataset = '{evidence.case['dataset']}' GROUP BY ALL ORDER BY holdout DESC"
+            f"WHERE dataset = '{dataset}' GROUP BY ALL ORDER BY holdout DESC"
         ),
     }
 
 
-def _image(name: str, picture: Picture) -> Markup:
-    """An inline SVG of its own."""
-    width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
-    return Markup('<img src="data:image/svg+xml;base64,{}" width="{}" height="{}" alt="{}">').format(
-        base64.b64encode(svg(name, picture)).decode(), width, height, picture.says
-    )
-
-
-def _extremes(evidence: Evidence) -> dict[str, list[Row]]:
-    """Where inputs are no images: the rows that the galleries would show."""
-    assert evidence.scores is not None
-    fit, names, values = evidence.data.fit, evidence.data.classes, evidence.scores.values
-
-    def row(at: int) -> dict[str, Any]:
-        return {
-            "example_id": fit.examples.ids[at],
-            "given": names[fit.examples.labels[at]],
-            "true": names[fit.clean_labels[at]],
-            "planted": bool(fit.corrupted[at]),
-            "influence": values[at].item(),
-        }
-
-    most, least = most_and_least_harmful(evidence)
-    return {"Most harmful": [row(at) for at in most], "Least harmful": [row(at) for at in least]}
+def _extremes(evidence: Evidence) -> dict[str, Numbers]:
+    """The rows at both ends of the ranking."""
+    most, least = gallery.most_and_least_harmful(evidence)
+    return {
+        "Most harmful training rows": gallery.listed(evidence, most),
+        "Least harmful training rows": gallery.listed(evidence, least),
+    }

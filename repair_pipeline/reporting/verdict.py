@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from repair_pipeline.reporting.evidence import Evidence, Row
-from repair_pipeline.reporting.words import count, in_words, kind, percent
+from repair_pipeline.reporting.judged import controls, repairs
+from repair_pipeline.reporting.words import count, in_words, percent, plain, signed
 
 _CONTROLS = 3
 """Fine-tuning with nothing removed, the same treatment of random rows, another seed."""
@@ -18,41 +21,99 @@ class Verdict:
 
     headline: str
     points: list[tuple[str, str]]
+    beside: list[tuple[str, str]]
+    """The same of what it can be compared with: the other repairs, and the semi-oracle."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decides of one failure group's repair."""
+
+    group: str
+    words: str
+    """The table's, in plain words."""
+    reason: str
+    numbers: list[tuple[str, str, str]]
+    """The three that it rests on: (what, value, within which bounds)."""
+    unjudged: str
+
+
+def decisions(evidence: Evidence) -> list[Decision]:
+    """The gate's, one a failure group; none where the case has no gate or the gate could not judge."""
+    return [_decision(evidence.spec["gate"], row) for row in evidence.gate]
+
+
+def _decision(gate: Mapping[str, Any], row: Row) -> Decision:
+    worst = ""
+    if row["worst_class"] is not None:
+        worst = (
+            f" The class that may lose most is {row['worst_class']}: {_points(row['worst_class_low'])}, "
+            f"must stay above {_points(-gate['class_bound'])}."
+        )
+    return Decision(
+        group=row["failure_group"],
+        words=plain(row["verdict"]),
+        reason=row["reason"],
+        numbers=[
+            (
+                "Accuracy on unseen rows",
+                _points(row["gain"]),
+                f"{_between(row, 'gain')}, must be above 0: failures fixed less right rows broken.",
+            ),
+            (
+                "Held-out failures fixed, over random removal",
+                _points(row["over_control"]),
+                f"{_between(row, 'over_control')}, must be above 0, and no control may fix as many.",
+            ),
+            (
+                "Accuracy on remaining rows",
+                _points(row["remaining_change"]),
+                f"at worst {_points(row['remaining_low'])}, must stay above {_points(-gate['bound'])}.{worst}",
+            ),
+        ],
+        unjudged=row["unjudged"],
+    )
+
+
+def _points(share: float) -> str:
+    """A change of an accuracy."""
+    return f"{_hundredfold(share)} points"
+
+
+def _between(row: Row, name: str) -> str:
+    return f"95% interval {_hundredfold(row[f'{name}_low'])} to {_hundredfold(row[f'{name}_high'])}"
+
+
+def _hundredfold(share: float) -> str:
+    return signed(100 * share + 0.0)  # no −0.00
 
 
 def verdict(evidence: Evidence) -> Verdict:
     """What failed, what was found, what each repair gained over its controls, and what it cost.
 
-    Nothing is picked by its result: the repairs are of the method that the case treats first, in the table's order.
+    Nothing is picked by its result: the repairs are of the method that the case treats first, the judged one first.
     """
-    repairs = [
-        row for row in evidence.recovery if kind(row) == "repair" and row["influence_method"] == evidence.treated
-    ]
+    made = repairs(evidence.recovery, evidence.treated)
     semi_oracles = [row for row in evidence.recovery if row["treatment"] == "semi_oracle"]
     points = [("What failed", _failed(evidence)), ("What was found", _found(evidence))]
-    points += [("Another repair" if at else "The repair", _repaired(evidence, row)) for at, row in enumerate(repairs)]
-    points += [("For comparison", _compared(evidence, row)) for row in semi_oracles]
+    points += [("The repair", _repaired(evidence, row)) for row in made[:1]]
     points.append(("How far to trust it", _trusted(evidence)))
-    return Verdict(_headline(evidence, repairs), points)
+    beside = [("Another repair", _repaired(evidence, row)) for row in made[1:]]
+    beside += [("For comparison", _compared(evidence, row)) for row in semi_oracles]
+    return Verdict(_headline(evidence, made), points, beside)
 
 
-def _controls(evidence: Evidence, repair: Row) -> list[Row]:
-    """What the repair must beat. Random rows under another treatment answer another question."""
-    controls = [row for row in evidence.recovery if kind(row) == "control"]
-    return [row for row in controls if row["influence_method"] is None or row["treatment"] == repair["treatment"]]
-
-
-def _headline(evidence: Evidence, repairs: list[Row]) -> str:
-    if not repairs:
+def _headline(evidence: Evidence, made: list[Row]) -> str:
+    if not made:
         return "No repair was made."
-    total, controls = len(evidence.partition.holdout), _controls(evidence, repairs[0])
-    fixed = count(repairs[0]["holdout_accuracy"], total)
+    total, rivals = len(evidence.partition.holdout), controls(evidence.recovery, made[0])
+    fixed = count(made[0]["holdout_accuracy"], total)
     says = f"The repair corrects {fixed} of {total} held-out failures"
-    if not controls:
+    if not rivals:
         return f"{says}; no control was run, so what it gained is not known."
-    best = max(count(row["holdout_accuracy"], total) for row in controls)
+    best = max(count(row["holdout_accuracy"], total) for row in rivals)
     before = _unseen_before(evidence)
-    harm = "" if before is None or repairs[0]["unseen_accuracy"] >= before else " It breaks more than it mends."
+    harm = "" if before is None or made[0]["unseen_accuracy"] >= before else " It breaks more than it mends."
     if fixed <= best:
         return f"{says} and does not beat the controls: the best of them corrects {best}.{harm}"
     sure = "" if _interval(fixed, best, total)[0] > 0 else ": too few to rule out chance"
@@ -86,11 +147,11 @@ def _found(evidence: Evidence) -> str:
 
 
 def _repaired(evidence: Evidence, repair: Row) -> str:
-    total, controls = len(evidence.partition.holdout), _controls(evidence, repair)
-    fixed, *fixes = (count(row["holdout_accuracy"], total) for row in (repair, *controls))
+    total, rivals = len(evidence.partition.holdout), controls(evidence.recovery, repair)
+    fixed, *fixes = (count(row["holdout_accuracy"], total) for row in (repair, *rivals))
     says = f"{_sentence(in_words(repair))} corrects {fixed} of {total} held-out failures ({percent(fixed / total)})."
-    listed = ", ".join(f"{in_words(row)} corrects {fix}" for row, fix in zip(controls, fixes, strict=True))
-    if not controls:
+    listed = ", ".join(f"{in_words(row)} corrects {fix}" for row, fix in zip(rivals, fixes, strict=True))
+    if not rivals:
         judged = "No control was run, so what it gained is not known."
     elif fixed <= max(fixes):
         judged = f"It does not beat the controls: {listed}."
@@ -100,13 +161,13 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
             f"That is {100 * (fixed - max(fixes)) / total:.1f} points over the best control (95% interval, rows taken "
             f"as independent: {100 * low:.1f} to {100 * high:.1f}): {listed}."
         )
-    few = f" Only {len(controls)} of {_CONTROLS} controls are there." if 0 < len(controls) < _CONTROLS else ""
-    return f"{says} {judged}{few} {_cost(evidence, repair, controls)}"
+    few = f" Only {len(rivals)} of {_CONTROLS} controls are there." if 0 < len(rivals) < _CONTROLS else ""
+    return f"{says} {judged}{few} {_cost(evidence, repair, rivals)}"
 
 
-def _cost(evidence: Evidence, repair: Row, controls: list[Row]) -> str:
+def _cost(evidence: Evidence, repair: Row, rivals: list[Row]) -> str:
     total = len(evidence.partition.remaining)
-    lost, *losses = (total - count(row["remaining_accuracy"], total) for row in (repair, *controls))
+    lost, *losses = (total - count(row["remaining_accuracy"], total) for row in (repair, *rivals))
     against = ""
     if losses:
         least, most = min(losses), max(losses)

@@ -104,6 +104,11 @@ def in_words(row: Row) -> str:
     return _OF_CAUSES.get(treatment, f"{treatment} of {{rows}}").format(rows=rows)
 
 
+def plain(verdict: str) -> str:
+    """A verdict's name, said."""
+    return verdict.replace("_", " ")
+
+
 def percent(share: float) -> str:
     """A share of one, with one decimal."""
     return f"{share:.1%}"

@@ -72,6 +72,11 @@ class Layout:
     def report(self, case_id: str) -> Path:
         return self.results / "reports" / f"case_id={case_id}" / "report.html"
 
+    @property
+    def comparison(self) -> Path:
+        """The page that compares all cases, above their reports."""
+        return self.results / "reports" / "all.html"
+
     def study(self, name: str) -> Path:
         """The folder of a study's tables, and of what is its own."""
         return self.results / "studies" / name

@@ -87,6 +87,13 @@ BAD_INPUT = {
         "leave some",
     ),
     "report before run": (["report", "digits-label_noise-s0"], "digits-label_noise-s0", "repair run"),
+    "report on nothing": (["report"], "no case", "--all"),
+    "report on one and all": (
+        ["report", "digits-label_noise-s0", "--all"],
+        "digits-label_noise-s0",
+        "or repair report --all",
+    ),
+    "nothing to compare": (["report", "--all"], "no finished case", "repair run"),
     "not a select": (["query", "DROP TABLE cases"], "DROP", "SELECT"),
     "two selects": (["query", "SELECT 1; SELECT 2"], "SELECT and SELECT", "exactly one"),
     "a file": (["query", "SELECT * FROM '/etc/passwd'"], "/etc/passwd", "ask"),
@@ -133,6 +140,10 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
 
     report = repair("report", case_id)
     assert Path(report.stdout.strip()).read_text().startswith("<!doctype html>")
+
+    compared = Path(repair("report", "--all").stdout.strip())
+    assert compared == tmp_path / "home/results/reports/all.html"
+    assert f'href="case_id%3D{case_id}/report.html">{case_id}</a>' in compared.read_text()
 
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]

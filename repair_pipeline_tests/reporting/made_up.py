@@ -14,7 +14,9 @@ import torch
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.reporting.evidence import Evidence, read_evidence
+from repair_pipeline.reporting.picture import Picture, canvas, look, png
 from repair_pipeline.reporting.report import render_report
+from repair_pipeline.storage.files import write_bytes
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import (
     fingerprint,
@@ -27,7 +29,7 @@ from repair_pipeline.storage.records import (
 )
 from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
 
-HOLDOUT, REMAINING, ROWS, PLANTED = 10, 20, 40, 8
+HOLDOUT, REMAINING, ROWS, PLANTED, PATCHED = 10, 20, 40, 8, 12
 CASE_ID = "digits-label_noise-s0"
 
 # influence_method, treatment, removed, corrected of the holdout, kept of the remaining
@@ -56,6 +58,14 @@ class MadeUp:
     missing: tuple[str, ...] = ()
     classes: tuple[str, ...] = ("cat", "dog", "owl")
     name: str = CASE_ID
+    seed: int = 0
+    status: str = "finished"
+    gate: dict[str, Any] | None = None
+    verdict: str = "accepted"
+    labels: tuple[str, str] = ("dog", "cat")
+    """Of the patch: given and suggested."""
+    group: str = "all"
+    """The failure group; beside another that comes first in the alphabet where it is not all."""
 
     @property
     def layout(self) -> Layout:
@@ -75,7 +85,7 @@ class MadeUp:
 
     @cached_property
     def partition(self) -> TestPartition:
-        return load_partition(self.layout.table("examples", self.name), self.data.test)
+        return load_partition(self.layout.table("examples", self.name), self.data.test, self.group)
 
     def written(self) -> MadeUp:
         """The same, its files in place."""
@@ -86,12 +96,14 @@ class MadeUp:
         save_partition(
             self.layout.table("examples", self.name),
             data,
-            {"all": TestPartition(*parts, other_failures=parts[0][:0])},
+            {self.group: TestPartition(*parts, other_failures=parts[0][:0])},
             {},
+            None if self.group == "all" else dict.fromkeys(map(str, data.test.ids), self.group),
         )
         self._save("cases", [self._case(data)])
         for method in self.influence:
-            save_scores(self.layout.influence(self.name, method), _scores(data), {})
+            in_names = "" if self.group == "all" else self.group
+            save_scores(self.layout.influence(self.name, method, in_names), _scores(data), {}, self.group)
         self._save("detection", [self._detection(at, method) for at, method in enumerate(self.influence)])
         curve = [(0, 0), (10, 6), (ROWS, PLANTED)] if self.planted else []
         at = [(method, *point) for method in self.influence for point in curve]
@@ -99,11 +111,29 @@ class MadeUp:
         self._save("recovery", [_recovered(*values) for values in self.recovery], missing=list(self.missing))
         step = {"method": None, "step": "base_model", "seconds": 12.34, "device": "cpu", "threads": 1}
         self._save("timings", [step])
+        self._save("groups", [{"rows": 60, "failures": 20, "query": 6, "query_tuning": 2, "holdout": HOLDOUT}])
+        if self.gate is not None:
+            self._write_gated(parts[0])
         return self
 
     def _save(self, table: str, rows: list[dict[str, Any]], **notes: Any) -> None:
-        filled = [{"failure_group": "all", **row} for row in rows]
+        filled = [{"failure_group": self.group, **row} for row in rows]
         save_rows(self.layout.table(table, self.name), table, filled, notes)
+
+    def _write_gated(self, query: Examples) -> None:
+        self._save("verdicts", [_judged(self.verdict)])
+        rows = [_patched(at, *self.labels) for at in range(PATCHED)]
+        self._save("patch", rows)
+        pairs = [(failure, row, PATCHED - row - 1.5) for failure in query.ids for row in range(PATCHED)]
+        paired = [
+            {"failure_id": str(failure), "example_id": f"fit-{row:03d}", "influence": by, "rank": row + 1}
+            for failure, row, by in pairs
+        ]
+        self._save("pairs", paired)
+        with look():
+            figure, _ = canvas(2)
+        sheet = self.layout.patch(self.name, "contact_sheet.png")
+        write_bytes(sheet, png(Picture(figure, "Failure 1, labelled cat, the model says <dog>: given owl.")))
 
     def _dataset(self) -> CorruptedDataset:
         def examples(part: str, n: int) -> Examples:
@@ -129,17 +159,20 @@ class MadeUp:
         noise = {"rate": 0.2, "confusion": {0: {1: 1.0}, 1: {2: 1.0}, 2: {0: 1.0}}} if self.planted else None
         spec = parse_spec(
             {
-                "name": CASE_ID,
+                "name": f"digits-label_noise-s{self.seed}",
                 "dataset": {"name": "digits", "train_size": 44},
                 "corruption": noise,
                 "influence": {method: {} for method in self.influence},
+                "gate": self.gate,
+                "failures": None if self.group == "all" else {"groups": {self.group: "true", "a": "false"}},
+                "seed": self.seed,
                 "treat": [method for method in ("ewc", "random") if method in self.influence],
             }
         )
         return {
             "base_id": "b", "dataset": "digits", "model": "cnn", "corruption": "label_noise" if noise else None,
-            "seed": 0, "query_fraction": 1.0, "spec": json.dumps(spec.resolved, sort_keys=True),
-            "fingerprint": fingerprint(data), "status": "running", "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+            "seed": self.seed, "query_fraction": 1.0, "spec": json.dumps(spec.resolved, sort_keys=True),
+            "fingerprint": fingerprint(data), "status": self.status, "created_at": datetime(2026, 1, 2, tzinfo=UTC),
         }  # fmt: skip
 
     def _detection(self, at: int, method: str) -> dict[str, Any]:
@@ -156,6 +189,26 @@ def _row(columns: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
 def _scores(data: CorruptedDataset) -> InfluenceScores:
     """The planted rows come first, at 3.05, 2.95, ..."""
     return InfluenceScores(data.fit.examples.ids, 3.05 - 0.1 * torch.arange(ROWS, dtype=torch.float64))
+
+
+def _judged(verdict: str) -> dict[str, Any]:
+    return {
+        "judge": "gate", "influence_method": "ewc", "treatment": "finetune", "removed": 8, "verdict": verdict,
+        "reason": "Removing 8 training rows fixes 9 of 10 held-out failures.", "fixed": 9, "broken": 1,
+        "gain": 0.2667, "gain_low": 0.125, "gain_high": 0.375, "over_control": 0.7, "over_control_low": 0.4,
+        "over_control_high": 0.9, "remaining_change": -0.05, "remaining_low": -0.2487, "worst_class": "owl",
+        "worst_class_low": -0.3, "unjudged": "cat",
+    }  # fmt: skip
+
+
+def _patched(at: int, given: str, suggested: str) -> dict[str, Any]:
+    """The first rows of D, every other to be dropped."""
+    relabel = at % 2 == 0
+    return {
+        "example_id": f"fit-{at:03d}", "action": "relabel" if relabel else "drop", "influence": 3.05 - 0.1 * at,
+        "rank": at + 1, "label": given, "suggested_label": suggested if relabel else None, "failures": "test-000",
+        "reason": f"rank {at + 1} of 40 by influence",
+    }  # fmt: skip
 
 
 def _recovered(method: str | None, treatment: str, removed: int, corrected: int, kept: int) -> dict[str, Any]:

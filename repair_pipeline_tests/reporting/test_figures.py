@@ -3,7 +3,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from repair_pipeline.reporting.figures import case_figures, pictures
-from repair_pipeline_tests.reporting.made_up import CASE_ID, PLANTED, ROWS, MadeUp
+from repair_pipeline.reporting.picture import png, words_of
+from repair_pipeline_tests.reporting.made_up import CASE_ID, PLANTED, RECOVERY, ROWS, MadeUp
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def test_the_figures_are_those_of_the_report(case, drawn):
     assert list(figures) == list(drawn)
     assert set(figures) == {
         "failure_classes", "failures", "detection_curve", "influence_histogram", "most_harmful", "least_harmful",
-        "recovery", "label_noise",
+        "trade_off", "label_noise",
     }  # fmt: skip
 
 
@@ -73,7 +74,26 @@ def test_the_label_noise_is_that_of_the_rows(drawn):
 
 
 def test_a_dot_for_each_model_stands_at_its_accuracy(drawn):
-    holdout, remaining = drawn["recovery"].figure.axes[:2]
-    names = [label.get_text() for label in holdout.get_yticklabels()]
-    at = names.index("ewc → finetune")
-    assert_allclose([holdout.lines[at].get_xdata(), remaining.lines[at].get_xdata()], [[90], [95]])
+    (axes,) = drawn["trade_off"].figure.axes
+    marks = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
+    assert len(marks) == len(RECOVERY)
+    assert_allclose(marks["2  ewc → finetune (repair)"], (95, 90))
+    assert_allclose(marks["8  semi_oracle (reference)"], (100, 100))
+
+
+def test_every_mark_has_a_shape_of_its_own_and_its_number_beside_it(drawn):
+    (axes,) = drawn["trade_off"].figure.axes
+    assert len({line.get_marker() for line in axes.lines}) == len(RECOVERY)
+    beside = [(int(text.get_text()), text.xy) for text in axes.texts]
+    assert beside == [(at, (line.get_xdata()[0], line.get_ydata()[0])) for at, line in enumerate(axes.lines, 1)]
+
+
+def test_marks_at_one_place_have_their_numbers_at_two(tmp_path):
+    same = [("ewc", "finetune", 8, 9, 19), ("ewc", "ewc_deletion", 8, 9, 19), (None, "reseed", 0, 9, 19)]
+    (axes,) = pictures(MadeUp(tmp_path, recovery=tuple(same)).written().evidence)["trade_off"].figure.axes
+    assert len({text.get_position() for text in axes.texts}) == 3
+
+
+def test_a_picture_that_is_kept_keeps_its_words(drawn, tmp_path):
+    (tmp_path / "kept.png").write_bytes(png(drawn["trade_off"]))
+    assert words_of(tmp_path / "kept.png") == drawn["trade_off"].says

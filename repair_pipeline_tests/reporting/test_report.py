@@ -1,48 +1,20 @@
 import re
-from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
 
 from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.reporting import report
+from repair_pipeline.reporting.picture import BLUE, GREY, INK
 from repair_pipeline.reporting.report import queries, render_report
+from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.views import query
-from repair_pipeline_tests.reporting.made_up import CASE_ID, RECOVERY, MadeUp
+from repair_pipeline_tests.reporting.made_up import CASE_ID, PATCHED, RECOVERY, MadeUp
+from repair_pipeline_tests.reporting.page import Page
 
-
-class Page(HTMLParser):
-    """Every tag with its attributes, the text, and the cells of each row of each table."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.in_cell = False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.in_cell = True
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self.in_cell = False
-
-    def handle_data(self, data):
-        self.text += data
-        if self.in_cell:
-            self.rows[-1][-1] += data
-
-    def all(self, *names: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name in names]
-
-    def row(self, opening: str) -> list[str]:
-        return [cell.strip() for row in self.rows if row[0].startswith(opening) for cell in row[1:]]
+CSS = Path(report.__file__).with_name("report.css")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +28,10 @@ def page(case):
 
 
 def test_the_recovery_table_is_that_of_the_case(page):
-    assert page.row("ewc → finetune") == ["62.5", "90.0", "95.0", "93.3", "8", "1.50"]
-    assert page.row("reseed") == ["62.5", "30.0", "90.0", "70.0", "0", "1.50"]
-    treatments = ("the model", "fine-tuning", "EWC-deletion", "retraining")
-    shown = [row[0] for row in page.rows if any(word in row[0] for word in treatments)]
-    assert len(shown) == len(RECOVERY)
+    assert page.row("ewc → finetune") == ["2", "62.5", "90.0", "95.0", "93.3", "8", "1.50"]
+    assert page.row("reseed") == ["7", "62.5", "30.0", "90.0", "70.0", "0", "1.50"]
+    numbers = [row[1] for row in page.rows if len(row) == 8 and row[-1] == "1.50"]
+    assert numbers == [str(at) for at in range(1, len(RECOVERY) + 1)]
 
 
 def test_the_detection_table_is_that_of_the_case(page):
@@ -82,18 +53,122 @@ def test_every_picture_is_said_in_words(page):
     assert all(len(picture["alt"]) > 40 for picture in pictures)
 
 
-def test_tables_have_captions_and_scopes(page):
-    assert len(page.all("caption")) == len(page.all("table")) == 3
-    assert all(head["scope"] in ("col", "row", "rowgroup") for head in page.all("th"))
+@pytest.mark.parametrize("variant", [{}, {"planted": False, "gate": {}}, {"images": False}])
+def test_the_pages_are_accessible(tmp_path, variant):
+    Page(MadeUp(tmp_path, **variant).written().html).require_accessible()
+
+
+def test_a_page_that_is_not_accessible_is_found_out(case):
+    for lost in (' alt="', ' aria-details="', "<caption>", "<main>", "<h3>"):
+        html = case.html.replace(lost, ' data-x="' if "=" in lost else "<h5>" if "h3" in lost else "", 1)
+        with pytest.raises(AssertionError):
+            Page(html).require_accessible()
+
+
+def test_a_chart_s_table_has_its_numbers(page):
+    assert page.row("cat")[:2] == ["6", "20"] or page.row("cat")[:2] == ["7", "20"]
+    assert ["Rows inspected", "Perfect order", "ewc", "loss", "Random, on average"] in page.rows
+    assert page.row("12") == ["8", "6", "6", "2"]
+    assert page.row("40") == ["8", "8", "8", "8"]
 
 
 def test_nothing_is_loaded_from_anywhere(case, page):
-    loads = [value for _, attributes in page.tags for key in ("src", "href") if (value := attributes.get(key))]
-    assert loads
-    assert all(value.startswith("data:") for value in loads)
-    assert not page.all("script")
-    assert "url(" not in case.html
-    assert "@import" not in case.html
+    page.require_self_contained(case.html)
+    assert all(link["href"].startswith("#") for link in page.all("a"))
+
+
+def test_the_sections_come_in_the_order_of_their_weight(tmp_path):
+    page = Page(MadeUp(tmp_path, planted=False, gate={}).written().html)
+    order = ["verdict", "failed", "causes", "evidence", "repaired", "patch", "opposing", "again"]
+    assert [head["id"] for head in page.all("h2")] == order
+    assert [link["href"] for link in page.all("a") if link["href"].startswith("#")] == [f"#{name}" for name in order]
+
+
+@pytest.mark.parametrize("verdict", ["accepted", "rejected", "not_a_data_problem"])
+def test_the_gate_s_verdict_stands_first_in_the_table_s_words(tmp_path, verdict):
+    case = MadeUp(tmp_path, gate={}, verdict=verdict).written()
+    (said,) = query(case.layout, "SELECT verdict, reason FROM verdicts WHERE judge = 'gate'").to_pylist()
+    page = Page(case.html)
+    head = page.text.split("What failed")[0]
+    words = said["verdict"].replace("_", " ").capitalize()
+    assert page.headings[1] == (2, words)
+    assert head.index(words) < head.index(said["reason"]) < head.index("+26.67 points")
+    assert ("is no advice to remove it" in page.text) == (verdict != "accepted")
+
+
+def test_the_gate_s_three_numbers_stand_beside_their_bounds(tmp_path):
+    text = " ".join(Page(MadeUp(tmp_path, gate={"bound": 0.03}).written().html).text.split())
+    assert "Accuracy on unseen rows +26.67 points 95% interval +12.50 to +37.50, must be above 0" in text
+    assert "over random removal +70.00 points 95% interval +40.00 to +90.00, must be above 0" in text
+    assert "Accuracy on remaining rows −5.00 points at worst −24.87 points, must stay above −3.00 points" in text
+    assert "Too few remaining rows to judge: cat." in text
+
+
+def test_a_gate_that_has_not_judged_is_said_not_to_have(tmp_path):
+    case = MadeUp(tmp_path, gate={}, verdict="repaired").written()
+    save_rows(case.layout.table("verdicts", case.name), "verdicts", [], {})
+    page = Page(case.html)
+    assert page.headings[1] == (2, "The repair corrects 9 of 10 held-out failures, 6 more than the best control.")
+    assert "The gate has not judged" in page.text
+
+
+def test_the_patch_shows_its_first_rows_and_counts_the_others(tmp_path):
+    page = Page(MadeUp(tmp_path, gate={}).written().html)
+    assert f"does without {PATCHED} training rows: 6 to relabel, 6 to drop." in page.text
+    assert "The first 10 rows of the patch; 2 more are in patch.csv." in page.text
+    assert ["fit-000", "relabel", "dog → cat", "+3.05", "rank 1 of 40 by influence"] in page.rows
+    assert ["fit-001", "drop", "dog", "+2.95", "rank 2 of 40 by influence"] in page.rows
+    assert not any(row[:2] == ["fit-010", "relabel"] for row in page.rows)
+    assert f"../../patches/case_id={CASE_ID}/patch.csv" in [unquote(link["href"]) for link in page.all("a")]
+    assert "repair patch apply" not in page.text  # the digits are no file of anybody's
+
+
+def test_causes_carry_the_repaired_model_s_suggestion(tmp_path):
+    case = MadeUp(tmp_path, planted=False, gate={}).written()
+    page = Page(case.html)
+    assert ["fit-000", "cat", "cat", "+3.05"] in page.rows
+    assert ["fit-001", "dog", "–", "+2.95"] in page.rows
+    (most,) = [image["alt"] for image in page.all("img") if image["alt"].startswith("The 16 most harmful")]
+    assert "given cat, the repaired model suggests cat, influence +3.05" in most
+
+
+def test_the_contact_sheet_is_shown_with_its_words_and_its_pairs(tmp_path):
+    page = Page(MadeUp(tmp_path, gate={}).written().html)
+    (sheet,) = [image for image in page.all("img") if image["src"].startswith("data:image/png")]
+    assert sheet["alt"] == "Failure 1, labelled cat, the model says <dog>: given owl."
+    pairs = [row for row in page.rows if row[0].startswith("test-") and len(row) == 5]
+    assert len(pairs) == 6 * 5
+    assert pairs[0] == ["test-000", "cat", "fit-000", "dog", "+10.50"]
+
+
+def test_the_page_is_about_the_failure_group_of_its_partition(tmp_path):
+    """The spec is stored with sorted keys, so that its first group need not be the case's."""
+    case = MadeUp(tmp_path, group="later").written()
+    assert case.evidence.group == "later"
+    assert len(case.evidence.recovery) == len(RECOVERY)
+
+
+def test_ink_stands_out_from_paper():
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", CSS.read_text()))
+    for ink in ("ink", "soft", "accent"):
+        for paper in ("#ffffff", colours["tint"]):
+            assert contrast(colours[ink], paper) >= 4.5
+    for ink in (INK, GREY, BLUE):
+        assert contrast(ink, "#ffffff") >= 4.5
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
+    assert contrast("#777777", "#ffffff") < 4.5
+
+
+def contrast(ink: str, paper: str) -> float:
+    """WCAG 2.2's contrast ratio."""
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+        return sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted(map(luminance, (ink, paper)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_the_same_tables_give_the_same_bytes(case):
@@ -125,10 +200,20 @@ def test_a_class_name_is_text_whatever_it_holds(tmp_path):
     assert "a &amp; b" in html
 
 
+def test_a_patch_is_text_whatever_it_holds(tmp_path):
+    hostile = ("<img src=//x onerror=x>", "</td><script>x</script>")
+    html = MadeUp(tmp_path, images=False, gate={}, labels=hostile).written().html
+    assert "<script" not in html
+    assert "<img src=//" not in html
+    Page(html).require_self_contained(html)
+    assert any(row[2:3] == [" → ".join(hostile)] for row in Page(html).rows)
+
+
 def test_inputs_that_are_no_images_are_listed(tmp_path):
     page = Page(MadeUp(tmp_path, images=False).written().html)
     assert page.row("fit-000")[:4] == ["dog", "cat", "planted", "+3.05"]
     assert page.row("fit-039")[:4] == ["cat", "cat", "no", "−0.85"]
+    assert ["test-000", "cat"] in page.rows
     assert len(page.all("img")) == 5
 
 

@@ -1,0 +1,111 @@
+"""Points told apart without their colour: each has a shape of its own, and a number beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from repair_pipeline.reporting.evidence import Evidence
+from repair_pipeline.reporting.picture import BLUE, GREY, INK, VERMILLION, Picture, canvas
+from repair_pipeline.reporting.words import Kind, by_kind, kind, short_name
+
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
+_LOOKS: dict[Kind, tuple[str, str]] = {
+    "before": (GREY, GREY),
+    "repair": (BLUE, BLUE),
+    "control": (VERMILLION, "white"),
+    "reference": (INK, "white"),
+}
+"""Edge and face: repairs are full, controls and references hollow."""
+_ENTRY = 0.2
+"""Inches of a line of the legend."""
+_NEAR = 11.0
+"""Points between a marker and its number."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One marker."""
+
+    x: float
+    y: float
+    number: int
+    """Stands beside it, and in a table."""
+    shape: str
+    edge: str
+    face: str
+    label: str | None
+    """Its entry in the legend; None where another's says it."""
+
+
+def trade_off(evidence: Evidence) -> Picture:
+    """Holdout against remaining, a marker for every row of the recovery table."""
+    rows = by_kind(evidence.recovery)
+    points = [
+        Point(
+            100 * row["remaining_accuracy"],
+            100 * row["holdout_accuracy"],
+            number,
+            SHAPES[(number - 1) % len(SHAPES)],
+            *_LOOKS[kind(row)],
+            label=f"{number}  {short_name(row)} ({kind(row)})",
+        )
+        for number, row in enumerate(rows, start=1)
+    ]
+    figure, ax = canvas(3.4 + _ENTRY * len(points))
+    low = 5 * np.floor(min(point.x for point in points) / 5 - 0.2)
+    span = 100 - low
+    ax.set(xlim=(low, 100 + 0.04 * span), ylim=(-4, 104))
+    ax.set(xlabel="remaining rows still right (%)", ylabel="held-out failures corrected (%)")
+    draw_points(figure, ax, points)
+    listed = "; ".join(
+        f"{number}, {short_name(row)} ({kind(row)}): {row['holdout_accuracy']:.1%} and {row['remaining_accuracy']:.1%}"
+        for number, row in enumerate(rows, start=1)
+    )
+    return Picture(figure, f"Scatter of accuracy on the holdout and on the remaining rows. {listed}.")
+
+
+def draw_points(figure: Figure, ax: Axes, points: Sequence[Point]) -> None:
+    """Markers within the limits that are set, their numbers where these cover no marker, and the legend below."""
+    for point in points:
+        style: dict[str, Any] = {
+            "marker": point.shape,
+            "ls": "",
+            "ms": 7.5,
+            "mec": point.edge,
+            "mfc": point.face,
+            "mew": 1.6,
+        }
+        ax.plot(point.x, point.y, label=point.label, clip_on=False, zorder=3, **style)
+    figure.legend(loc="outside lower center", ncols=1, handlelength=1)
+    figure.draw_without_rendering()  # places the axes
+    at = ax.transData.transform([(point.x, point.y) for point in points])
+    for point, offset in zip(points, _offsets(at, ax.bbox, figure.dpi), strict=True):
+        ax.annotate(str(point.number), (point.x, point.y), offset, textcoords="offset points", ha="center",
+                    va="center", fontsize=8.5, annotation_clip=False, zorder=4)  # fmt: skip
+
+
+def _offsets(at: NDArray[np.float64], within: Bbox, dpi: float) -> Iterator[tuple[float, float]]:
+    """For each marker, in points from it, the nearest place of its number that no marker or number has yet."""
+    taken, pixels = list(at), dpi / 72
+    ring = [(np.cos(turn), np.sin(turn)) for turn in np.pi * np.array([0.25, 0.75, 1.25, 1.75, 0, 1, 0.5, 1.5])]
+    for marker in at:
+        places = [(far * x, far * y) for far, (x, y) in product((_NEAR, 17, 24), ring)]
+
+        def room(place: tuple[float, float], marker: NDArray[np.float64] = marker) -> float:
+            label = marker + pixels * np.array(place)
+            inside = within.x0 < label[0] < within.x1 and within.y0 < label[1] < within.y1
+            nearest = min(np.hypot(*(label - other)) for other in taken) / pixels
+            return min(float(nearest), _NEAR) - (0 if inside else 3)
+
+        place = max(places, key=room)  # the first of the best is the nearest
+        taken.append(marker + pixels * np.array(place))
+        yield place
