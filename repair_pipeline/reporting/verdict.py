@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -36,16 +37,16 @@ def verdict(evidence: Evidence) -> Verdict:
     return Verdict(_headline(evidence, repairs), points)
 
 
-def _controls(evidence: Evidence, repair: Row) -> list[Row]:
+def controls_of(recovery: Sequence[Row], repair: Row) -> list[Row]:
     """What the repair must beat. Random rows under another treatment answer another question."""
-    controls = [row for row in evidence.recovery if kind(row) == "control"]
+    controls = [row for row in recovery if kind(row) == "control"]
     return [row for row in controls if row["influence_method"] is None or row["treatment"] == repair["treatment"]]
 
 
 def _headline(evidence: Evidence, repairs: list[Row]) -> str:
     if not repairs:
         return "No repair was made."
-    total, controls = len(evidence.partition.holdout), _controls(evidence, repairs[0])
+    total, controls = len(evidence.partition.holdout), controls_of(evidence.recovery, repairs[0])
     fixed = count(repairs[0]["holdout_accuracy"], total)
     says = f"The repair corrects {fixed} of {total} held-out failures"
     if not controls:
@@ -86,7 +87,7 @@ def _found(evidence: Evidence) -> str:
 
 
 def _repaired(evidence: Evidence, repair: Row) -> str:
-    total, controls = len(evidence.partition.holdout), _controls(evidence, repair)
+    total, controls = len(evidence.partition.holdout), controls_of(evidence.recovery, repair)
     fixed, *fixes = (count(row["holdout_accuracy"], total) for row in (repair, *controls))
     says = f"{_sentence(in_words(repair))} corrects {fixed} of {total} held-out failures ({percent(fixed / total)})."
     listed = ", ".join(f"{in_words(row)} corrects {fix}" for row, fix in zip(controls, fixes, strict=True))
