@@ -107,13 +107,18 @@ def track(
         for row in detection:
             with child(f"influence: {row['method']}"):
                 mlflow.log_params(
-                    {"step": "influence", "failure_group": row["failure_group"], "influence_method": row["method"]}
+                    {
+                        "step": "influence",
+                        "failure_group": row["failure_group"],
+                        "influence_method": row["method"],
+                        "converged": row["converged"],
+                    }
                 )
                 mlflow.log_metrics(_numbers(row))
         for row in _rows(layout, "recovery", case_id):
             name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
             with child(f"repair: {name} ({row['removed']} removed)"):
-                text = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed")
+                text = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
                 mlflow.log_params({"step": "repair", **{key: row[key] for key in text}})
                 mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in text}))
         if repaired is not None:
@@ -210,7 +215,8 @@ def _rows(layout: Layout, table: str, case_id: str) -> list[dict[str, Any]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
+    # What is yes or no is compared as a parameter, and is no axis of a chart.
+    return {key: float(value) for key, value in row.items() if type(value) in (int, float)}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

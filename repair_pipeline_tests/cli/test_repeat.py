@@ -21,9 +21,9 @@ corruption: {rate: 0.3, confusion: {1: {7: 1.0}, 7: {1: 1.0}}}
 causes: {top: planted}
 influence: {loss: {}}
 treat: [loss]
-treatments: {base: {}, ewc_deletion: {}, finetune: {}}
+treatments: {finetune: {}, base: {}, ewc_deletion: {}}
 """
-RECOVERY = "SELECT * EXCLUDE (seconds) FROM recovery ORDER BY ALL"
+RECOVERY = "SELECT * EXCLUDE (seconds) FROM recovery"
 
 
 def repair(*arguments: str) -> Result:
@@ -57,12 +57,18 @@ def parent_of(layout: Layout) -> tuple[MlflowClient, str]:
 
 def test_an_mlflow_run_is_enough_to_repeat_the_case(home):
     layout, before = home
-    _, run_id = parent_of(layout)
+    client, run_id = parent_of(layout)
     again = repair("run", "--from-mlflow", run_id)
     assert again.exit_code == 0, again.stderr
     assert "the data have changed" not in again.stderr
     assert before.num_rows == 4
     assert query(layout, RECOVERY).equals(before)
+    repeated = json.loads(next(layout.results.glob("tracked_runs/*/run.json")).read_text())["run_id"]
+    assert repeated != run_id
+    for tag, is_now in client.get_run(repeated).data.tags.items():
+        if tag.startswith("repair."):
+            assert is_now == client.get_run(run_id).data.tags[tag]
+    assert client.get_run(repeated).data.tags["repair.judged"] == "loss → finetune", "the first that the case names"
 
 
 def test_a_child_leads_to_its_case_and_other_data_are_told(home):
@@ -107,8 +113,8 @@ def test_a_run_that_is_no_cases_is_refused_in_one_line(home):
         mlflow.log_text("{", "spec.json")
     assert "not JSON" in refused("--from-mlflow", spoilt.info.run_id)
     with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
-        mlflow.log_text(json.dumps({"name": "older", "datasets": "digits"}), "spec.json")
-    assert "datasets is not a key of a case" in refused("--from-mlflow", older.info.run_id)
+        mlflow.log_text(json.dumps({"name": "older", "dataset": {"name": "digits"}, "datum": 1}), "spec.json")
+    assert "datum is not a key of a case" in refused("--from-mlflow", older.info.run_id)
 
 
 def test_a_case_is_named_in_one_way_only(home):
