@@ -31,6 +31,7 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
     """
     run, console = tracked(Layout.from_environment(), run_id), Console()
     case = tracked_case(run, settings, device)
+    console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", highlight=False, soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
     _run_and_show(case, force, console, comparing)
     comparing.compare()
