@@ -113,7 +113,9 @@ def test_a_run_that_is_no_cases_is_refused_in_one_line(home):
         mlflow.log_text("{", "spec.json")
     assert "not JSON" in refused("--from-mlflow", spoilt.info.run_id)
     with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
-        mlflow.log_text(json.dumps({"name": "older", "dataset": {"name": "digits"}, "datum": 1}), "spec.json")
+        mlflow.log_text(
+            json.dumps({"name": "older", "dataset": {"name": "digits", "train_size": 300}, "datum": 1}), "spec.json"
+        )
     assert "datum is not a key of a case" in refused("--from-mlflow", older.info.run_id)
 
 
