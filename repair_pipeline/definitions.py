@@ -3,13 +3,13 @@
 import dagster as dg
 
 from repair_pipeline.defs.assets import ASSETS
-from repair_pipeline.defs.jobs import base, repair, repair_multiprocess, study
+from repair_pipeline.defs.jobs import base, repair, repair_again, repair_multiprocess, study
 from repair_pipeline.defs.nights import new_champion, new_failures, nightly, run_failed
 from repair_pipeline.defs.resources import Device, Store
 
 definitions = dg.Definitions(
     assets=ASSETS,
-    jobs=[repair, repair_multiprocess, study, base],
+    jobs=[repair, repair_again, repair_multiprocess, study, base],
     schedules=[nightly],
     sensors=[new_failures, new_champion, run_failed],
     resources={"device": Device(), "store": Store()},

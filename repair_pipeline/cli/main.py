@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from repair_pipeline.cli.errors import one_line
+from repair_pipeline.errors import InputError
 
 app = typer.Typer(
     help="Find the training examples that caused a model's failures, erase them, and prove the repair.",
@@ -39,16 +40,25 @@ class Format(StrEnum):
 
 @app.command(epilog="Example: repair run digits-label_noise-s0 --set corruption.rate=0.4 --set seed=3")
 def run(
-    case: CaseName,
+    case: Annotated[str | None, typer.Argument(metavar="CASE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make again what is finished.")] = False,
     device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
+    from_mlflow: Annotated[
+        str | None, typer.Option("--from-mlflow", metavar="RUN_ID", help="The case of this MLflow run, or its child.")
+    ] = None,
 ) -> None:
     """Run CASE (a preset, the id of a stored case, or FILE.yaml): what is finished is skipped."""
-    from repair_pipeline.cli.run import run_and_show
+    from repair_pipeline.cli.run import repeat_and_show, run_and_show
 
     with one_line():
-        run_and_show(case, settings or [], force, device.value)
+        if (case is None) == (from_mlflow is None):
+            said = "neither is" if case is None else f"both {case!r} and {from_mlflow!r} are"
+            raise InputError(f"a case is named by CASE or by --from-mlflow RUN_ID, {said} given: give one of them")
+        if from_mlflow is None:
+            run_and_show(str(case), settings or [], force, device.value)
+        else:
+            repeat_and_show(from_mlflow, settings or [], force, device.value)
 
 
 @app.command(epilog="Example: repair study methods --plan")

@@ -8,27 +8,48 @@ import sys
 import typer
 from rich.console import Console
 
-from repair_pipeline.cli.named import named_case
+from repair_pipeline.cli.named import named_case, tracked_case
 from repair_pipeline.cli.progress import StepBars
+from repair_pipeline.cli.repeat import Comparing
 from repair_pipeline.cli.tables import recovery_table
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.partition import ALL_FAILURES
+from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import gate_verdicts
-from repair_pipeline.pipeline.run import StepError, run_case
+from repair_pipeline.pipeline.run import StepError, Watch, run_case
 from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.runs import tracked
+
+
+def repeat_and_show(run_id: str, settings: list[str], force: bool, device: DeviceName) -> None:
+    """Run the case of an MLflow run, from what the run says of it.
+
+    Raises:
+        InputError: there is no such run, or it is none of a case.
+    """
+    run, console = tracked(Layout.from_environment(), run_id), Console()
+    case = tracked_case(run, settings, device)
+    console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", highlight=False, soft_wrap=True)
+    comparing = Comparing(case, run, StepBars(console))
+    _run_and_show(case, force, console, comparing)
+    comparing.compare()
 
 
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
     """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
-    case = named_case(source, settings, device)
-    layout = case.layout
     console = Console()
+    _run_and_show(named_case(source, settings, device), force, console, StepBars(console))
+
+
+def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> None:
+    layout = case.layout
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)", highlight=False)
     try:
-        outcome = run_case(case, StepBars(console), force)
+        outcome = run_case(case, watch, force)
     except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
         print(f"repair: {error}; what was finished is kept, the same command goes on from there", file=sys.stderr)

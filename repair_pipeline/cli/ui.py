@@ -16,11 +16,12 @@ from typing import Any
 
 from repair_pipeline.cases.presets import preset_names
 from repair_pipeline.cli.server import HOST, Server
+from repair_pipeline.defs.assets.backlink import DAGSTER_PORT
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import WORKSPACE
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout, data_dir
-from repair_pipeline.tracking.runs import tracking_uri
+from repair_pipeline.tracking.runs import MLFLOW_PORT, tracking_uri
 
 
 def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> None:
@@ -39,6 +40,8 @@ def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> 
         "DAGSTER_HOME": str(layout.dagster_home),
         "REPAIR_HOME": str(layout.home),
         "REPAIR_DATA_DIR": str(data_dir()),
+        DAGSTER_PORT: str(dagster_port),  # which the links from page to page name
+        MLFLOW_PORT: str(mlflow_port),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that nothing here uses
     }

@@ -16,6 +16,15 @@ base = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="What lies upstream of the failures, so that it is there when they come.",
 )
+# The launchpad shows what a run may choose, at its defaults; a partitioned job has one configuration and no presets, so
+# that the other common choice is a job of its own.
+repair_again = dg.define_asset_job(
+    "repair_again",
+    selection=dg.AssetSelection.all(),
+    config={"resources": {"store": {"config": {"force": True}}}},
+    executor_def=dg.in_process_executor,
+    description="Make all of a case again, what is finished too.",
+)
 study = dg.define_asset_job(
     "study",
     selection=dg.AssetSelection.all() - dg.AssetSelection.assets("report", "tracked_run", "candidate"),

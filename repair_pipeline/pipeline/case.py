@@ -157,7 +157,7 @@ class Case:
             "corruption": self.spec.corruption.kind if self.spec.corruption else None,
             "seed": self.spec.seed,
             "query_fraction": self.spec.query_fraction,
-            "spec": json.dumps(self.spec.resolved, sort_keys=True),
+            "spec": json.dumps(self.spec.resolved),  # in its own order: the first treatment is the one that is judged
             "fingerprint": fingerprint(self.data) if made else None,
             "status": status,
             "created_at": (self.record or {}).get("created_at") or datetime.now(UTC),

@@ -17,8 +17,8 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import Repair, repair
 from repair_pipeline.reporting.contact_sheet import contact_sheet
 from repair_pipeline.reporting.gallery import are_images
+from repair_pipeline.reporting.picture import Picture, png
 from repair_pipeline.reporting.picture import look as drawn
-from repair_pipeline.reporting.picture import png
 from repair_pipeline.storage.files import read_parquet, write_bytes
 from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.schemas import TABLES
@@ -72,7 +72,7 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
     write_bytes(case.layout.patch(case.id, "patch.csv"), text.getvalue())
     write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
     if rows and are_images(case.data.test):
-        write_bytes(case.layout.patch(case.id, "contact_sheet.png"), _sheet(case.each_group()[0]))
+        write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.each_group()[0])))
 
 
 def _patch(case: Case, made: Repair) -> list[dict[str, Any]]:
@@ -124,11 +124,12 @@ def _most_opposed(case: Case) -> dict[str, list[str]]:
     return found
 
 
-def _sheet(case: Case) -> bytes:
+def contact_sheet_of(case: Case) -> Picture:
+    """Failures beside the rows that harm each most, from ``pairs``."""
     failures, paired = case.partition.query, dict[str, list[tuple[str, float]]]()
     for row in _paired(case):
         paired.setdefault(row["failure_id"], []).append((row["example_id"], row["influence"]))
     predicted = predictions(case.model(case.base_model_path), failures)
     said = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
     with drawn():
-        return png(contact_sheet(case.data, failures, paired, said))
+        return contact_sheet(case.data, failures, paired, said)

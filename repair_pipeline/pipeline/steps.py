@@ -24,6 +24,7 @@ from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks, group_of, list_files
 from repair_pipeline.pipeline.file import File
+from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting, weights_files
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
@@ -219,11 +220,13 @@ def _report(case: Case) -> list[File]:
 
 def _tracked_run(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        look = case.each_group()[0]
-        repaired = next((cell for cell in evaluation.repairs(case) if look.model_path(cell).exists()), None)
-        model = case.model(look.model_path(repaired)) if repaired else None
+        look, judged = case.each_group()[0], summary(case)
+        made = gate.repair(look)
+        model = case.model(look.model_path(made.cell)) if made and made.removed else None
         figures = case_figures(case.layout, case.id, case.data, look.partition)
-        write_text(path, json.dumps(track(case.layout, case.id, model, case.data.test, figures)))
+        tags = {"repair.judged": judged.repair, "repair.verdict": judged.verdict}
+        run = track(case.layout, case.id, model, case.data.test, figures, judged.metrics, tags)
+        write_text(path, json.dumps(run))
 
     return [File(case.layout.tracked_run(case.id), (case.layout.report(case.id),), make)]
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Examples
@@ -22,9 +25,14 @@ from repair_pipeline.types import Examples
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
+from mlflow import ActiveRun
 from mlflow.models import ModelSignature, infer_signature
 
 EXPERIMENT = "repair_pipeline"
+MLFLOW_PORT = "REPAIR_MLFLOW_PORT"
+"""The variable that says where MLflow's pages are served, where that is not port 5000."""
+_CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
+_SPEC = "spec.json"
 
 
 def tracking_uri(layout: Layout) -> str:
@@ -32,21 +40,41 @@ def tracking_uri(layout: Layout) -> str:
     return f"sqlite:///{layout.mlflow / 'mlflow.db'}"
 
 
-def run_url(run: Mapping[str, str], port: int = 5000) -> str:
+def run_url(run: Mapping[str, str]) -> str:
     """Where MLflow's page shows a run that ``track`` returned."""
-    path = f"experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    return _page(f"experiments/{run['experiment_id']}/runs/{run['run_id']}")
+
+
+def model_url(name: str, version: int) -> str:
+    """Where MLflow's page shows a version of a registered model."""
+    return _page(f"models/{name}/versions/{version}")
+
+
+def _page(path: str) -> str:
+    port = os.environ.get(MLFLOW_PORT, "5000")
     return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"  # else its sidebar is for language models
 
 
 def track(
-    layout: Layout, case_id: str, repaired: nn.Module | None, tests: Examples, figures: Mapping[str, Figure]
+    layout: Layout,
+    case_id: str,
+    repaired: nn.Module | None,
+    tests: Examples,
+    figures: Mapping[str, Figure],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
 ) -> dict[str, str]:
     """Log a case from its tables: spec, code, data, metrics, figures, the report and the repaired model.
+
+    The case is the parent run, with the numbers of the repair that is judged. Each method and each repaired model is a
+    child, whose metrics have the names of the tables' columns, as the parent's have: what shares a name is compared.
 
     Args:
         repaired: the model to publish, None where no repair was made.
         tests: rows that show the model's input.
         figures: pictures by name.
+        metrics: of the case, by the names of the tables' columns.
+        tags: of the case.
 
     Returns:
         ``experiment_id`` and ``run_id`` of the parent run.
@@ -55,40 +83,86 @@ def track(
     layout.mlflow.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(tracking_uri(layout))
     experiment_id = _experiment(layout)
-    tags = {
-        "repair.case_id": case_id,
-        "repair.base_id": case["base_id"],
-        "repair.fingerprint": case["fingerprint"],
+    every = {
+        _CASE: case_id,
+        _BASE: case["base_id"],
+        _FINGERPRINT: case["fingerprint"],
         "repair.git_sha": git_sha() or "not a git checkout",
+        "repair.versions": ", ".join(f"{name} {version(name)}" for name in ("repair_pipeline", "torch", "numpy")),
+        "repair.device": ", ".join(sorted({row["device"] for row in _rows(layout, "timings", case_id)})),
     }
-    with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags=tags) as parent:
+
+    def child(name: str) -> ActiveRun:
+        return mlflow.start_run(run_name=name, nested=True, experiment_id=experiment_id, tags=every)
+
+    with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**every, **tags}) as parent:
         mlflow.log_params(_flat(json.loads(case["spec"])))
-        mlflow.log_text(case["spec"], "spec.json")
+        mlflow.log_text(case["spec"], _SPEC)
         mlflow.log_artifact(str(layout.report(case_id)))
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")
         detection = _rows(layout, "detection", case_id)
-        mlflow.log_metrics({f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None})
+        found = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
+        mlflow.log_metrics({**found, **metrics})
         for row in detection:
-            with mlflow.start_run(
-                run_name=f"influence: {row['method']}", nested=True, experiment_id=experiment_id, tags=tags
-            ):
-                mlflow.log_params({"step": "influence", "influence_method": row["method"]})
+            with child(f"influence: {row['method']}"):
+                mlflow.log_params(
+                    {
+                        "step": "influence",
+                        "failure_group": row["failure_group"],
+                        "influence_method": row["method"],
+                        "converged": row["converged"],
+                    }
+                )
                 mlflow.log_metrics(_numbers(row))
         for row in _rows(layout, "recovery", case_id):
             name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
-            with mlflow.start_run(
-                run_name=f"repair: {name} ({row['removed']} removed)",
-                nested=True,
-                experiment_id=experiment_id,
-                tags=tags,
-            ):
-                text = ("influence_method", "treatment", "setting", "gamma", "removed")
+            with child(f"repair: {name} ({row['removed']} removed)"):
+                text = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
                 mlflow.log_params({"step": "repair", **{key: row[key] for key in text}})
                 mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in text}))
         if repaired is not None:
             _publish(repaired, tests)
         return {"experiment_id": experiment_id, "run_id": parent.info.run_id}
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a run says of the case that it is of."""
+
+    spec: object
+    """The resolved spec's plain values, as they were logged: whoever uses them validates them."""
+    case_id: str
+    base_id: str
+    fingerprint: str
+
+
+def tracked(layout: Layout, run_id: str) -> Tracked:
+    """The case of a run that ``track`` logged, be it the parent or a child.
+
+    Raises:
+        InputError: there is no such run, or it is none of a case.
+    """
+    if not (layout.mlflow / "mlflow.db").exists():  # which asking would make
+        raise InputError(f"there is no MLflow run {run_id!r}, nor any other below {layout.mlflow}: set REPAIR_HOME")
+    mlflow.set_tracking_uri(tracking_uri(layout))
+    client = mlflow.MlflowClient()
+    try:
+        run = client.get_run(run_id)
+        run = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+    except mlflow.MlflowException as error:
+        raise InputError(f"there is no MLflow run {run_id!r}: copy the id from its page, see repair ui") from error
+    tags = run.data.tags
+    if {_CASE, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
+        file.path for file in client.list_artifacts(run.info.run_id)
+    ]:
+        raise InputError(f"the MLflow run {run_id!r} has no {_SPEC}, so it is none of a case: give the run of a case")
+    said = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_SPEC}")
+    try:
+        spec = json.loads(said)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{_SPEC} of the MLflow run {run_id!r} is not JSON ({error}): give another run") from error
+    return Tracked(spec, tags[_CASE], tags[_BASE], tags[_FINGERPRINT])
 
 
 def _experiment(layout: Layout) -> str:
@@ -121,9 +195,18 @@ def exported(model: nn.Module, tests: Examples) -> tuple[nn.Module, NDArray[np.f
 
 
 def git_sha() -> str | None:
-    """The commit of the code that runs, or None outside a checkout."""
-    here = Path(__file__).parent
-    found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """The commit of the code that runs, with ``-dirty`` where the code has changed since; None outside a checkout."""
+    describe = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--exclude=*",
+        "--dirty",
+    ]
+    found = subprocess.run(describe, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 
@@ -132,7 +215,8 @@ def _rows(layout: Layout, table: str, case_id: str) -> list[dict[str, Any]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
+    # What is yes or no is compared as a parameter, and is no axis of a chart.
+    return {key: float(value) for key, value in row.items() if type(value) in (int, float)}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

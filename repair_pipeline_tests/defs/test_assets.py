@@ -93,6 +93,18 @@ def test_a_step_that_others_need_is_tried_again_and_bad_input_is_not(
     assert len(tries) == 3
 
 
+def test_a_case_with_a_gate_shows_pairs_and_the_verdict(workspace: Workspace) -> None:
+    made = workspace.make(parse_spec(TINY.resolved | {"gate": {}}))
+    assert made.result.success
+    pairs, evaluation = made.metadata("pairs"), made.metadata("evaluation")
+    assert "](data:image/png;base64," in pairs["contact_sheet"]
+    assert pairs["dagster/row_count"] == len(query(made.layout, "SELECT * FROM pairs"))
+    [verdict] = query(made.layout, "SELECT * FROM verdicts WHERE judge = 'gate'").to_pylist()
+    assert (evaluation["verdict"], evaluation["reason"]) == (verdict["verdict"], verdict["reason"])
+    for name in ("gain", "over_control", "over_control_low"):
+        assert evaluation[name] == verdict[name]
+
+
 def test_finished_files_are_reused_and_made_again_under_force(workspace: Workspace) -> None:
     path = workspace.case(TINY).base_model_path
     before, written = path.read_bytes(), path.stat().st_mtime_ns

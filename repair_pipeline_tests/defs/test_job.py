@@ -1,6 +1,7 @@
 """The preset, made by the job that workspace.yaml leads to."""
 
 import torch
+from mlflow.entities import Run
 
 from repair_pipeline.cases.presets import preset
 from repair_pipeline.definitions import definitions
@@ -9,6 +10,7 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
+from repair_pipeline.tracking.runs import tracking_uri
 from repair_pipeline_tests.defs.conftest import PRESET, Made
 
 
@@ -56,33 +58,102 @@ def test_the_case_is_registered_as_finished(made: Made) -> None:
     ]
 
 
+def pictures(metadata: dict[str, object]) -> set[str]:
+    return {name for name, value in metadata.items() if "](data:image/png;base64," in str(value)}
+
+
 def test_pages_show_numbers_pictures_and_the_question_to_ask(made: Made) -> None:
     influence = made.metadata("influence_ewc")
     assert influence["dagster/row_count"] == 900
     assert influence["auc"] > 0.9
     assert "FROM influence WHERE case_id = 'digits-label_noise-s0' AND method = 'ewc'" in influence["ask"]
     assert not influence["reused"]
+    for method in preset(PRESET).influence:
+        assert pictures(made.metadata(f"influence_{method}")) == {"influence_histogram", "detection_curve"}
     partition = made.metadata("failure_partition")
+    assert pictures(partition) == {"failure_classes"}
     assert partition["failures"] == partition["query"] + partition["query_tuning"] + partition["holdout"]
     assert 0.5 < partition["base_test_accuracy"] < 1
     evaluation = made.metadata("evaluation")
+    assert pictures(evaluation) == {"trade_off"}
     assert evaluation["missing"] == "nothing"
     [row] = query(made.layout, "SELECT auc FROM detection WHERE method = 'ewc'").to_pylist()
     assert evaluation["auc_ewc"] == row["auc"]
-    pictures = [value for value in made.metadata("report").values() if "data:image/png;base64," in str(value)]
-    assert pictures
+    assert pictures(made.metadata("report")) >= {"recovery", "detection_curve", "most_harmful"}
+
+
+def test_a_repairs_page_tells_what_it_removed_and_took_and_nothing_of_the_holdout(made: Made) -> None:
+    page = made.metadata("repaired_finetune")
+    assert (page["removed_ewc"], page["removed_random"], page["removed"]) == (160, 160, 0)
+    assert page["seconds_ewc"] > 0
+    assert 0 < page["tuning_accuracy_ewc"] <= 1
+    assert not [name for name in page if "holdout" in name]
+    assert "FROM recovery WHERE case_id = 'digits-label_noise-s0' AND treatment = 'finetune'" in page["ask"]
+
+
+def test_an_events_metadata_is_small(made: Made) -> None:
+    bytes_of = {name: len(str(made.metadata(name)).encode()) for name in made.materialised}
+    assert max(bytes_of.values()) < 150_000, bytes_of
+
+
+def test_the_judged_repair_is_told_alike_by_sql_dagster_and_mlflow(made: Made) -> None:
+    recovery = query(made.layout, "SELECT * FROM recovery").to_pylist()
+    row = next(row for row in recovery if (row["influence_method"], row["treatment"]) == ("ewc", "finetune"))
+    controls = [row["holdout_accuracy"] for row in recovery if row["treatment"] in ("reseed", "learn_guard")]
+    controls += [
+        row["holdout_accuracy"]
+        for row in recovery
+        if row["treatment"] == "finetune" and row["influence_method"] in (None, "random")
+    ]
+    told = {name: row[name] for name in row if name.endswith("_accuracy")}
+    told["over_best_control"] = row["holdout_accuracy"] - max(controls)
+    evaluation, parent = made.metadata("evaluation"), tracked_run(made)
+    assert evaluation.items() >= told.items()
+    assert parent.data.metrics.items() >= told.items()
+    assert evaluation["judged_repair"] == parent.data.tags["repair.judged"] == "ewc → finetune"
+    assert evaluation["verdict"] == parent.data.tags["repair.verdict"] == "no gate"
+
+
+def test_runs_share_the_names_of_what_is_compared(made: Made) -> None:
+    from mlflow import MlflowClient
+
+    parent, client = tracked_run(made), MlflowClient(tracking_uri(made.layout))
+    of_parent = f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+    children = client.search_runs([parent.info.experiment_id], of_parent)
+    repairs = [run.data for run in children if run.data.params["step"] == "repair"]
+    found = [run.data for run in children if run.data.params["step"] == "influence"]
+    assert len(repairs) == len(query(made.layout, "SELECT * FROM recovery"))
+    assert {run.params["influence_method"] for run in found} == set(preset(PRESET).influence)
+    for run in repairs:
+        assert {"holdout_accuracy", "remaining_accuracy"} <= parent.data.metrics.keys() & run.metrics.keys()
+    assert all("auc" in parent.data.metrics.keys() & run.metrics.keys() for run in found)
+
+
+def tracked_run(made: Made) -> Run:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri(made.layout)).get_run(made.metadata("tracked_run")["mlflow_run_id"])
 
 
 def test_dagster_and_mlflow_lead_to_each_other(made: Made) -> None:
-    from mlflow import MlflowClient
-
-    from repair_pipeline.tracking.runs import tracking_uri
-
-    tracked = made.metadata("tracked_run")
+    tracked, tags = made.metadata("tracked_run"), tracked_run(made).data.tags
     assert f"/runs/{tracked['mlflow_run_id']}" in tracked["mlflow_run"]
-    tags = MlflowClient(tracking_uri(made.layout)).get_run(tracked["mlflow_run_id"]).data.tags
+    assert tracked["report"] == str(made.layout.report(PRESET))
     assert tags["dagster.run_id"] == made.result.run_id
     assert (tags["dagster.asset"], tags["dagster.partition"]) == ("tracked_run", PRESET)
+    told = [event.asset_observation_data.asset_observation for event in made.result.get_asset_observation_events()]
+    assert {one.asset_key.to_user_string() for one in told} == made.materialised
+    for observation in told:
+        assert observation.partition == PRESET
+        assert observation.metadata["mlflow_run"].value == tracked["mlflow_run"]
+
+
+def test_the_launchpad_is_filled_in_for_each_of_the_common_runs() -> None:
+    forced = {"resources": {"store": {"config": {"force": True}}}}
+    for name, shown in {"repair": {}, "repair_again": forced}.items():
+        job = definitions.resolve_job_def(name)
+        assert job.get_run_config_for_partition_key(PRESET) == shown
+        assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {step.name for step in STEPS}
 
 
 def test_nothing_is_pickled(made: Made) -> None:

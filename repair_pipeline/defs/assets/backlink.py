@@ -1,25 +1,39 @@
-"""From MLflow back to Dagster."""
+"""Links between a case's run in MLflow and its pages in Dagster, once both are there."""
 
 from __future__ import annotations
 
 import json
+import os
 
+import dagster as dg
 from mlflow import MlflowClient
 
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.tracking.runs import tracking_uri
+from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.tracking.runs import run_url, tracking_uri
+
+DAGSTER_PORT = "REPAIR_DAGSTER_PORT"
+"""The variable that says where Dagster's pages are served, where that is not port 3000."""
 
 
 def link_back(case: Case, run_id: str) -> None:
-    """Tag a case's MLflow run with the Dagster run that vouches for it."""
+    """Tag a case's MLflow run with the Dagster run that vouches for it, and tell the run to each of the case's assets.
+
+    They were made before there was an MLflow run, so they are told by observations, which their pages show beside it.
+    """
     tracked = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
+    port = os.environ.get(DAGSTER_PORT, "3000")
     tags = {
         "dagster.run_id": run_id,
         "dagster.asset": "tracked_run",
         "dagster.partition": case.id,
         # The description, which MLflow's page shows as markdown.
-        "mlflow.note.content": f"Case `{case.id}`: [its run in Dagster](http://127.0.0.1:3000/runs/{run_id})",
+        "mlflow.note.content": f"Case `{case.id}`: [its run in Dagster](http://127.0.0.1:{port}/runs/{run_id})",
     }
     client = MlflowClient(tracking_uri(case.layout))
     for key, value in tags.items():
         client.set_tag(tracked["run_id"], key, value)
+    context, link = dg.OpExecutionContext.get(), {"mlflow_run": dg.MetadataValue.url(run_url(tracked))}
+    for step in STEPS:
+        if any(file.path.exists() for file in step.files(case)):
+            context.log_event(dg.AssetObservation(step.name, partition=case.id, metadata=link))

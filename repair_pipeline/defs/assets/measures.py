@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from repair_pipeline.cases.grid import cells
+from repair_pipeline.defs.assets import pictures
 from repair_pipeline.defs.assets.looks import picture, question, shown_table
 from repair_pipeline.evaluation.detection import detect
+from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.evaluation import missing
+from repair_pipeline.pipeline.evaluation import chosen_cells, missing
+from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes, read_tensors
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.tracking.runs import run_url
+from repair_pipeline.tracking.runs import model_url, run_url
 from repair_pipeline.types import Causes
 
 Measures = dict[str, Any]
@@ -31,8 +35,8 @@ def measures(step: Step, case: Case) -> Measures:
     match step.name.split("_", 1):
         case ["influence", method]:
             found = _influence(case, method)
-        case ["repaired", _]:
-            found = _repaired(paths)
+        case ["repaired", treatment]:
+            found = _repaired(case, treatment)
         case _:
             found = _MEASURES[step.name](case)
     return {**found, **{path.name: dg.MetadataValue.path(path) for path in paths}}
@@ -68,6 +72,7 @@ def _failure_partition(case: Case) -> Measures:
     sizes = {name: len(part) for name, part in case.partition.parts().items()}
     right = sizes["guard"] + sizes["remaining"]
     return {
+        **pictures.of_failures(case.each_group()[0]),
         "dagster/row_count": len(table),
         "base_test_accuracy": right / sum(sizes.values()),
         "failures": sum(sizes.values()) - right,
@@ -91,6 +96,7 @@ def _influence(case: Case, method: str) -> Measures:
     said = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
     where = f"case_id = '{case.id}' AND method = '{method}'"
     return {
+        **pictures.of_influence(case, method, scores, found),
         "dagster/row_count": len(scores.ids),
         **found,
         **said,
@@ -98,25 +104,55 @@ def _influence(case: Case, method: str) -> Measures:
     }
 
 
-def _repaired(paths: list[Path]) -> Measures:
-    columns = ("influence_method", "removes", "removed", "seconds")
-    cells = [{key: notes[key] for key in columns} for notes in map(read_tensor_notes, paths)]
-    return {"cells": len(cells), "models": shown_table(pa.Table.from_pylist(cells))}
+def _repaired(case: Case, treatment: str) -> Measures:
+    """What each model took; how it does on the holdout is the evaluation's to read."""
+    models, found = [], Measures()
+    for look in case.each_group():
+        chosen = chosen_cells(look)
+        for cell in cells(case.spec, treatment):
+            if look.model_path(cell).exists():
+                notes = read_tensor_notes(look.model_path(cell))
+                said = {"removed": notes["removed"], "seconds": notes["seconds"], **notes["fitness"]}
+                models.append({"failures": look.group, "model": cell.name, **said})
+                if cell in chosen:
+                    found |= {_key(look.group, key, cell.influence_method): value for key, value in said.items()}
+    return {
+        "cells": len(models),
+        "models": shown_table(pa.Table.from_pylist(models)),
+        **found,
+        "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}' AND treatment = '{treatment}'"),
+    }
+
+
+def _key(group: str, *parts: str | None) -> str:
+    """One of the same name in every case, so that Dagster plots it over them."""
+    return "_".join(filter(None, (*parts, None if group == ALL_FAILURES else group)))
 
 
 def _evaluation(case: Case) -> Measures:
-    detection, _ = read_parquet(case.layout.table("detection", case.id))
-    recovery, _ = read_parquet(case.layout.table("recovery", case.id))
-    found = {f"auc_{row['method']}": row["auc"] for row in detection.to_pylist() if row["auc"] is not None}
-    for row in recovery.to_pylist():
-        cell = "_".join(filter(None, (row["influence_method"], row["treatment"])))
-        found |= {f"holdout_{cell}": row["holdout_accuracy"], f"remaining_{cell}": row["remaining_accuracy"]}
+    detection, recovery = (read_parquet(case.layout.table(name, case.id))[0] for name in ("detection", "recovery"))
+    first = [row for row in recovery.to_pylist() if row["failure_group"] == case.groups[0]]
+    found = {
+        _key(row["failure_group"], "auc", row["method"]): row["auc"]
+        for row in detection.to_pylist()
+        if row["auc"] is not None
+    }
+    for row in recovery.filter(recovery["chosen"]).to_pylist():
+        for part in ("holdout", "remaining"):
+            key = _key(row["failure_group"], part, row["influence_method"], row["treatment"])
+            found[key] = row[f"{part}_accuracy"]
+    judged = summary(case)
     return {
+        **pictures.of_recovery(case.each_group()[0], first),
+        "judged_repair": judged.repair,
+        "verdict": judged.verdict,
+        **{_key(row["failure_group"], "reason"): row["reason"] for row in gate_verdicts(case)},
         "dagster/row_count": len(recovery),
         "missing": ", ".join(missing(case)) or "nothing",
         "recovery": shown_table(recovery.select(list(_RECOVERY)).rename_columns(list(_RECOVERY.values()))),
         "detection": shown_table(detection.select(["method", "auc", "precision_at_n", "precision", "recall"])),
         "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
+        **judged.metrics,
         **found,
     }
 
@@ -134,18 +170,26 @@ _RECOVERY = {
 
 def _report(case: Case) -> Measures:
     figures = case_figures(case.layout, case.id, case.data, case.each_group()[0].partition)
-    return {name: picture(name, figure) for name, figure in figures.items()}
+    shown = {name: picture(name, figure) for name, figure in figures.items()}
+    return {"open": dg.MetadataValue.md(f"```\nrepair report {case.id} --open\n```"), **shown}
 
 
 def _tracked_run(case: Case) -> Measures:
     run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
-    return {"mlflow_run": dg.MetadataValue.url(run_url(run)), "mlflow_run_id": run["run_id"]}
+    again = f"repair run --from-mlflow {run['run_id']}"
+    return {
+        "mlflow_run": dg.MetadataValue.url(run_url(run)),
+        "mlflow_run_id": run["run_id"],
+        "report": dg.MetadataValue.path(case.layout.report(case.id)),
+        "repeat": dg.MetadataValue.md(f"```\n{again}\n```"),
+    }
 
 
 def _pairs(case: Case) -> Measures:
     table, notes = read_parquet(case.layout.table("pairs", case.id))
     ask = question(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
-    return {"dagster/row_count": len(table), **_cost(notes), "ask": ask}
+    shown = pictures.of_pairs(case.each_group()[0])
+    return {**shown, "dagster/row_count": len(table), **_cost(notes), "ask": ask}
 
 
 def _gate_controls(case: Case) -> Measures:
@@ -155,7 +199,13 @@ def _gate_controls(case: Case) -> Measures:
 def _candidate(case: Case) -> Measures:
     said = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
     known = {key: value for key, value in said.items() if value is not None}
-    return {**known, "promote": f"repair promote {said['name']}"}
+    run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
+    return {
+        **known,
+        "mlflow_model": dg.MetadataValue.url(model_url(said["name"], said["version"])),
+        "mlflow_run": dg.MetadataValue.url(run_url(run)),
+        "promote": dg.MetadataValue.md(f"```\nrepair promote {said['name']}\n```"),
+    }
 
 
 _MEASURES: Mapping[str, Callable[[Case], Measures]] = {

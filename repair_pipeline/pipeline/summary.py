@@ -1,0 +1,73 @@
+"""What a case came to, in the few numbers by which cases are compared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from repair_pipeline.cases.grid import Cell
+from repair_pipeline.evaluation.partition import ALL_FAILURES
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.gate import gate_verdicts, judged_cell
+from repair_pipeline.reporting.judged import controls
+from repair_pipeline.reporting.words import short_name
+from repair_pipeline.storage.files import read_parquet
+
+_MEASURED = ("query_accuracy", "holdout_accuracy", "remaining_accuracy", "unseen_accuracy")
+_JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gain_low", "gain_high")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The repair that is judged, of the case's first failure group."""
+
+    repair: str
+    """By the names that SQL knows; what is missing instead, where no repair was made."""
+    verdict: str
+    """The gate's; that there is none, where the case has no gate."""
+    metrics: dict[str, float]
+    """Under the names of the tables' columns. ``over_best_control`` is holdout accuracy above that of the best
+    control; ``over_control`` and ``gain`` are the gate's, with their 95% intervals."""
+
+
+def summary(case: Case) -> Summary:
+    """Read the case's tables; the evaluation must have made them."""
+    look = case.each_group()[0]
+    verdicts = {row["failure_group"]: row for row in gate_verdicts(case)}
+    judged, metrics, repair = verdicts.get(look.group), dict[str, float](), "no repair was made"
+    row = _row(look, judged_cell(look))
+    if row is not None:
+        repair, rivals = short_name(row), controls(_rows(look, "recovery"), row)
+        metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
+        if rivals:
+            best = max(rival["holdout_accuracy"] for rival in rivals)
+            metrics["over_best_control"] = row["holdout_accuracy"] - best
+    if judged:
+        metrics |= {name: judged[name] for name in _JUDGED}
+    treated = case.spec.treat[0] if case.spec.treat else None
+    found = [row for row in _rows(look, "detection") if row["method"] == treated]
+    metrics |= {name: row[name] for row in found for name in ("auc", "precision_at_n") if row[name] is not None}
+    return Summary(repair, _said({group: row["verdict"] for group, row in verdicts.items()}), metrics)
+
+
+def _said(verdicts: dict[str, str]) -> str:
+    if list(verdicts) == [ALL_FAILURES]:
+        return verdicts[ALL_FAILURES]
+    return ", ".join(f"{group}: {verdict}" for group, verdict in verdicts.items()) or "no gate"
+
+
+def _row(look: Case, cell: Cell | None) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    said = {
+        "treatment": cell.treatment,
+        "influence_method": cell.influence_method,
+        "setting": json.dumps(cell.settings, sort_keys=True),
+    }
+    return next((row for row in _rows(look, "recovery") if said.items() <= row.items()), None)
+
+
+def _rows(look: Case, table: str) -> list[dict[str, Any]]:
+    rows = read_parquet(look.layout.table(table, look.id))[0].to_pylist()
+    return [row for row in rows if row["failure_group"] == look.group]

@@ -1,0 +1,130 @@
+"""A case that is run again from what its MLflow run says, and nothing else."""
+
+import json
+import shutil
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner, Result
+
+from repair_pipeline.cli.main import app
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+from repair_pipeline.tracking import runs
+from repair_pipeline.tracking.runs import tracking_uri
+
+CASE = """
+dataset: {name: digits, train_size: 300}
+training: {max_epochs: 3}
+corruption: {rate: 0.3, confusion: {1: {7: 1.0}, 7: {1: 1.0}}}
+causes: {top: planted}
+influence: {loss: {}}
+treat: [loss]
+treatments: {finetune: {}, base: {}, ewc_deletion: {}}
+"""
+RECOVERY = "SELECT * EXCLUDE (seconds) FROM recovery"
+
+
+def repair(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A case that was run and tracked, and of which nothing is left but its MLflow run."""
+    folder = tmp_path_factory.mktemp("repeat")
+    (folder / "tiny.yaml").write_text(CASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPAIR_HOME", str(folder / "home"))
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(runs, "_publish", lambda *args: None)  # the export takes longer than all the rest
+        ran = repair("run", str(folder / "tiny.yaml"))
+        assert ran.exit_code == 0, ran.stderr
+        (folder / "tiny.yaml").unlink()
+        layout = Layout(folder / "home")
+        before = query(layout, RECOVERY)
+        shutil.rmtree(layout.results)
+        yield layout, before
+
+
+def parent_of(layout: Layout) -> tuple[MlflowClient, str]:
+    client = MlflowClient(tracking_uri(layout))
+    experiment = client.get_experiment_by_name(runs.EXPERIMENT)
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return client, next(run.info.run_id for run in found if "mlflow.parentRunId" not in run.data.tags)
+
+
+def test_an_mlflow_run_is_enough_to_repeat_the_case(home):
+    layout, before = home
+    client, run_id = parent_of(layout)
+    again = repair("run", "--from-mlflow", run_id)
+    assert again.exit_code == 0, again.stderr
+    assert "the data have changed" not in again.stderr
+    assert before.num_rows == 4
+    assert query(layout, RECOVERY).equals(before)
+    repeated = json.loads(next(layout.results.glob("tracked_runs/*/run.json")).read_text())["run_id"]
+    assert repeated != run_id
+    for tag, is_now in client.get_run(repeated).data.tags.items():
+        if tag.startswith("repair."):
+            assert is_now == client.get_run(run_id).data.tags[tag]
+    assert client.get_run(repeated).data.tags["repair.judged"] == "loss → finetune", "the first that the case names"
+
+
+def test_a_child_leads_to_its_case_and_other_data_are_told(home):
+    layout, _ = home
+    client, run_id = parent_of(layout)
+    experiment = client.get_run(run_id).info.experiment_id
+    child = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")[0].info.run_id
+    said = runs.tracked(layout, run_id)
+    assert runs.tracked(layout, child) == said
+    assert said.case_id.startswith("tiny-")
+    client.set_tag(run_id, "repair.fingerprint", "of-other-data")
+    again = repair("run", "--from-mlflow", child)
+    assert again.exit_code == 0
+    [line] = [line for line in again.stderr.splitlines() if line.startswith("repair: ")]
+    assert "the data have changed" in line
+    assert "it was of-other-data" in line
+    assert said.fingerprint in line
+    client.set_tag(run_id, "repair.fingerprint", said.fingerprint)
+    other = repair("run", "--from-mlflow", child, "--set", "seed=1")
+    assert other.exit_code == 0
+    assert "the data have changed" not in other.stderr, "other data were asked for"
+
+
+def refused(*arguments: str) -> str:
+    result = repair("run", *arguments)
+    assert result.exit_code == 2
+    [line] = result.stderr.strip().splitlines()
+    assert line.startswith("repair: ")
+    return line
+
+
+def test_a_run_that_is_no_cases_is_refused_in_one_line(home):
+    layout, _ = home
+    client, run_id = parent_of(layout)
+    assert "there is no MLflow run 'nonsense'" in refused("--from-mlflow", "nonsense")
+    mlflow.set_tracking_uri(tracking_uri(layout))
+    with mlflow.start_run(experiment_id=client.get_run(run_id).info.experiment_id) as other:
+        pass
+    assert "has no spec.json" in refused("--from-mlflow", other.info.run_id)
+    tags = {key: value for key, value in client.get_run(run_id).data.tags.items() if key.startswith("repair.")}
+    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as spoilt:
+        mlflow.log_text("{", "spec.json")
+    assert "not JSON" in refused("--from-mlflow", spoilt.info.run_id)
+    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
+        mlflow.log_text(
+            json.dumps({"name": "older", "dataset": {"name": "digits", "train_size": 300}, "datum": 1}), "spec.json"
+        )
+    assert "datum is not a key of a case" in refused("--from-mlflow", older.info.run_id)
+
+
+def test_a_case_is_named_in_one_way_only(home):
+    assert "neither is given" in refused()
+    assert "give one of them" in refused("digits-label_noise-s0", "--from-mlflow", "abc")
+
+
+def test_where_nothing_was_tracked_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "empty"))
+    assert "there is no MLflow run 'abc', nor any other" in refused("--from-mlflow", "abc")
+    assert not (tmp_path / "empty").exists()

@@ -1,0 +1,40 @@
+"""What MLflow keeps of a case."""
+
+import subprocess
+
+import pytest
+
+from repair_pipeline.tracking import runs
+from repair_pipeline.tracking.runs import MLFLOW_PORT, git_sha, model_url, run_url
+
+
+@pytest.mark.parametrize(("said", "port"), [(None, "5000"), ("5101", "5101")])
+def test_links_lead_to_where_the_pages_are_served(monkeypatch, said, port):
+    monkeypatch.delenv(MLFLOW_PORT, raising=False)
+    if said:
+        monkeypatch.setenv(MLFLOW_PORT, said)
+    run = run_url({"experiment_id": "1", "run_id": "abc"})
+    assert run == f"http://127.0.0.1:{port}/#/experiments/1/runs/abc?workflowType=machine_learning"
+    assert model_url("wards", 3).startswith(f"http://127.0.0.1:{port}/#/models/wards/versions/3?")
+
+
+def test_the_commit_says_whether_the_code_has_changed_since(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    code = tmp_path / "runs.py"
+    code.write_text("one")
+    monkeypatch.setattr(runs, "__file__", str(code))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_sha() is None
+    git("init", "-q")
+    git("add", "runs.py")
+    git("commit", "-qm", "one")
+    git("tag", "a-tag")
+    assert git_sha() == git("rev-parse", "HEAD")
+    code.write_text("two")
+    assert git_sha() == git("rev-parse", "HEAD") + "-dirty"
