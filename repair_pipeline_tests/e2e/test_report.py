@@ -20,8 +20,7 @@ def test_the_report_begins_with_the_verdict(report: Page, site: Site, photograph
     expect(report.get_by_role("heading", level=1)).to_have_text(site.by_shell)
     first = report.get_by_role("main").get_by_role("heading").first
     expect(first).to_have_id("verdict")
-    expect(first).to_have_text(r := first.inner_text())
-    assert r.strip()
+    expect(first).not_to_be_empty()
     assert first.bounding_box()["y"] < report.viewport_size["height"] / 2
     photograph("report")
 
@@ -45,7 +44,7 @@ def test_the_report_fits_a_telephone(report: Page, photograph: Callable[[str], N
 def test_the_report_prints(report: Page) -> None:
     printed = report.pdf(format="A4")
     assert printed.startswith(b"%PDF")
-    assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= 1
+    assert len(printed) > 50_000  # pictures and all
 
 
 def test_a_request_to_elsewhere_would_be_noticed(page: Page, elsewhere: list[str]) -> None:
