@@ -20,7 +20,7 @@ def test_repairs_are_compared_on_holdout_against_remaining(
     mlflow = MLflow(page, site.mlflow)
     mlflow.open_runs(EXPERIMENT)
     for case in (site.by_shell, site.by_page):
-        expect(mlflow.run(case)).to_be_visible()
+        expect(mlflow.run(case).first).to_be_visible()
     mlflow.unfold(site.by_shell)
     repairs = mlflow.run(re.compile(r"finetune"))
     expect(mlflow.run(re.compile(r"ewc.*finetune"))).to_be_visible()
