@@ -6,13 +6,19 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint format types imports constraints
+.PHONY: demo test e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
+
+e2e: $(INSTALLED)  ## Open the pages in a browser and click through them: needs Debian's chromium
+	@$(BIN)/pytest -m e2e repair_pipeline_tests/e2e
+
+screenshots: $(INSTALLED)  ## The same on whole cases, with pictures for docs/img
+	@REPAIR_SCREENSHOTS=docs/img $(BIN)/pytest -m e2e repair_pipeline_tests/e2e
 
 check: lint types imports test  ## Lint, format, types, import contracts, tests
 
