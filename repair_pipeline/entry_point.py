@@ -26,6 +26,7 @@ def entry_point(key: str, name: str) -> Callable[..., Any]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a check leaves nothing in her folder
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -36,6 +37,8 @@ def entry_point(key: str, name: str) -> Callable[..., Any]:
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{key}: importing {module_name!r} fails ({why}): mend it") from error
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
     try:
         found = getattr(module, attribute)
     except AttributeError as error:

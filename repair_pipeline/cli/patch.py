@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import typer
 
 from repair_pipeline.cases.spec import CaseSpec
@@ -16,16 +17,17 @@ from repair_pipeline.storage.layout import Layout
 
 
 def apply(key: str) -> None:
-    """Apply a case's patch.
+    """Apply a case's patch, less the rows of groups whose failures are not a data problem.
 
     Raises:
-        InputError: the case has no patch, or its data cannot be patched.
+        InputError: the case has no patch, none that its verdict calls for, or its data cannot be patched.
     """
     layout = Layout.from_environment()
     data, path = _own(stored_spec(layout, key)), layout.table("patch", key)
     if not path.exists():
         raise InputError(f"case {key} has no patch yet: run it first: repair run {key}")
-    dropped, relabelled = apply_patch(data, Path.cwd(), read_parquet(path)[0], key)
+    patch = _called_for(layout, key, read_parquet(path)[0])
+    dropped, relabelled = apply_patch(data, Path.cwd(), patch, key)
     typer.echo(f"{data.train}: {dropped} rows dropped, {relabelled} relabelled; back by: repair patch revert {key}")
 
 
@@ -38,6 +40,16 @@ def revert(key: str) -> None:
     data = _own(stored_spec(Layout.from_environment(), key))
     revert_patch(data, Path.cwd(), key)
     typer.echo(f"{data.train}: as before {key}")
+
+
+def _called_for(layout: Layout, key: str, patch: pa.Table) -> pa.Table:
+    """Its rows but those whose removal repairs no more than that of random rows."""
+    verdicts = read_parquet(layout.table("verdicts", key))[0].to_pylist()
+    said = {row["failure_group"]: row["verdict"] for row in verdicts if row["judge"] == "gate"}
+    wanted = [said.get(group) != "not_a_data_problem" for group in patch["failure_group"].to_pylist()]
+    if not any(wanted):
+        raise InputError(f"the verdict of {key} is not_a_data_problem: there is nothing to patch, the data can stay")
+    return patch.filter(pa.array(wanted))
 
 
 def _own(spec: CaseSpec) -> OwnData:

@@ -61,12 +61,13 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     console.print(recovery_table(case))
     console.print()
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
-    for row in gate_verdicts(case):
+    verdicts = gate_verdicts(case)
+    for row in verdicts:
         where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
         console.print(f"verdict{where}: {row['verdict']}. {row['reason']}\n", highlight=False, soft_wrap=True)
     if case.layout.candidate(case.id).exists():
         console.print(f"accept   repair promote {case.spec.name}", highlight=False)
-    if case.layout.patch(case.id, "patch.csv").exists():
+    if any(row["verdict"] != "not_a_data_problem" for row in verdicts):
         console.print(f"patch    {case.layout.patch(case.id, 'patch.csv')}", highlight=False, soft_wrap=True)
     console.print(f"report   {report}", highlight=False, soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)

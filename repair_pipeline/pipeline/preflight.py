@@ -69,13 +69,16 @@ def preflight(case: Case) -> Iterator[Finding]:
             yield from _failures(case, data, model)
         else:
             yield Finding("failures", "known when the base model is trained: the case gives no weights")
+            fresh = len(data.test) - len(data.also_in_training)
+            yield from _provable(case, fresh - fresh // 2, "at most ")  # it is half of what the model gets right
         yield from _cost(case, data, model, trains=weights is None)
 
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
-    shape = "×".join(map(str, fit.inputs.shape[1:]))
-    yield Finding("rows", f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test, {shape}")
+    shape = "×".join(map(str, fit.inputs.shape[1:])) + (" features" if fit.inputs.ndim == 2 else "")
+    counted = f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test"
+    yield Finding("rows", f"{counted}, each {shape}")
     shown = ", ".join(f"{at} = {name} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
     rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
     yield Finding("labels", f"output = class (fit rows): {shown}{rest}")
@@ -137,15 +140,18 @@ def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[
             not few,
         )
     remaining = next(iter(parts.values())).remaining
-    needed = ceil(log(0.025) / log(1 - case.spec.gate.bound)) if case.spec.gate else 0
-    if len(remaining) < needed:
-        says = (
-            f"{len(remaining)} remaining rows cannot prove a loss below gate.bound, {needed} can: add rows or raise it"
-        )
-        yield Finding("gate", says, fine=False)
+    yield from _provable(case, len(remaining))
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < 20]
     if case.spec.gate and thin:
         yield Finding("gate", f"fewer than 20 remaining rows, so not judged: {', '.join(thin)}", fine=False)
+
+
+def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
+    """Whether so many remaining rows, none of them broken, could prove the gate's bound."""
+    needed = ceil(log(0.025) / log(1 - case.spec.gate.bound)) if case.spec.gate else 0
+    if remaining < needed:
+        says = f"{at_most}{remaining} remaining rows cannot prove a loss below gate.bound, {needed} can: "
+        yield Finding("gate", f"{says}add rows or raise it", fine=False)
 
 
 def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) -> Iterator[Finding]:

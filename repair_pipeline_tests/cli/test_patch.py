@@ -1,0 +1,50 @@
+"""Which rows of a case's patch are applied: those that its verdict calls for."""
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.cli.main import app
+from repair_pipeline.storage.records import save_rows
+from repair_pipeline_tests.pipeline.conftest import case_at
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """A case of two groups, one row of the patch each, with the verdicts that are asked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
+    rows = pd.DataFrame({"row": list("abcd"), "x": [0.0, 1.0, 2.0, 3.0], "label": ["no", "yes"] * 2})
+    rows.to_csv("train.csv", index=False)
+    rows.assign(row=list("efgh")).to_csv("test.csv", index=False)
+    own = {"train": "train.csv", "test": "test.csv", "id": "row"}
+    groups = {"groups": {"A": "x < 1", "B": "x >= 1"}}
+    case = case_at(
+        tmp_path / "home",
+        parse_spec({"name": "wards", "dataset": own, "model": {"factory": "my_model:net"}, "failures": groups}),
+    )
+    case.register("finished")
+    dropped = {"A": "a", "B": "b"}
+    changes = [{"failure_group": group, "example_id": row, "action": "drop"} for group, row in dropped.items()]
+    save_rows(case.layout.table("patch", case.id), "patch", changes, {})
+
+    def by(**verdicts):
+        said = [{"failure_group": group, "judge": "gate", "verdict": verdict} for group, verdict in verdicts.items()]
+        save_rows(case.layout.table("verdicts", case.id), "verdicts", said, {})
+        result = CliRunner().invoke(app, ["patch", "apply", case.id])
+        return case.id, result, pd.read_csv("train.csv")["row"].tolist()
+
+    return by
+
+
+def test_where_the_data_are_not_to_blame_they_stay_as_they_are(judged, tmp_path):
+    case_id, result, rows = judged(A="not_a_data_problem", B="not_a_data_problem")
+    said = f"repair: the verdict of {case_id} is not_a_data_problem: there is nothing to patch, the data can stay\n"
+    assert (result.exit_code, result.stderr, rows) == (2, said, list("abcd"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "test.csv", "train.csv"]
+
+
+def test_only_groups_that_are_a_data_problem_are_patched(judged):
+    _, result, rows = judged(A="not_a_data_problem", B="rejected")
+    assert (result.exit_code, rows) == (0, list("acd"))

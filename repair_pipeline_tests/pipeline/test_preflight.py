@@ -1,0 +1,42 @@
+"""What ``repair check`` can say before a model is trained."""
+
+import math
+
+import numpy as np
+import pytest
+
+from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
+from repair_pipeline.pipeline.preflight import preflight
+from repair_pipeline_tests.pipeline.conftest import case_at
+from repair_pipeline_tests.pipeline.test_own_case import rows, spec
+
+
+def looked_at(tmp_path, tests, bound):
+    rows(60, 1, flipped=False).to_parquet(tmp_path / "train.parquet", index=False)
+    rows(tests, 2, flipped=False).to_parquet(tmp_path / "test.parquet", index=False)
+    case = case_at(tmp_path / "home", spec(tmp_path, gate={"bound": bound}))
+    return list(preflight(case))
+
+
+@pytest.mark.parametrize(("tests", "fine"), [(364, False), (365, True)])
+def test_a_bound_that_half_of_the_test_rows_cannot_prove_is_named_before_training(tmp_path, tests, fine):
+    """183 unbroken rows prove 0.02, and the half that remaining is of 364 rows are 182."""
+    said = [finding.says for finding in looked_at(tmp_path, tests, bound=0.02) if finding.name == "gate"]
+    expected = "at most 182 remaining rows cannot prove a loss below gate.bound, 183 can: add rows or raise it"
+    assert said == ([] if fine else [expected])
+    remaining = math.ceil(tests / 2)
+    perfect = Outcomes(
+        repaired_holdout=np.full(50, True),
+        controls_holdout=np.full((3, 50), False),
+        repaired_remaining=np.full(remaining, True),
+        remaining_labels=np.zeros(remaining, dtype=np.int64),
+        share=0.1,
+        removed=10,
+    )
+    verdict = judge(Gate(bound=0.02), perfect, ["sick", "well"], np.random.default_rng(0)).verdict
+    assert verdict == ("accepted" if fine else "rejected")
+
+
+def test_the_size_of_a_row_of_features_is_said_in_words(tmp_path):
+    found = {finding.name: finding.says for finding in looked_at(tmp_path, 400, bound=0.2)}
+    assert found["rows"] == "54 fit, 6 validation, 400 test, each 2 features"
