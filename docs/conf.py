@@ -17,6 +17,8 @@ myst_heading_anchors = 3
 nitpicky = True
 suppress_warnings = ["toc.empty_glob"]
 
+smartquotes = False  # an option is no dash
+
 html_theme = "furo"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]

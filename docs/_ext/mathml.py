@@ -6,11 +6,13 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.converter import convert
 
+_SET_MINUS = ("<mi>&#x029F5;</mi>", "<mo>∖</mo>")
+"""U+29F5, which few fonts have, by U+2216, which is meant."""
 _TAG = re.compile(r"\\tag\{([^}]+)\}")
 
 
 def _inline(writer: Any, node: nodes.math) -> None:
-    writer.body.append(convert(node.astext()))
+    writer.body.append(convert(node.astext()).replace(*_SET_MINUS))
     raise nodes.SkipNode
 
 
@@ -19,7 +21,8 @@ def _block(writer: Any, node: nodes.math_block) -> None:
     tex = node.astext()
     number = _TAG.search(tex)
     shown = f'<span class="eqno">({number[1]})</span>' if number else ""
-    writer.body.append(f'<div class="math">{convert(_TAG.sub("", tex), display="block")}{shown}</div>')
+    equation = convert(_TAG.sub("", tex), display="block").replace(*_SET_MINUS)
+    writer.body.append(f'<div class="math">{equation}{shown}</div>')
     raise nodes.SkipNode
 
 
