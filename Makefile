@@ -6,13 +6,17 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
+
+docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet in it
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup repair_pipeline_tests/docs/snippets.py repair_pipeline_tests/docs/site.py
 
 e2e: $(INSTALLED)  ## Open the pages in a browser and click through them: needs Debian's chromium
 	@$(BIN)/pytest -m e2e repair_pipeline_tests/e2e
@@ -45,5 +49,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,peers]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs,peers]'
 	@touch $@

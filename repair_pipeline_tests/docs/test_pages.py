@@ -1,0 +1,33 @@
+"""The documentation is whole: methods and treatments are explained, and every mark is one that is known."""
+
+import pytest
+
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline_tests.docs.pages import README_SKIPS, ROOT, RUN, blocks, pages
+
+
+def text(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_what_is_to_be_done_with_it(page):
+    for block in blocks(page):
+        assert block.content.strip(), block.place
+
+
+def test_every_reason_names_a_block_of_the_readme():
+    starts = [block.content for block in blocks(ROOT / "README.md") if block.language in RUN]
+    for start in README_SKIPS:
+        assert sum(content.startswith(start) for content in starts) == 1
+
+
+@pytest.mark.parametrize("name", [*METHODS, *TREATMENTS])
+def test_every_method_and_treatment_is_a_key_of_a_case_that_is_explained(name):
+    assert f"`{name}`" in text("docs/cases.md")
+
+
+def test_ten_questions_are_asked_in_sql():
+    asked = [block for block in blocks(ROOT / "docs/how-to/sql.md") if block.content.startswith('repair query "\n')]
+    assert len(asked) == 10
