@@ -98,9 +98,9 @@ def test_the_gate_s_verdict_stands_first_in_the_table_s_words(tmp_path, verdict)
 
 def test_the_gate_s_three_numbers_stand_beside_their_bounds(tmp_path):
     text = " ".join(Page(MadeUp(tmp_path, gate={"bound": 0.03}).written().html).text.split())
-    assert "Accuracy on unseen rows +26.67 points 95% interval +12.50 to +37.50, must be above 0" in text
-    assert "over random removal +70.00 points 95% interval +40.00 to +90.00, must be above 0" in text
-    assert "Accuracy on remaining rows −5.00 points at worst −24.87 points, must stay above −3.00 points" in text
+    assert "Accuracy on unseen rows+26.67 points 95% interval +12.50 to +37.50, must be above 0" in text
+    assert "over random removal+70.00 points 95% interval +40.00 to +90.00, must be above 0" in text
+    assert "Accuracy on remaining rows−5.00 points at worst −24.87 points, must stay above −3.00 points" in text
     assert "Too few remaining rows to judge: cat." in text
 
 
