@@ -250,8 +250,8 @@ def _steps() -> tuple[Step, ...]:
     return (
         Step("corrupted_dataset", (), _corrupted_dataset),
         Step("base_model", ("corrupted_dataset",), _base_model),
+        Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
-        Step("failure_partition", ("base_model",), _failure_partition),
         *(Step(name, upstream, files, isolated=True) for name, files in influence.items()),
         *(Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()),
         Step("pairs", (*upstream, *influence), _pairs),
