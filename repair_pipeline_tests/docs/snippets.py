@@ -122,10 +122,10 @@ def _run(block: Block, folder: Path, commands: Path) -> str:
 
 
 def _require_printed(shown: Block, printed: str) -> None:
-    """Every shown line was printed, whatever the numbers in it; … and … alone stand for what is left out."""
+    """Every shown line was printed, whatever the numbers in it; … stands for what is left out."""
     lines = [_stable(line) for line in printed.splitlines()]
     for line in filter(None, map(_stable, shown.content.splitlines())):
-        pattern = ".*".join(map(re.escape, line.split("…")))
+        pattern = ".*".join(map(re.escape, re.split(r"\s*…\s*", line)))
         assert any(re.fullmatch(pattern, each) for each in lines), (
             f"{shown.place} shows\n{line}\nand what was printed is\n" + "\n".join(lines)
         )
