@@ -55,14 +55,23 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def run_failed(context: dg.RunFailureSensorContext) -> None:
     """A line in ``notices.log``, and whatever ``REPAIR_NOTIFY`` does with it."""
     run, failed = context.dagster_run, context.get_step_failure_events()
-    where, error = "", None
-    if failed:
-        where, error = f" in {failed[0].step_key}", failed[0].step_failure_data.error
+    case = run.tags.get("dagster/partition", run.job_name)
+    says = _checks_that_stopped(context) or [_raised(event) for event in failed] or [str(context.failure_event.message)]
+    notify(Layout.from_environment(), f"{case}: {'; '.join(says)} (run {run.run_id})")
+
+
+def _checks_that_stopped(context: dg.RunFailureSensorContext) -> list[str]:
+    """Blocking checks that did not pass, the gate's among them: what each says."""
+    entries = context.instance.all_logs(context.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
+    return [f"{check.check_name}: {check.description}" for check in found if check.blocking and not check.passed]
+
+
+def _raised(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
     while error and error.cause:  # Dagster wraps what was raised
         error = error.cause
-    says = " ".join((error.message if error else str(context.failure_event.message)).split())
-    case = run.tags.get("dagster/partition", run.job_name)
-    notify(Layout.from_environment(), f"{case} failed{where}: {says} (run {run.run_id})")
+    return f"{event.step_key} failed: {' '.join(error.message.split()) if error else event.message}"
 
 
 def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> list[dg.RunRequest] | dg.SkipReason:

@@ -53,7 +53,9 @@ def switched_on(layout: Layout) -> list[str]:
 @contextmanager
 def _repository(instance: dg.DagsterInstance) -> Iterator[RemoteRepository]:
     """What the workspace serves, as the pages know it; Dagster's own commands find it in this way."""
-    with WorkspaceProcessContext(instance, WorkspaceFileTarget([str(WORKSPACE)])) as process:
+    with WorkspaceProcessContext(
+        instance, WorkspaceFileTarget([str(WORKSPACE)]), code_server_log_level="ERROR"
+    ) as process:
         [location] = process.create_request_context().code_locations
         [repository] = location.get_repositories().values()
         yield repository

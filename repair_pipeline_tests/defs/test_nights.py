@@ -125,7 +125,7 @@ def test_a_failed_run_is_noted_and_told(
         ).for_run_failure()
     )
     [line] = layout.notices.read_text().splitlines()
-    assert "wards-20261125 failed in breaks" in line
+    assert "wards-20261125: breaks failed: ZeroDivisionError" in line
     assert "no Fisher today" in line
     assert (tmp_path / "told").read_text().strip() == line
 

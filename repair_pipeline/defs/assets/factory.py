@@ -1,5 +1,6 @@
 """From a step of the pipeline to an asset."""
 
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -135,8 +136,15 @@ def _note_failure(case: Case) -> None:
 
 
 def _progress(step: Step, log: dg.DagsterLogManager) -> Progress:
+    begun, before = time.perf_counter(), 0
+
     def tell(done: int, total: int) -> None:
-        if done * 10 // total > (done - 1) * 10 // total:  # every tenth: each line is a row in Dagster's database
-            log.info("%s: %d of %d", step.name, done, total)
+        nonlocal begun, before
+        if done < before:  # the step's next file
+            begun, before = time.perf_counter(), 0
+        if done * 10 // total > before * 10 // total:  # every tenth: each line is a row in Dagster's database
+            rate = done / (time.perf_counter() - begun)
+            log.info("%s: %d of %d, %.3g/s, %.0f s left", step.name, done, total, rate, (total - done) / rate)
+        before = done
 
     return tell
