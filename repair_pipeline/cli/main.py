@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,9 @@ import typer
 
 from repair_pipeline.cli.errors import one_line
 from repair_pipeline.errors import InputError
+
+# torch says so itself as it enters forward mode for the first time; there is nothing that a user could do.
+warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
 
 app = typer.Typer(
     help="Find the training examples that caused a model's failures, erase them, and prove the repair.",
@@ -99,7 +103,7 @@ def query(
     format: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
 ) -> None:
     """Answer one SELECT over the views: cases, examples, influence, detection, recovery, verdicts, patch, pairs, ..."""
-    from repair_pipeline.cli.tables import print_answer
+    from repair_pipeline.cli.answer import print_answer
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.storage.views import query as ask
 

@@ -1,14 +1,8 @@
-"""Tables for a terminal, and for programs that read them."""
+"""What a case came to, as a table for a terminal."""
 
 from __future__ import annotations
 
-import json
-import sys
-
-import pyarrow as pa
-import pyarrow.csv
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from repair_pipeline.evaluation.partition import ALL_FAILURES
@@ -38,20 +32,3 @@ def recovery_table(case: Case) -> Table:
             kind(row), group + short_name(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies)
         )
     return table
-
-
-def print_answer(answer: pa.Table, form: str) -> None:
-    """Print a query's answer: for a person, as CSV with a header, or as a JSON array of objects."""
-    if form == "csv":
-        pa.csv.write_csv(answer, sys.stdout.buffer)
-    elif form == "json":
-        print(json.dumps(answer.to_pylist(), default=str, indent=1))
-    else:
-        table = Table(*answer.column_names)
-        for row in answer.to_pylist():
-            table.add_row(*("" if value is None else _shown(value) for value in row.values()))
-        Console().print(table)
-
-
-def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

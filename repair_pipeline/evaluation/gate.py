@@ -158,11 +158,13 @@ def _decided(gate: Gate, outcomes: Outcomes, found: Verdict) -> tuple[Decision, 
     if found.gain_low <= 0:
         return "rejected", f"{repairs} and {breaks}: a gain in accuracy on unseen rows is not proven, {gain}."
     if found.remaining_low <= -gate.bound:
-        lost = f"up to {-found.remaining_low:.4f} of such rows may break, and the bound is {gate.bound}"
-        return "rejected", f"{repairs} but {breaks}: {lost}."
+        lost = (
+            f"the share of such rows that may break is up to {-found.remaining_low:.4f}, and the bound is {gate.bound}"
+        )
+        return "rejected", f"{repairs} and {breaks}, but {lost}."
     if found.worst_class_low is not None and found.worst_class_low <= -gate.class_bound:
         lost = f"up to {-found.worst_class_low:.3f} of class {found.worst_class} may break"
-        return "rejected", f"{repairs} but {breaks}: {lost}, and the bound for a class is {gate.class_bound}."
+        return "rejected", f"{repairs} and {breaks}, but {lost}, and the bound for a class is {gate.class_bound}."
     says = f"{repairs}, {compared} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}."
     if outcomes.reused:
         times = "once" if outcomes.reused == 1 else f"{outcomes.reused} times"

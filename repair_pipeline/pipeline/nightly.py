@@ -111,10 +111,10 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
         raise InputError(f"template {template.name} was added in {template.folder}, this is {Path.cwd()}: start there")
     reported = _reported(template)
     key = template.spec.dataset.id if isinstance(template.spec.dataset, OwnData) else None
-    taken = {status: set(ids) for status, ids in _taken(layout, template.name)}
-    if not reported - set().union(*taken.values()):
+    taken = list(_taken(layout, template.name))
+    if not reported - set().union(*(ids for _, ids in taken)):
         return Skip(f"{template.name}: no failure is reported that no night has taken")
-    waiting = sorted(reported - set().union(*(ids for status, ids in taken.items() if status != "failed")))
+    waiting = sorted(reported - set().union(*(ids for status, ids in taken if status != "failed")))
     if len(waiting) < FEWEST_FAILURES:
         return Skip(f"{template.name}: {len(waiting)} new failures wait, {FEWEST_FAILURES} are needed")
     name = _unused(layout, f"{template.name}-{day:%Y%m%d}")

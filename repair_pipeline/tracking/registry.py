@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,8 @@ def publish(
             extra_files=[str(weights)],
             metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
         )
-    version = mlflow.register_model(info.model_uri, name, tags=dict(tags))
+    with redirect_stderr(io.StringIO()):  # it says there what it does
+        version = mlflow.register_model(info.model_uri, name, tags=dict(tags))
     return int(version.version)
 
 

@@ -75,6 +75,9 @@ def test_a_night_is_a_case_of_what_was_reported_since_the_last(layout):
     assert case_id(second) == "wards-20261126"
     assert set(failures(second)) == {f"2-{at}" for at in range(8, 20)}
     assert stored_spec(layout, "wards-20261126") == second
+    assert isinstance(night(layout, date(2026, 11, 27)), Skip)
+    report("thursday.csv", *range(30))
+    assert set(failures(night(layout, date(2026, 11, 28)))) == {f"2-{at}" for at in range(20, 30)}
 
 
 def test_a_second_case_of_a_day_has_a_name_of_its_own(layout):
