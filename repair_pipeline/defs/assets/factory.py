@@ -61,7 +61,8 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
         try:
             case = store.case(context.partition_key, device.resolve())
             last = context.retry_number >= RETRY.max_retries
-            yield from made(step, case, store.force, context.log, last)
+            status = "registered" if context.job_name == "base" else "running"
+            yield from made(step, case, store.force, context.log, last, status)
             if step.name == "tracked_run":
                 link_back(case, context.run_id)
         except InputError as error:
@@ -97,11 +98,12 @@ def checked() -> None:
     """Waits until the blocking checks of an asset have passed; skipped where the asset is."""
 
 
-def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool) -> Iterator[Result]:
+def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool, status: str) -> Iterator[Result]:
     """Run a step on a case, check what it made and say what it is.
 
     Args:
         last: it is not tried again.
+        status: of the case from now on.
     """
     try:
         fresh = step.run(case, force, _progress(step, log))
@@ -118,7 +120,7 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         log.info("%s is not named by case %s, so it is skipped", step.name, case.id)
         return
     if step.name == "corrupted_dataset":
-        case.register("running")
+        case.register(status)
     verdicts = [(check, check.result(case)) for check in checks(step)]
     if any(check.blocking and check.fault and not verdict.passed for check, verdict in verdicts):
         _note_failure(case)
