@@ -19,12 +19,6 @@ NOT_RUN = {
     "docs/examples": "measured once, over minutes; the page says where and when",
 }
 """Folders whose commands no test runs, and why."""
-README_SKIPS = {
-    "repair init wards.yaml": "the file names are an owner's: docs/tutorial.md runs the same commands",
-    "repair list --register": "Dagster launches all of a case: repair_pipeline_tests/defs runs the same job",
-    "repair run mnist-label_noise-hard-s0": "an overview, with MNIST and a server in it: the pages in docs/ run each",
-}
-"""Blocks of README.md, by how they start."""
 _MARK = re.compile(r'(?P<word>skip|file)="(?P<says>[^"]+)"')
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from repair_pipeline_tests.docs.pages import NOT_RUN, README_SKIPS, ROOT, RUN, SHOWN, Block, blocks, pages
+from repair_pipeline_tests.docs.pages import NOT_RUN, ROOT, RUN, SHOWN, Block, blocks, pages
 
 FOLLOWS = {
     "how-to/failures": "tutorial",
+    "how-to/nightly": "tutorial",
     "how-to/patch": "tutorial",
     "how-to/promote": "tutorial",
     "how-to/report": "index",
@@ -40,8 +41,6 @@ def _is_run(block: Block) -> bool:
 
 
 def _why_not(block: Block) -> str | None:
-    if block.page.name == "README.md" and block.page.parent == ROOT:
-        return next((why for start, why in README_SKIPS.items() if block.content.startswith(start)), block.skip)
     return next((why for folder, why in NOT_RUN.items() if (ROOT / folder) in block.page.parents), block.skip)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.treatment.treatments import TREATMENTS
-from repair_pipeline_tests.docs.pages import README_SKIPS, ROOT, RUN, blocks, pages
+from repair_pipeline_tests.docs.pages import ROOT, blocks, pages
 
 
 def text(name):
@@ -15,12 +15,6 @@ def text(name):
 def test_every_block_says_what_is_to_be_done_with_it(page):
     for block in blocks(page):
         assert block.content.strip(), block.place
-
-
-def test_every_reason_names_a_block_of_the_readme():
-    starts = [block.content for block in blocks(ROOT / "README.md") if block.language in RUN]
-    for start in README_SKIPS:
-        assert sum(content.startswith(start) for content in starts) == 1
 
 
 @pytest.mark.parametrize("name", [*METHODS, *TREATMENTS])
