@@ -19,11 +19,11 @@ def net() -> nn.Module:
 
 def write_tables(folder: Path) -> None:
     """train.parquet and test.parquet; in training, two scanners call three quarters of the sick well."""
-    _rows(400, 1, flipped=True).to_parquet(folder / "train.parquet", index=False)
-    _rows(600, 2, flipped=False).to_parquet(folder / "test.parquet", index=False)
+    rows(400, 1, flipped=True).to_parquet(folder / "train.parquet", index=False)
+    rows(600, 2, flipped=False).to_parquet(folder / "test.parquet", index=False)
 
 
-def _rows(count: int, seed: int, flipped: bool) -> pd.DataFrame:
+def rows(count: int, seed: int, flipped: bool) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, 2))
     scanner = np.where(x[:, 0] > 0.5, "B", np.where(x[:, 0] < -0.5, "C", "A"))

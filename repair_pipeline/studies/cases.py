@@ -17,6 +17,9 @@ from repair_pipeline.studies import costs
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.types import silent
 
+SHARED = tuple(step for step in STEPS if step.name in ("corrupted_dataset", "base_model", "fisher_diagonal"))
+"""What lies upstream of the failures, which cases share."""
+
 
 def upto(last: str, after: str | None = None) -> Sequence[Step]:
     """The steps up to ``last``, all or those that follow ``after``.

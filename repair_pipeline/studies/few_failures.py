@@ -62,7 +62,7 @@ class FewFailures:
             for pair, spec in zip(self._pairs(), self.cases(), strict=True)
         }
         return [
-            Stage([run_cases(case.id, [case], upto("failure_partition")) for case in cases.values()]),
+            Stage([run_cases(case.id, [case], upto("fisher_diagonal")) for case in cases.values()]),
             Stage([self._piece(case, family, layout) for (family, _), case in cases.items()]),
         ]
 

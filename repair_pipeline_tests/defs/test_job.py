@@ -79,7 +79,7 @@ def test_pages_show_numbers_pictures_and_the_question_to_ask(made: Made) -> None
     assert evaluation["missing"] == "nothing"
     [row] = query(made.layout, "SELECT auc FROM detection WHERE method = 'ewc'").to_pylist()
     assert evaluation["auc_ewc"] == row["auc"]
-    assert pictures(made.metadata("report")) >= {"recovery", "detection_curve", "most_harmful"}
+    assert pictures(made.metadata("report")) >= {"trade_off", "detection_curve", "most_harmful"}
 
 
 def test_a_repairs_page_tells_what_it_removed_and_took_and_nothing_of_the_holdout(made: Made) -> None:

@@ -8,7 +8,8 @@ import pytest
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
 from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.test_own_case import rows, spec
+from repair_pipeline_tests.pipeline.test_own_case import spec
+from repair_pipeline_tests.wards import rows
 
 
 def looked_at(tmp_path, tests, bound):

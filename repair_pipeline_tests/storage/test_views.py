@@ -24,11 +24,13 @@ CONTRACT = {
     "groups": "case_id failure_group predicate rows failures query query_tuning holdout",
     "cross_harm": "case_id failure_group influence_method treatment affected_group holdout_accuracy "
     "remaining_accuracy holdout remaining",
-    "verdicts": "case_id failure_group judge pool influence_method treatment removed verdict reason p_value fixed "
+    "verdicts": "case_id failure_group judge pool influence_method treatment removed verdict reason p_value holdout "
+    "reused fixed "
     "broken gain gain_low gain_high over_control over_control_low over_control_high remaining_change remaining_low "
     "worst_class worst_class_low unjudged",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason",
     "pairs": "case_id failure_group failure_id example_id influence rank",
+    "holdout_reads": "case_id failure_group example_id tests read_at",
     "timings": "case_id method step seconds device threads",
 }
 

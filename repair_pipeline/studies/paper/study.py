@@ -13,9 +13,10 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.studies.cases import run_cases, upto
+from repair_pipeline.studies.cases import SHARED, run_cases, upto
 from repair_pipeline.studies.paper.claims import Claims
 from repair_pipeline.studies.paper.detection import Detection
 from repair_pipeline.studies.paper.discovery import Discovery
@@ -80,12 +81,12 @@ class Paper:
         others = [scope.case(spec) for spec in self._others(scope)]
         bases = list({case.spec.base_id: case for case in (*scored, *others)}.values())
         return [
-            Stage([_steps("base of", case, "fisher_diagonal", None) for case in bases]),
-            Stage([_steps("influence in", case, _LAST_METHOD, "fisher_diagonal") for case in scored], alone=True),
+            Stage([_steps("base of", case, SHARED) for case in bases]),
+            Stage([_steps("influence in", case, _own(_LAST_METHOD)) for case in scored], alone=True),
             Stage(
                 [
-                    *(_steps("repairs in", case, "evaluation", _LAST_METHOD) for case in scored),
-                    *(_steps("all of", case, "evaluation", "fisher_diagonal") for case in others),
+                    *(_steps("repairs in", case, upto("evaluation", _LAST_METHOD)) for case in scored),
+                    *(_steps("all of", case, _own("evaluation")) for case in others),
                     *(cell for part in self.parts for seed in self.seeds for cell in part.cells(scope, seed)),
                 ]
             ),
@@ -109,5 +110,10 @@ class Paper:
         return {name: picture for part in self.parts for name, picture in part.figures(scope).items()}
 
 
-def _steps(what: str, case: Case, last: str, after: str | None) -> Piece:
-    return run_cases(f"{what} {case.id}", [case], upto(last, after))
+def _own(last: str) -> Sequence[Step]:
+    """The steps up to ``last`` that cases do not share."""
+    return [step for step in upto(last) if step not in SHARED]
+
+
+def _steps(what: str, case: Case, steps: Sequence[Step]) -> Piece:
+    return run_cases(f"{what} {case.id}", [case], steps)
