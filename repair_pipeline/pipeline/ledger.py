@@ -30,14 +30,14 @@ def write_reads(case: Case, path: Path, progress: Progress) -> None:
 def earlier_reads(case: Case) -> tuple[Bool[np.ndarray, " h"], int]:
     """Which rows of the group's holdout an earlier case has read, and how many cases have read any of them."""
     reads = query(case.layout, "SELECT case_id, example_id, tests, read_at FROM holdout_reads").to_pylist()
-    ours = {row["example_id"]: row["read_at"] for row in reads if row["case_id"] == case.id}
     ids = case.partition.holdout.ids.tolist()
+    ours = {row["example_id"]: row["read_at"] for row in reads if row["case_id"] == case.id}
+    ours = {example_id: ours[example_id] for example_id in ids}
     earlier = [
-        (row["example_id"], row["case_id"])
+        row
         for row in reads
         if row["case_id"] != case.id and row["tests"] == case.spec.tests and row["example_id"] in ours
         if row["read_at"] < ours[row["example_id"]]
     ]
-    read = {example_id for example_id, _ in earlier}
-    again = {case_id for example_id, case_id in earlier if example_id in set(ids)}
-    return np.array([example_id in read for example_id in ids], dtype=bool), len(again)
+    read = {row["example_id"] for row in earlier}
+    return np.array([example_id in read for example_id in ids], dtype=bool), len({row["case_id"] for row in earlier})
