@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -23,25 +25,60 @@ def silent(done: int, total: int) -> None:
     """The progress callback of whoever does not watch."""
 
 
+@runtime_checkable
+class Inputs(Protocol):
+    """n inputs of one shape, read when they are asked for: a tensor, in memory or mapped from a file, or a decoder."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Int64[Tensor, " m"], /) -> Float[Tensor, "m *features"]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled examples z = (x, y) with the stable ids that survive every subset, shuffle and shard."""
+    """Labelled examples z = (x, y) with the stable ids that survive every subset, shuffle and shard.
+
+    A subset reads no input: it knows its rows of ``source``, so that data larger than memory are read batch by batch.
+    """
 
     ids: NDArray[np.str_]
-    inputs: Float[Tensor, "n *features"]
+    source: Inputs
     labels: Int64[Tensor, " n"]
+    rows: Int64[Tensor, " n"] | None = None
+    """Which of ``source`` these are; None: all, in order."""
 
     def __post_init__(self) -> None:
-        if not len(self.ids) == len(self.inputs) == len(self.labels):
-            raise ValueError(f"{len(self.ids)} ids, {len(self.inputs)} inputs and {len(self.labels)} labels")
+        inputs = len(self.source if self.rows is None else self.rows)
+        if not len(self.ids) == inputs == len(self.labels):
+            raise ValueError(f"{len(self.ids)} ids, {inputs} inputs and {len(self.labels)} labels")
+
+    @property
+    def inputs(self) -> Float[Tensor, "n *features"]:
+        """The inputs of all of them, read at every call."""
+        if self.rows is None and isinstance(self.source, Tensor):
+            return self.source
+        return self.source[self._rows]
+
+    @cached_property
+    def _rows(self) -> Int64[Tensor, " n"]:
+        return torch.arange(len(self)) if self.rows is None else self.rows
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one input."""
+        return self.source.shape[1:]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: Tensor | slice) -> Examples:
         """The subset at ``index``: a slice, a boolean mask (n,) or integer positions."""
-        at = index if isinstance(index, slice) else index.cpu().numpy()
-        return Examples(self.ids[at], self.inputs[index], self.labels[index])
+        at = index if isinstance(index, slice) else index.cpu()
+        ids = self.ids[at if isinstance(at, slice) else at.numpy()]
+        return Examples(ids, self.source, self.labels[index], self._rows[at])
 
     def batches(self, size: int) -> Iterator[Examples]:
         """Consecutive batches of ``size`` (the last may be smaller), in order."""
@@ -57,17 +94,23 @@ class Examples:
         return self[~self.having(ids)]
 
     def to(self, device: torch.device) -> Examples:
-        """The same examples on ``device``."""
-        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+        """The same examples on ``device``: themselves, unread, where they are there already."""
+        if self.labels.device == device:
+            return self
+        return Examples(self.ids, self.inputs.to(device), self.labels.to(device))
+
+    def in_memory(self) -> Examples:
+        """The same examples with their inputs read, for whoever asks for them again and again or in random order."""
+        return Examples(self.ids, self.inputs, self.labels)
 
     @staticmethod
     def concat(parts: list[Examples]) -> Examples:
-        """All of ``parts``, one after the other."""
-        return Examples(
-            np.concatenate([part.ids for part in parts]),
-            torch.cat([part.inputs for part in parts]),
-            torch.cat([part.labels for part in parts]),
-        )
+        """All of ``parts``, one after the other. Their inputs are read only where they are of several sources."""
+        ids, labels = np.concatenate([part.ids for part in parts]), torch.cat([part.labels for part in parts])
+        source = parts[0].source
+        if all(part.source is source for part in parts):
+            return Examples(ids, source, labels, torch.cat([part._rows for part in parts]))
+        return Examples(ids, torch.cat([part.inputs for part in parts]), labels)
 
 
 @dataclass(frozen=True, eq=False)

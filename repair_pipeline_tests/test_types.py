@@ -69,3 +69,36 @@ def test_ties_are_broken_by_id_whatever_the_order_of_the_rows(ids):
 def test_a_score_that_is_not_finite_raises_and_names_its_row(bad):
     with pytest.raises(FloatingPointError, match="1 influence scores are not finite, b the first"):
         scores(["a", "b"], [0.0, bad])
+
+
+class Watched:
+    """Inputs that tell which rows were read."""
+
+    def __init__(self, inputs):
+        self.inputs, self.shape, self.read = inputs, inputs.shape, []
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, rows):
+        self.read += rows.tolist()
+        return self.inputs[rows]
+
+
+def test_a_subset_of_a_subset_reads_no_row_but_its_own():
+    inputs = torch.arange(20.0).reshape(10, 2)
+    source = Watched(inputs)
+    every = Examples(np.array([f"z{at}" for at in range(10)]), source, torch.arange(10))
+    odd = every[torch.arange(10) % 2 == 1]
+    joined = Examples.concat([odd[2:], every[torch.tensor([0])], odd.without(frozenset({"z1", "z5"}))])
+    assert (len(every), every.shape) == (10, (2,))
+    assert joined.to(torch.device("cpu")).labels.tolist() == [5, 7, 9, 0, 3, 7, 9]
+    assert source.read == []
+    read = [batch.inputs for batch in joined.batches(3)]
+    assert torch.equal(torch.cat(read), inputs[joined.labels])
+    assert source.read == joined.labels.tolist()
+    held = joined.in_memory()
+    assert torch.equal(held.inputs, inputs[joined.labels])
+    source.read.clear()
+    assert torch.equal(held[torch.tensor([1])].inputs, inputs[7:8])
+    assert source.read == []

@@ -87,7 +87,7 @@ def build_model(
 
 
 def _architecture(model: KnownModel | OwnModel, like: Examples, classes: int) -> nn.Module:
-    channels = like.inputs.shape[1]
+    channels = like.shape[0]
     match model:
         case KnownModel("cnn"):
             return cnn(channels, classes)

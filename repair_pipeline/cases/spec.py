@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
@@ -183,8 +184,8 @@ class CaseSpec:
         """Where its test rows are from. A study reads one data set for many models: there they are each name's own."""
         data = self.dataset
         if isinstance(data, KnownData):
-            return f"{data.name}, {self.name}"
-        return data.test if isinstance(data, OwnData) else data.torchvision
+            return f"{data.name}, {self.model_name}"
+        return os.path.normpath(data.test) if isinstance(data, OwnData) else data.torchvision
 
     @property
     def plants(self) -> bool:

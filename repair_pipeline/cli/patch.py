@@ -17,7 +17,7 @@ from repair_pipeline.storage.layout import Layout
 
 
 def apply(key: str) -> None:
-    """Apply a case's patch, less the rows of groups whose failures are not a data problem.
+    """Apply a case's patch: its rows of the groups whose repair is accepted or recommended.
 
     Raises:
         InputError: the case has no patch, none that its verdict calls for, or its data cannot be patched.
@@ -43,12 +43,16 @@ def revert(key: str) -> None:
 
 
 def _called_for(layout: Layout, key: str, patch: pa.Table) -> pa.Table:
-    """Its rows but those whose removal repairs no more than that of random rows."""
+    """Its rows of the groups whose repair is accepted or recommended."""
     verdicts = read_parquet(layout.table("verdicts", key))[0].to_pylist()
     said = {row["failure_group"]: row["verdict"] for row in verdicts if row["judge"] == "gate"}
-    wanted = [said.get(group) != "not_a_data_problem" for group in patch["failure_group"].to_pylist()]
+    wanted = [said.get(group) in ("accepted", "recommended") for group in patch["failure_group"].to_pylist()]
     if not any(wanted):
-        raise InputError(f"the verdict of {key} is not_a_data_problem: there is nothing to patch, the data can stay")
+        verdicts_of = ", ".join(sorted(set(said.values()))) or "missing"
+        raise InputError(
+            f"the verdict of {key} is {verdicts_of}: no removal is proven to repair, so the data stay; "
+            f"see repair query \"SELECT * FROM patch WHERE case_id = '{key}'\""
+        )
     return patch.filter(pa.array(wanted))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from repair_pipeline.corruption.imbalance import Imbalance
 from repair_pipeline.corruption.planting import Corruption, Planted, stratified_split
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import CorruptedDataset, Dataset, Examples, TrainingRows
+from repair_pipeline.types import CorruptedDataset, Dataset, TrainingRows
 
 
 def corrupt(
@@ -27,12 +27,11 @@ def corrupt(
             f"validation_fraction {validation_fraction:g} of {len(clean)} training rows leaves no validation row "
             "of any class: give more rows or a larger fraction"
         )
-    untouched = Planted(dataset.train.inputs, clean, torch.zeros(len(clean), dtype=torch.bool))
+    untouched = Planted(dataset.train, torch.zeros(len(clean), dtype=torch.bool))
     planted = corruption.plant(dataset, fit, validation, rng) if corruption else untouched
 
     def rows(at: Tensor) -> TrainingRows:
-        given = Examples(dataset.train.ids, planted.inputs, planted.labels)[at]
-        return TrainingRows(given, clean[at], planted.corrupted[at])
+        return TrainingRows(planted.examples[at], clean[at], planted.corrupted[at])
 
     return CorruptedDataset(
         rows(fit),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes
-from repair_pipeline.types import Dataset
+from repair_pipeline.types import Dataset, Examples
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class InputNoise:
             at = torch.from_numpy(rows)
             inputs[at] = self._noisy(inputs[at] + mean, rng) - mean
             corrupted[at] = True
-        return Planted(inputs, labels, corrupted)
+        return Planted(Examples(data.train.ids, inputs, labels), corrupted)
 
     def _noisy(self, images: Tensor, rng: np.random.Generator) -> Tensor:
         if self.noise == "gaussian":

@@ -1,7 +1,7 @@
 """Class-dependent annotation noise (Sec. 4.1, Fig. 2a)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,4 +41,4 @@ class LabelNoise:
             ends = [round(len(rows) * total) for total in np.cumsum(list(shares.values()))]
             for target, part in zip(shares, np.split(rows, ends), strict=False):
                 given[torch.from_numpy(part)] = target
-        return Planted(data.train.inputs, given, corrupted=given != labels)
+        return Planted(replace(data.train, labels=given), corrupted=given != labels)

@@ -6,12 +6,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset
+from repair_pipeline.types import Dataset, Examples
 
 Rows = NDArray[np.int64]
 
@@ -20,8 +20,7 @@ Rows = NDArray[np.int64]
 class Planted:
     """All training rows after a corruption, in their order."""
 
-    inputs: Float[Tensor, "n *features"]
-    labels: Int64[Tensor, " n"]
+    examples: Examples
     corrupted: Bool[Tensor, " n"]
     """Intervened upon, whether or not the label changed."""
 

@@ -32,7 +32,8 @@ class Poison:
     train_victim: TrainVictim
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
-        inputs, labels = data.train.inputs.clone(), data.train.labels.clone()
+        train = data.train.in_memory()
+        inputs, labels = train.inputs.clone(), train.labels.clone()
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
@@ -43,7 +44,7 @@ class Poison:
             at = torch.cat([rows[which :: self.victims] for rows in planted])
             inputs[at], labels[at] = fgsm(victim, data.train[at], self.epsilon, data.mean)
             corrupted[at] = True
-        return Planted(inputs, labels, corrupted)
+        return Planted(Examples(data.train.ids, inputs, labels), corrupted)
 
 
 def fgsm(

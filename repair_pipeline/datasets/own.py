@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass as value
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,14 +111,14 @@ def _dataset(
 ) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"the training rows hold one class only ({classes[0]}): give two or more")
-    prepared = _Prepared(transform)
     digests = [[digest(_content(row)) for row in rows.inputs] for rows in (train, test)]
     everything = [name for part in digests for name in part]
     ids = numbered(everything) if id_column is None else _named(id_column, [*train.names, *test.names])
-    inputs = [prepared(rows.inputs, where) for rows, where in ((train, "training"), (test, "test"))]
+    inputs = [_Prepared(rows.inputs, transform, where) for rows, where in ((train, "training"), (test, "test"))]
     if inputs[0].shape[1:] != inputs[1].shape[1:]:
         raise InputError(
-            f"training rows are {_size(inputs[0])} and test rows {_size(inputs[1])}: give a transform that resizes"
+            f"training rows are {_size(inputs[0].shape)} and test rows {_size(inputs[1].shape)}: "
+            "give a transform that resizes"
         )
     labels = [_numbers(rows.labels, classes, where) for rows, where in ((train, "training"), (test, "test"))]
     metadata = pa.concat_tables([train.metadata, test.metadata], promote_options="permissive")
@@ -165,40 +164,54 @@ def _numbers(labels: Sequence[Any], classes: tuple[str, ...], where: str) -> Ten
     return torch.tensor([at[str(label)] for label in labels])
 
 
-def _size(inputs: Tensor) -> str:
-    return "×".join(map(str, inputs.shape[1:]))
+def _size(shape: torch.Size) -> str:
+    return "×".join(map(str, shape[1:]))
 
 
-@value(frozen=True)
 class _Prepared:
-    """Raw inputs as tensors."""
+    """Raw inputs as tensors, each made when it is asked for.
 
-    transform: str | None
+    Raises:
+        InputError: a row cannot be made, or is of another size than the first.
+    """
 
-    def __call__(self, rows: Sequence[Any] | NDArray[np.float64], where: str) -> Tensor:
-        own = entry_point("dataset.transform", self.transform) if self.transform else None
-        made: Tensor | None = None
-        images = [isinstance(row, (bytes, Image.Image)) for row in rows[:1]] == [True]
-        grey = images and own is None and all(_image(row, where, at).mode in _GREY for at, row in enumerate(rows))
-        for at, row in enumerate(rows):
-            raw = _image(row, where, at) if images else row
-            try:
-                tensor = own(raw) if own else _scaled(raw, grey) if images else raw
-                tensor = torch.as_tensor(np.asarray(tensor) if not isinstance(tensor, Tensor) else tensor).float()
-            except Exception as error:
-                why = " ".join(f"{type(error).__name__}: {error}".split())
-                raise InputError(f"dataset.transform fails on {where} row {at} ({why}): mend it") from error
-            if made is None:
-                made = torch.empty((len(rows), *tensor.shape))
-            if tensor.shape != made.shape[1:]:
+    def __init__(self, rows: Sequence[Any] | NDArray[np.float64], transform: str | None, where: str) -> None:
+        self._rows, self._where = rows, where
+        self._own = entry_point("dataset.transform", transform) if transform else None
+        self._images = not isinstance(rows, np.ndarray)
+        self._grey = (
+            self._images
+            and self._own is None
+            and all(_image(row, where, at).mode in _GREY for at, row in enumerate(rows))
+        )
+        self.shape = torch.Size([len(rows), *self._made(0).shape])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        made = torch.empty((len(rows), *self.shape[1:]))
+        for place, at in enumerate(rows.tolist()):
+            tensor = self._made(at)
+            if tensor.shape != self.shape[1:]:
                 shape = "×".join(map(str, tensor.shape))
                 raise InputError(
-                    f"images of mixed size: {where} row {at} is {shape}, the rows before are {_size(made)}: "
+                    f"images of mixed size: {self._where} row {at} is {shape}, the first is {_size(self.shape)}: "
                     "give a transform that resizes"
                 )
-            made[at] = tensor
-        assert made is not None, "no reader gives an empty table"
+            made[place] = tensor
         return made
+
+    def _made(self, at: int) -> Tensor:
+        raw = self._rows[at]
+        if self._images:
+            raw = _image(raw, self._where, at)
+        try:
+            tensor = self._own(raw) if self._own else _scaled(raw, self._grey) if self._images else raw
+            return torch.as_tensor(np.asarray(tensor) if not isinstance(tensor, Tensor) else tensor).float()
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"dataset.transform fails on {self._where} row {at} ({why}): mend it") from error
 
 
 _GREY = ("L", "1", "I;16")
@@ -210,7 +223,8 @@ def _image(row: Any, where: str, at: int) -> Image.Image:
     try:
         return Image.open(io.BytesIO(row))
     except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{where} row {at} holds {len(row)} bytes that are no image: mend or drop the row") from error
+        size = 0 if row is None else len(row)
+        raise InputError(f"{where} row {at} holds {size} bytes that are no image: mend or drop the row") from error
 
 
 def _scaled(image: Image.Image, grey: bool) -> NDArray[np.floating]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -67,8 +67,58 @@ def parquet_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
-def read_table(path: Path) -> pa.Table:
-    """A Parquet or CSV file, or a folder of Parquet files.
+class _Images(Sequence[bytes | None]):
+    """A column of encoded images, None where one is missing, read forwards in pieces: an earlier row starts again."""
+
+    def __init__(self, files: Sequence[Path], column: str) -> None:
+        self._files, self._column = files, column
+        self._count = sum(pq.read_metadata(file).num_rows for file in files)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._start, self._held, self._pieces = 0, pa.array([]), self._read()
+
+    def _read(self) -> Iterator[pa.Array]:
+        for file in self._files:
+            # Unbuffered, the whole of a row group would be held, which may be all of the file.
+            opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+            for piece in opened.iter_batches(_PIECE, columns=[self._column]):
+                values = piece.column(self._column)
+                yield values.field("bytes") if pa.types.is_struct(values.type) else values
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: int) -> bytes | None:  # type: ignore[override]
+        if row >= self._count:
+            raise IndexError(row)
+        if row < self._start:
+            self._restart()
+        while row >= self._start + len(self._held):
+            self._start += len(self._held)
+            self._held = next(self._pieces)
+        return self._held[row - self._start].as_py()
+
+
+class _Files(Sequence[bytes]):
+    """The contents of files, each read when it is asked for."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> bytes:  # type: ignore[override]
+        return self._files[row].read_bytes()
+
+
+_PIECE, _BUFFER = 256, 2**20
+"""Rows and bytes that are read at once."""
+
+
+def read_table(path: Path, without: str | None = None) -> pa.Table:
+    """A Parquet or CSV file, or a folder of Parquet files, without the column that is read in pieces.
 
     Raises:
         InputError: it cannot be read, or is empty.
@@ -77,10 +127,11 @@ def read_table(path: Path) -> pa.Table:
         if path.suffix == ".csv":
             table = pa.csv.read_csv(path)
         else:
-            table = pa.concat_tables([pq.ParquetFile(file).read() for file in parquet_files(path)])
+            files = [pq.ParquetFile(file) for file in parquet_files(path)]
+            others = [[name for name in file.schema_arrow.names if name != without] for file in files]
+            table = pa.concat_tables([file.read(names) for file, names in zip(files, others, strict=True)])
     except (pa.ArrowInvalid, OSError) as error:
-        why = " ".join(str(error).split())[:150]
-        raise InputError(f"{path} cannot be read ({why}): give a .parquet or .csv file, or a folder") from error
+        raise _unreadable(path, error) from error
     if not len(table):
         raise InputError(f"{path} holds no row: give one that does")
     return table
@@ -92,18 +143,19 @@ def table_rows(path: Path, columns: Columns) -> Rows:
     Raises:
         InputError: a column is not there or cannot be used, or a value is missing.
     """
-    table = read_table(path)
+    image = _image_column(path, columns)
+    table = read_table(path, without=image)
+    there = [*table.column_names, *filter(None, [image])]
     named = [columns.label, columns.image, columns.id, *(columns.features or ()), *(columns.metadata or ())]
     for name in filter(None, named):
-        if name not in table.column_names:
-            raise InputError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
+        if name not in there:
+            raise InputError(f"{path} has no column {name!r}: it has {', '.join(there)}")
     labels = table[columns.label]
     if labels.null_count:
         raise InputError(f"{path}: {columns.label!r} is null in {labels.null_count} rows: mend or drop them")
     classes, values = _class_names(table, columns.label), labels.to_pylist()
     if classes is not None:
         values = [classes[value] if isinstance(value, int) and value < len(classes) else value for value in values]
-    image = columns.image or (None if columns.features else _image_column(table))
     own = [columns.label, columns.id, image]
     rest = [name for name in table.column_names if name not in own]
     numbers = [] if image else [name for name in rest if _is_number(table.schema.field(name).type)]
@@ -117,7 +169,7 @@ def table_rows(path: Path, columns: Columns) -> Rows:
             "or list in dataset.metadata those that you want"
         )
     return Rows(
-        _images(table[image]) if image else _vectors(table, features, path),
+        _Images(parquet_files(path), image) if image else _vectors(table, features, path),
         values,
         _plain(table.select([*metadata, *([columns.id] if columns.id and columns.id != "example_id" else [])])),
         features,
@@ -146,7 +198,7 @@ def folder_rows(path: Path) -> Rows:
     if not files:
         raise InputError(f"{path} holds neither .parquet files nor folders with images: one folder a class is due")
     where = pa.table({"path": [str(file.relative_to(path)) for file in files]})
-    return Rows([file.read_bytes() for file in files], [file.parent.name for file in files], where, (), None)
+    return Rows(_Files(files), [file.parent.name for file in files], where, (), None)
 
 
 def _class_names(table: pa.Table, label: str) -> tuple[str, ...] | None:
@@ -156,19 +208,30 @@ def _class_names(table: pa.Table, label: str) -> tuple[str, ...] | None:
     return tuple(names) if names else None
 
 
-def _image_column(table: pa.Table) -> str | None:
+def _image_column(path: Path, columns: Columns) -> str | None:
+    """The column of encoded images that is meant, if the file has it; which CSV cannot."""
+
     def holds_images(kind: pa.DataType) -> bool:
         if pa.types.is_struct(kind):
             return kind.get_field_index("bytes") >= 0
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    return next((field.name for field in table.schema if holds_images(field.type)), None)
+    if path.suffix == ".csv" or columns.features:
+        return None
+    images = [field.name for field in _schema(path) if holds_images(field.type)]
+    return next((name for name in images if columns.image in (None, name)), None)
 
 
-def _images(column: pa.ChunkedArray) -> list[bytes]:
-    if pa.types.is_struct(column.type):
-        column = pa.chunked_array([chunk.field("bytes") for chunk in column.chunks])
-    return column.to_pylist()
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(parquet_files(path)[0])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    why = " ".join(str(error).split())[:150]
+    return InputError(f"{path} cannot be read ({why}): give a .parquet or .csv file, or a folder")
 
 
 def _is_number(kind: pa.DataType) -> bool:

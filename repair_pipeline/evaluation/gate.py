@@ -13,7 +13,9 @@ from pydantic.dataclasses import dataclass as settings
 from scipy.stats import binom, binomtest
 
 FEWEST_ROWS = 20
-"""Of a class among the remaining rows, below which it is not judged."""
+"""Of a class among the remaining rows, below which it is rejected for a proven loss only."""
+FEWEST_HELD_OUT = 10
+"""Failures below which no repair is accepted: one that chance fixes would pass, as resampling it says 1 to 1."""
 _INTERVAL = (0.025, 0.975)
 
 
@@ -91,8 +93,8 @@ def judge(
     - ``not_a_data_problem``: nothing was removed, or removing as many random rows repairs as much: ``over_control_low``
       is not above 0, or one of the controls fixes as many holdout rows.
     - ``rejected``: ``gain_low`` is not above 0, or ``remaining_low`` not above −``bound``, or a class's lower bound
-      not above −``class_bound``.
-    - ``recommended``: all of that holds, on a holdout that earlier repairs were judged on.
+      not above −``class_bound``; or a class with too few rows for that has lost more than it by its upper bound.
+    - ``recommended``: all of that holds, on a holdout that earlier repairs were judged on, or that is too small.
 
     Bootstrapped are gains over rows, holdout and remaining apart, and ``over_control`` over rows and controls together.
     ``remaining_low`` is Clopper and Pearson's, a class's lower bound the bootstrap's.
@@ -114,7 +116,7 @@ def judge(
     over_low, over_high = _interval(_over_control(outcomes, rng, resamples))
     # Exact, as the bootstrap of no broken row among however few is 0 to 0, which proves nothing.
     breaks = binomtest(broken, len(kept)).proportion_ci(0.95, method="exact").high
-    lows, unjudged = _by_class(outcomes, classes)
+    lows, lost, unjudged = _by_class(gate, outcomes, classes)
     worst = min(lows, key=lambda name: lows[name], default=None)
     measured = Verdict(
         verdict="accepted",
@@ -135,11 +137,11 @@ def judge(
         worst_class_low=None if worst is None else lows[worst],
         unjudged=unjudged,
     )
-    verdict, reason = _decided(gate, outcomes, measured)
+    verdict, reason = _decided(gate, outcomes, measured, lost)
     return replace(measured, verdict=verdict, reason=reason)
 
 
-def _decided(gate: Gate, outcomes: Outcomes, found: Verdict) -> tuple[Decision, str]:
+def _decided(gate: Gate, outcomes: Outcomes, found: Verdict, lost_class: str | None) -> tuple[Decision, str]:
     if outcomes.removed == 0:
         return "not_a_data_problem", "No training row was removed, so there is no repair to judge."
     failures, rows = len(outcomes.repaired_holdout), len(outcomes.repaired_remaining)
@@ -165,6 +167,8 @@ def _decided(gate: Gate, outcomes: Outcomes, found: Verdict) -> tuple[Decision, 
     if found.worst_class_low is not None and found.worst_class_low <= -gate.class_bound:
         lost = f"up to {-found.worst_class_low:.3f} of class {found.worst_class} may break"
         return "rejected", f"{repairs} and {breaks}, but {lost}, and the bound for a class is {gate.class_bound}."
+    if lost_class is not None:
+        return "rejected", f"{repairs} and {breaks}, but {lost_class}, and the bound for a class is {gate.class_bound}."
     says = f"{repairs}, {compared} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}."
     if outcomes.reused:
         times = "once" if outcomes.reused == 1 else f"{outcomes.reused} times"
@@ -172,6 +176,8 @@ def _decided(gate: Gate, outcomes: Outcomes, found: Verdict) -> tuple[Decision, 
             "recommended",
             f"{says} But the holdout was reused {times}: judge the repair on new failures.",
         )
+    if failures < FEWEST_HELD_OUT:
+        return "recommended", f"{says} But {failures} held-out failures are too few: judge the repair on more."
     return "accepted", says
 
 
@@ -196,18 +202,24 @@ def _over_control(outcomes: Outcomes, rng: np.random.Generator, resamples: int) 
     return right[:, 0] - (right[:, 1:] * weights).sum(axis=1)
 
 
-def _by_class(outcomes: Outcomes, classes: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Lower bounds of the change on each class's remaining rows, and the classes with too few to judge.
+def _by_class(
+    gate: Gate, outcomes: Outcomes, classes: Sequence[str]
+) -> tuple[dict[str, float], str | None, tuple[str, ...]]:
+    """Lower bounds of the change on each class's remaining rows, and of the classes with too few to judge a loss that
+    is proven all the same, and their names.
 
     The bootstrap's with endless resamples: a quantile of the binomial. The exact interval of 0 broken rows of 20 goes
     on to 0.17 and would fail every repair for its smallest class. What 0 may hide is limited by ``FEWEST_ROWS``: where
     a tenth of a class breaks, 20 rows show none of it in 12% of cases.
     """
-    lows, unjudged = dict[str, float](), []
+    lows, lost, unjudged = dict[str, float](), None, []
     for label, name in enumerate(classes):
         kept = outcomes.repaired_remaining[outcomes.remaining_labels == label]
         if len(kept) < FEWEST_ROWS:
             unjudged.append(name)
+            broken = int((~kept).sum())
+            if broken and binomtest(broken, len(kept)).proportion_ci(0.95, method="exact").low >= gate.class_bound:
+                lost = lost or f"{broken} of {len(kept)} of class {name} break"
         else:
             lows[name] = -float(binom.ppf(_INTERVAL[1], len(kept), (~kept).mean())) / len(kept)
-    return lows, tuple(unjudged)
+    return lows, lost, tuple(unjudged)

@@ -47,7 +47,7 @@ def partition(
         failing[name], taken = wrong & mask & ~taken, taken | mask
     for name, failures in failing.items():
         named = f" in the group {name!r}" if name != ALL_FAILURES else " among those that it is about" if groups else ""
-        _require_enough(int(failures.sum()), len(test), named)
+        _require_enough(int((failures & ~seen).sum()), len(test), named)
     sides = {name: _split_failures(failures, seen, query_fraction, rng) for name, failures in failing.items()}
     remaining, guard = stratified_split(test.labels[right], 0.5, rng)
 
@@ -85,6 +85,7 @@ def _split_failures(
 def _require_enough(failures: int, tests: int, of: str) -> None:
     if failures < FEWEST_FAILURES:
         raise InputError(
-            f"the base model fails on {failures} of {tests} test rows{of}, {FEWEST_FAILURES} are "
-            "needed to split them into query, tuning and holdout: give more test rows, or leave this model as it is"
+            f"the base model fails on {failures} of {tests} test rows{of} that it was not trained on, "
+            f"{FEWEST_FAILURES} are needed to split them into query, tuning and holdout: give more test rows, "
+            "or leave this model as it is"
         )

@@ -50,7 +50,7 @@ class CleanReference(QueryBased):
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)
         device = task.theta_hat.device
-        examples = Examples.concat([factor.examples for factor in factors]).to(device)
+        examples = Examples.concat([factor.examples for factor in factors])
         power = torch.cat([torch.full((len(factor.examples),), factor.power) for factor in factors])
         model = task.untrained(task.generator).train()
         names, parameters = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
@@ -58,8 +58,9 @@ class CleanReference(QueryBased):
         def log_likelihood(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
             parts = theta.split([parameter.numel() for parameter in parameters])
             shaped = {name: part.view_as(like) for name, part, like in zip(names, parts, parameters, strict=True)}
-            logits = functional_call(model, shaped, (examples.inputs[batch.to(device)],))
-            return -nn.functional.cross_entropy(logits, examples.labels[batch.to(device)])
+            drawn = examples[batch].to(device)
+            logits = functional_call(model, shaped, (drawn.inputs,))
+            return -nn.functional.cross_entropy(logits, drawn.labels)
 
         maximise = OneCycle(task.generator, self.steps, self.peak, progress=task.progress)
         with torch.random.fork_rng():

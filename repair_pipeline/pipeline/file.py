@@ -16,11 +16,13 @@ class File:
     make: Callable[[Path, Progress], None]
     optional: tuple[Path, ...] = ()
     """Sources that it is made from where they are there, and without where they failed; and the owner's files."""
+    beside: tuple[Path, ...] = ()
+    """What is made with it, and is worth nothing without it."""
 
     @property
     def finished(self) -> bool:
         """It is there, and nothing that it was made from is newer, or has gone since."""
-        if not self.path.exists():
+        if not all(path.exists() for path in (self.path, *self.beside)):
             return False
         made = self.path.stat().st_mtime_ns
         # That a source has gone shows in the time of its folder.

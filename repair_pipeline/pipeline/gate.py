@@ -74,7 +74,7 @@ def repair(case: Case) -> Repair | None:
 
 def controls(case: Case) -> list[File]:
     """The same treatment of as many random rows, from several seeds: what the repair must beat."""
-    cell, gate = judged_cell(case) if len(repairs(case)) else None, case.spec.gate
+    cell, gate = judged_cell(case), case.spec.gate
     if cell is None or gate is None:
         return []
     sources = (case.model_path(cell), case.partition_path)
@@ -115,7 +115,7 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
             for notes in searches(look)
         ]
         made = repair(look) if case.spec.gate else None
-        if made and all(file.path.exists() for file in controls(look)):
+        if made and (ran := controls(look)) and all(file.path.exists() for file in ran):
             said = asdict(_judged(look, made))
             rows.append(
                 {

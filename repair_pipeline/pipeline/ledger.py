@@ -8,36 +8,47 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from repair_pipeline.datasets.ids import digest
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import read_parquet
-from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.records import fingerprint, save_rows
 from repair_pipeline.storage.views import query
 from repair_pipeline.types import Progress
 
 
 def write_reads(case: Case, path: Path, progress: Progress) -> None:
-    """``holdout_reads``: the failures whose verdict the case is about to read. When it first did is kept."""
-    first = {row["example_id"]: row["read_at"] for row in read_parquet(path)[0].to_pylist()} if path.exists() else {}
-    rows, now = [], datetime.now(UTC)
+    """``holdout_reads``: the failures whose verdict the case is about to read, beside all that it has read before."""
+    rows = read_parquet(path)[0].to_pylist() if path.exists() else []
+    now, model = datetime.now(UTC), _model(case)
+    known = {(row["example_id"], row["model"]) for row in rows}
     for look in case.each_group():
         for example_id in look.partition.holdout.ids.tolist():
-            read_at = first.get(example_id, now)
-            said = {"failure_group": look.group, "example_id": example_id, "tests": case.spec.tests}
-            rows.append({**said, "read_at": read_at})
+            if (example_id, model) not in known:
+                said = {"failure_group": look.group, "example_id": example_id, "tests": case.spec.tests}
+                rows.append({**said, "model": model, "read_at": now})
     save_rows(path, "holdout_reads", rows, notes={})
 
 
+def _model(case: Case) -> str:
+    """What a case repairs, in 16 hex digits: its data and weights may change under the same id."""
+    return digest(fingerprint(case.data).encode() + case.base_model_path.read_bytes())
+
+
 def earlier_reads(case: Case) -> tuple[Bool[np.ndarray, " h"], int]:
-    """Which rows of the group's holdout an earlier case has read, and how many cases have read any of them."""
-    reads = query(case.layout, "SELECT case_id, example_id, tests, read_at FROM holdout_reads").to_pylist()
-    ids = case.partition.holdout.ids.tolist()
-    ours = {row["example_id"]: row["read_at"] for row in reads if row["case_id"] == case.id}
-    ours = {example_id: ours[example_id] for example_id in ids}
+    """Which rows of the group's holdout an earlier repair has read, and how many repairs have read any of them.
+
+    A case whose data or weights have changed since is an earlier repair too.
+    """
+    reads = query(case.layout, "SELECT case_id, model, example_id, tests, read_at FROM holdout_reads").to_pylist()
+    ids, us = case.partition.holdout.ids.tolist(), (case.id, _model(case))
+    when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == us}
+    ours = {example_id: when[example_id] for example_id in ids}
     earlier = [
         row
         for row in reads
-        if row["case_id"] != case.id and row["tests"] == case.spec.tests and row["example_id"] in ours
+        if (row["case_id"], row["model"]) != us and row["tests"] == case.spec.tests and row["example_id"] in ours
         if row["read_at"] < ours[row["example_id"]]
     ]
     read = {row["example_id"] for row in earlier}
-    return np.array([example_id in read for example_id in ids], dtype=bool), len({row["case_id"] for row in earlier})
+    repairs = {(row["case_id"], row["model"]) for row in earlier}
+    return np.array([example_id in read for example_id in ids], dtype=bool), len(repairs)

@@ -24,6 +24,7 @@ from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress
 
 PAIRED = 200
@@ -81,17 +82,19 @@ def _patch(case: Case, made: Repair) -> list[dict[str, Any]]:
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
     causes = [at[example_id] for example_id in made.causes.ids]
-    # The repaired model has not been trained on the causes, so what it says of them is no echo of their labels.
+    # The base model has seen the causes and what is made of it may echo them. A treatment that pushes their labels
+    # away says something else of every row, right or wrong: it suggests nothing.
+    suggests = not TREATMENTS[made.treatment].opposes
     sure, said = logits(case.model(case.model_path(made.cell)), fit[torch.tensor(causes)]).softmax(dim=1).max(dim=1)
     opposed = _most_opposed(case)
     rows = []
     for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):
         example_id, given = str(fit.ids[row]), int(fit.labels[row])
-        relabel = label != given and probability > 0.5
+        relabel = suggests and label != given and probability > 0.5
         failures = opposed.get(example_id, [])
         reason = f"rank {rank_of[row]} of {len(fit)} by influence"
         reason += f", opposes {len(failures)} failures named" if failures else ""
-        reason += f"; without it the model says {names[label]} with probability {probability:.2f}"
+        reason += f"; the repaired model says {names[label]} with probability {probability:.2f}"
         rows.append(
             {
                 "failure_group": case.group,

@@ -76,7 +76,7 @@ def preflight(case: Case) -> Iterator[Finding]:
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
-    shape = "×".join(map(str, fit.inputs.shape[1:])) + (" features" if fit.inputs.ndim == 2 else "")
+    shape = "×".join(map(str, fit.shape)) + (" features" if len(fit.shape) == 1 else "")
     counted = f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test"
     yield Finding("rows", f"{counted}, each {shape}")
     shown = ", ".join(f"{at} = {name} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
@@ -85,7 +85,7 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
     if absent:
         yield Finding("labels", f"no fit row is of {', '.join(absent)}: give some, or leave the class out", fine=False)
-    finite = bool(torch.isfinite(fit.inputs).all()) and bool(torch.isfinite(data.test.inputs).all())
+    finite = all(bool(batch.inputs.isfinite().all()) for part in (fit, data.test) for batch in part.batches(500))
     yield Finding("inputs", "finite" if finite else "not finite: mend dataset.transform", finite)
     # Ids that are hashes count a repeated input's occurrences; the owner's own names say nothing of it.
     again = 0 if named else sum(not example_id.endswith("-0") for example_id in fit.ids.tolist())
@@ -160,7 +160,7 @@ def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) ->
     held = sum(part.inputs.nbytes for part in (fit, data.validation.examples, data.test))
     gradients = theta.element_size() * theta.numel() * (gradients_at_once(theta) + 12)
     yield Finding("memory", f"about {(2 * held + gradients) / 2**30 + 1:.1f} GiB, {held / 2**30:.2f} of it examples")
-    rows = fit[: min(_SAMPLE, len(fit))].to(theta.device)
+    rows = fit[: min(_SAMPLE, len(fit))].in_memory().to(theta.device)
     sample = rows[: min(16, len(rows))]
     grad = _seconds(lambda: classifier.gradients(theta, sample)) / len(sample)
 

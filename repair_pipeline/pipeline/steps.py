@@ -29,7 +29,7 @@ from repair_pipeline.pipeline.weights import own_weights, read_file, require_fit
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
-from repair_pipeline.storage.records import save_dataset, save_partition, save_scores
+from repair_pipeline.storage.records import inputs_path, save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import fit, predictions
@@ -70,7 +70,7 @@ class Step:
                 if force or not file.finished:
                     try:
                         self._make(file, progress)
-                        made.append(file.path)
+                        made += [file.path, *file.beside]
                     except InputError:
                         raise
                     except Exception as error:
@@ -95,9 +95,10 @@ def _corrupted_dataset(case: Case) -> list[File]:
         found = case.found(numpy_stream(spec.seed, "dataset"))
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
-        save_dataset(path, data, watch.notes())
+        save_dataset(path, data, watch.notes, progress)
 
-    return [File(case.dataset_path, case.patch_paths, make, optional=data_sources(case.spec))]
+    beside = (inputs_path(case.dataset_path),)
+    return [File(case.dataset_path, case.patch_paths, make, data_sources(case.spec), beside)]
 
 
 def _base_model(case: Case) -> list[File]:

@@ -77,7 +77,7 @@ def require_fitting(model: nn.Module, rows: Examples, classes: tuple[str, ...]) 
     Raises:
         InputError: says which.
     """
-    shape = tuple(rows.inputs.shape[1:])
+    shape = tuple(rows.shape)
     try:
         outputs = logits(model, rows[:2])
     except Exception as error:

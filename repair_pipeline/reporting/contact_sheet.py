@@ -79,14 +79,14 @@ def contact_sheet(
         example_id, label = str(failures.ids[at]), names[failures.labels[at]]
         answer = names[predicted[example_id]]
         caption = f"label {shortened(label, _LONGEST)}\nsaid {shortened(answer, _LONGEST)}"
-        draw(frame(line, _FAILURE_AT), failures.inputs[at], data.mean, caption)
+        draw(frame(line, _FAILURE_AT), failures[at : at + 1].inputs[0], data.mean, caption)
         found = []
         greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:CONTACTS]
         for place, (row_id, influence) in enumerate(greatest):
             row = row_of[row_id]
             given = names[fit.labels[row]]
             caption = f"{shortened(given, _LONGEST)}\n{signed(influence)}"
-            draw(frame(line, _ROWS_AT + place * _STEP), fit.inputs[row], data.mean, caption)
+            draw(frame(line, _ROWS_AT + place * _STEP), fit[row : row + 1].inputs[0], data.mean, caption)
             found.append(f"given {given}, influence {signed(influence)}")
         said.append(f"labelled {label}, the model says {answer}: {'; '.join(found) or 'no training row'}.")
     says = "Failures, and the training rows of greatest influence on each."

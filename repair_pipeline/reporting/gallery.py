@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ _LONGEST = 10
 
 def are_images(examples: Examples) -> bool:
     """Inputs are n × 1 or 3 channels × height × width."""
-    return examples.inputs.ndim == 4 and examples.inputs.shape[1] in (1, 3)
+    return len(examples.shape) == 3 and examples.shape[0] in (1, 3)
 
 
 def most_and_least_harmful(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -55,7 +56,7 @@ def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Pict
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
         says.append(f"{said}, influence {signed(value)}")
-    inputs = fit.examples.inputs[at]
+    inputs = fit.examples[torch.from_numpy(at)].inputs
     figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[at])
     return Picture(figure, f"{title}: {'; '.join(says)}.", listed(evidence, at))
 

@@ -3,12 +3,14 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -55,6 +57,29 @@ def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
     write_whole(
         path, lambda beside: pq.write_table(table.replace_schema_metadata(metadata), beside, compression="zstd")
     )
+
+
+def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> None:
+    """Write parts of an array of this shape one after the other, none of which is held longer than it takes."""
+
+    def write(beside: Path) -> None:
+        start, array = 0, None
+        for part in parts:
+            if array is None:
+                dtype = part.numpy().dtype
+                array = np.lib.format.open_memmap(beside, mode="w+", dtype=dtype, shape=tuple(shape))
+            array[start : start + len(part)] = part.numpy()
+            start += len(part)
+        assert array is not None
+        array.flush()
+
+    write_whole(path, write)
+
+
+def map_inputs(path: Path) -> Tensor:
+    """The array as a tensor whose pages are read when they are asked for, and dropped when memory is short."""
+    # Copy on write: torch warns of memory that cannot be written to.
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
 
 
 def read_parquet(path: Path) -> tuple[pa.Table, Notes]:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from repair_pipeline.evaluation.partition import ALL_FAILURES
-from repair_pipeline.storage.files import Notes, read_parquet, write_parquet
+from repair_pipeline.storage.files import Notes, map_inputs, read_parquet, write_inputs, write_parquet
 from repair_pipeline.storage.schemas import TABLES
-from repair_pipeline.types import CorruptedDataset, Examples, InfluenceScores, TestPartition, TrainingRows
+from repair_pipeline.types import (
+    CorruptedDataset,
+    Examples,
+    InfluenceScores,
+    Progress,
+    TestPartition,
+    TrainingRows,
+    silent,
+)
 
 OWN = "own: "
 """Heads the names of the owner's columns in the stored data set, which none of ours then meets."""
+_AT_ONCE = 256
+"""Rows whose inputs are made and written together."""
 
 
 def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: Notes) -> None:
@@ -27,29 +38,40 @@ def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: 
     write_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), notes)
 
 
-def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
-    """Write every row with its input, labels and part."""
+def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes], progress: Progress = silent) -> None:
+    """Write every row's labels and part, and the inputs, in the same order, as an array beside them.
+
+    Args:
+        notes: asked when the inputs have been made.
+    """
     untouched = torch.zeros(len(data.test), dtype=torch.bool)
     parts = {
         "fit": data.fit,
         "validation": data.validation,
         "test": TrainingRows(data.test, data.test.labels, untouched),
     }
-    everything = Examples.concat([rows.examples for rows in parts.values()])
+    ids = np.concatenate([rows.examples.ids for rows in parts.values()])
+
+    def inputs() -> Iterator[Tensor]:
+        done = 0
+        for rows in parts.values():
+            for batch in rows.examples.batches(_AT_ONCE):
+                yield batch.inputs
+                done += len(batch)
+                progress(done, len(ids))
+
     table = pa.table(
         {
-            "example_id": everything.ids,
+            "example_id": ids,
             "part": np.repeat(list(parts), [len(rows.examples) for rows in parts.values()]),
-            "label": everything.labels.numpy(),
+            "label": torch.cat([rows.examples.labels for rows in parts.values()]).numpy(),
             "clean_label": torch.cat([rows.clean_labels for rows in parts.values()]).numpy(),
             "corrupted": torch.cat([rows.corrupted for rows in parts.values()]).numpy(),
-            # Arrow would keep another order in memory as a permutation, and cannot read that back.
-            "input": pa.FixedShapeTensorArray.from_numpy_ndarray(everything.inputs.contiguous().numpy()),
         }
     )
     own = data.metadata
     if own is not None:
-        own = own.take(_positions(own["example_id"].to_pylist(), everything.ids))
+        own = own.take(_positions(own["example_id"].to_pylist(), ids))
         for name in own.column_names[1:]:
             table = table.append_column(OWN + name, own[name])
     kept = {
@@ -57,20 +79,27 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Notes) -> None:
         "mean": data.mean.tolist(),
         "also_in_training": sorted(data.also_in_training),
     }
-    write_parquet(path, table, {**notes, **kept})
+    write_inputs(inputs_path(path), (len(ids), *data.test.shape), inputs())
+    write_parquet(path, table, {**notes(), **kept})
+
+
+def inputs_path(path: Path) -> Path:
+    """Where the inputs of the data set that is saved at ``path`` are."""
+    return path.with_name("inputs.npy")
 
 
 def load_dataset(path: Path) -> CorruptedDataset:
-    """The data set as saved, bit for bit."""
+    """The data set as saved, bit for bit. Its inputs stay on disk until they are asked for."""
     table, notes = read_parquet(path)
+    ids = np.array(table["example_id"].to_pylist(), dtype=np.str_)
+    label, clean_label, corrupted = (
+        torch.tensor(table[name].to_numpy()) for name in ("label", "clean_label", "corrupted")
+    )
+    everything, part = Examples(ids, map_inputs(inputs_path(path)), label), table["part"].to_numpy()
 
-    def rows(part: str) -> TrainingRows:
-        of_part = table.filter(pa.compute.equal(table["part"], part)).combine_chunks()
-        column = {name: of_part[name].to_numpy() for name in ("label", "clean_label", "corrupted")}
-        inputs = of_part["input"].combine_chunks().to_numpy_ndarray()
-        ids = np.array(of_part["example_id"].to_pylist(), dtype=np.str_)
-        examples = Examples(ids, torch.tensor(inputs), torch.tensor(column["label"]))
-        return TrainingRows(examples, torch.tensor(column["clean_label"]), torch.tensor(column["corrupted"]))
+    def rows(name: str) -> TrainingRows:
+        at = torch.from_numpy(part == name)
+        return TrainingRows(everything[at], clean_label[at], corrupted[at])
 
     own = [name for name in table.column_names if name.startswith(OWN)]
     names = ["example_id", *(name.removeprefix(OWN) for name in own)]

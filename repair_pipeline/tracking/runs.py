@@ -186,7 +186,7 @@ def _publish(model: nn.Module, tests: Examples) -> None:
 
 def exported(model: nn.Module, tests: Examples) -> tuple[nn.Module, NDArray[np.float32], ModelSignature]:
     """The model as MLflow exports it, with an example of its input and its signature."""
-    example = tests.inputs[:2]
+    example = tests[:2].inputs
     # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
     model = model.cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():

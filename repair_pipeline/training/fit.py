@@ -52,16 +52,16 @@ def fit(
     device = next(model.parameters()).device
     model = copy.deepcopy(model)
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
-    train, validation = train.to(device), validation.to(device)
     patience = Patience(schedule.patience)
     best: dict[str, Any] | None = None
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(schedule.max_epochs):
             model.train(mode == "train")
-            for batch in torch.randperm(len(train), generator=generator).to(device).split(schedule.batch_size):
+            for chosen in torch.randperm(len(train), generator=generator).split(schedule.batch_size):
+                batch = train[chosen].to(device)
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(model(train.inputs[batch]), train.labels[batch]).backward()
+                nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
                 optimiser.step()
             progress(epoch + 1, schedule.max_epochs)
             if patience.improves(mean_probability(model, validation)):

@@ -14,9 +14,9 @@ from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard
 from repair_pipeline.types import Causes, Examples, Theta
 
 
-def _shuffled(rows: Examples, generator: torch.Generator) -> Iterator[Examples]:
+def _shuffled(rows: Examples, generator: torch.Generator, device: torch.device) -> Iterator[Examples]:
     for batch in torch.randperm(len(rows), generator=generator).split(64):
-        yield rows[batch]
+        yield rows[batch].to(device)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -41,7 +41,7 @@ class Scrub:
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         device = task.theta_hat.device
         removed = task.fit.having(causes.as_set)
-        forgotten, kept = task.fit[removed].to(device), task.fit[~removed].to(device)
+        forgotten, kept = task.fit[removed], task.fit[~removed]
 
         def divergence(theta: Theta, rows: Examples) -> Float[Tensor, ""]:
             teacher = task.classifier.logits(task.theta_hat, rows.inputs).log_softmax(dim=1)
@@ -60,9 +60,9 @@ class Scrub:
         for epoch in range(self.epochs):
             # Not in the first epoch: the divergence has no slope at θ̂, and Adam would make strides of rounding errors.
             if 0 < epoch <= self.ascents:
-                for rows in _shuffled(forgotten, task.generator):
+                for rows in _shuffled(forgotten, task.generator, device):
                     descend(-divergence(theta, rows))
-            for rows in _shuffled(kept, task.generator):
+            for rows in _shuffled(kept, task.generator, device):
                 descend(self.alpha * divergence(theta, rows) - task.classifier(theta, rows).mean())
             if patience.improves(score(theta.detach())):
                 best = theta.detach().clone()

@@ -27,18 +27,20 @@ class Recipe:
 
     treatment: Callable[..., Treatment | Auto]
     removes: tuple[Removes, ...]
+    opposes: bool = False
+    """It moves away from the given labels of what it removes, so that it calls every such row something else."""
 
 
 TREATMENTS: Mapping[str, Recipe] = {
     "base": Recipe(Untouched, removes=("nothing",)),
     "finetune": Recipe(Finetune, removes=("causes", "nothing")),
-    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",)),
+    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",), opposes=True),
     "ewc_deletion_paper": Recipe(
-        partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"), removes=("causes",)
+        partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"), removes=("causes",), opposes=True
     ),
-    "newton": Recipe(Newton, removes=("causes",)),
-    "selective_dampening": Recipe(SelectiveDampening, removes=("causes",)),
-    "scrub": Recipe(Scrub, removes=("causes",)),
+    "newton": Recipe(Newton, removes=("causes",), opposes=True),
+    "selective_dampening": Recipe(SelectiveDampening, removes=("causes",), opposes=True),
+    "scrub": Recipe(Scrub, removes=("causes",), opposes=True),
     "retrain": Recipe(Retrain, removes=("causes", "planted")),
     "relabel": Recipe(Relabel, removes=("causes",)),
     "combined": Recipe(Combined, removes=("causes", "planted")),

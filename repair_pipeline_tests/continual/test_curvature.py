@@ -87,7 +87,7 @@ def test_a_curvature_is_symmetric_and_positive_semi_definite(make):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_a_product_does_not_depend_on_batch_size_or_order(make, dtype, tolerance):
     classifier = Classifier(seeded(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))).to(dtype))
-    rows = replace(ROWS, inputs=ROWS.inputs.to(dtype))
+    rows = replace(ROWS, source=ROWS.inputs.to(dtype), rows=None)
     v = torch.linspace(-1, 1, 43, dtype=torch.float64)
     whole = at_theta_hat(make, classifier, rows)
     shuffled = replace(whole, examples=rows[torch.randperm(23, generator=torch.Generator().manual_seed(0))])

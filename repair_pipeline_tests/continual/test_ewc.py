@@ -130,7 +130,7 @@ def test_unlikelihood_deletes_by_the_evidence_that_the_labels_are_wrong(classifi
 
 def test_a_certain_row_is_deleted_without_infinities(classifier, q):
     recorder = Recorder()
-    certain = replace(Z, inputs=1e6 * classifier.theta_hat[:12].reshape(CLASSES, FEATURES)[Z.labels])
+    certain = replace(Z, source=1e6 * classifier.theta_hat[:12].reshape(CLASSES, FEATURES)[Z.labels])
     assert (classifier(q.mean, certain) == 0).any()
     EWC(recorder, precision="frozen", deleted="unlikelihood").update(q, [Factor(certain, -1)], classifier)
     objective, _ = recorder.asked[0]

@@ -61,7 +61,7 @@ def test_what_is_learnt_is_the_best_mean_field_approximation_of_the_exact_poster
 def test_forget_undoes_learn_where_the_truth_is_mean_field(exact_expectations):
     # Features that are orthogonal over Z leave the parameters independent.
     features = torch.linalg.qr(Z.inputs[:, :3])[0]
-    orthogonal = replace(Z, inputs=torch.cat([features, Z.inputs[:, 3:]], dim=1))
+    orthogonal = replace(Z, source=torch.cat([features, Z.inputs[:, 3:]], dim=1), rows=None)
     back = forget(exact_expectations, learn(exact_expectations, MEAN_FIELD, orthogonal, GAUSSIAN), orthogonal, GAUSSIAN)
     np.testing.assert_allclose(back.mean, PRIOR.mean, rtol=1e-9)
     np.testing.assert_allclose(back.deviation**2, PRIOR.covariance.diagonal(), rtol=1e-9)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from repair_pipeline.datasets import own_tables
 from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
 from repair_pipeline.errors import InputError
 
@@ -118,8 +119,8 @@ def test_the_owners_transform_is_what_prepares_an_image(tmp_path):
 def test_images_of_mixed_size_are_refused(tmp_path):
     images(tmp_path, "train", [picture(0), picture(1), picture(2, size=(4, 6))], [0, 1, 0])
     images(tmp_path, "test", [picture(3)], [1])
-    with pytest.raises(InputError, match="training row 2 is 3×4×6, the rows before are 3×4×5: give a transform"):
-        read(spec(), tmp_path)
+    with pytest.raises(InputError, match="training row 2 is 3×4×6, the first is 3×4×5: give a transform"):
+        read(spec(), tmp_path).train.in_memory()
 
 
 def test_a_folder_of_images_a_class(tmp_path):
@@ -169,3 +170,35 @@ def test_a_data_set_that_torchvision_lacks_is_refused(tmp_path):
         read_torchvision(TorchvisionData("Nothing"), tmp_path)
     with pytest.raises(InputError, match="MNIST cannot be read from"):
         read_torchvision(TorchvisionData("MNIST"), tmp_path)
+
+
+@pytest.mark.parametrize("row_group", [7, 1000])
+def test_images_are_read_forwards_in_pieces_whatever_the_files_and_their_row_groups(tmp_path, monkeypatch, row_group):
+    monkeypatch.setattr(own_tables, "_PIECE", 4)
+    colours = [(at, 2 * at, 255 - at) for at in range(60)]
+    rows = [{"image": {"bytes": png(colour), "path": ""}, "label": at % 2} for at, colour in enumerate(colours)]
+    (tmp_path / "train").mkdir()
+    for part, few in enumerate((rows[:23], rows[23:24], rows[24:])):
+        table = pa.Table.from_pylist(few)
+        pq.write_table(table, tmp_path / "train" / f"{part}.parquet", row_group_size=row_group)
+    pq.write_table(pa.Table.from_pylist(rows[:3]), tmp_path / "test.parquet")
+    train = read(OwnData("train", "test.parquet"), tmp_path).train
+    for at in ([0, 1, 22, 23, 24, 59], [59, 0], [5], [4, 5, 3]):
+        found = train[torch.tensor(at)].inputs[:, :, 0, 0] * 255
+        assert found.round().int().tolist() == [list(colours[row]) for row in at]
+
+
+def png(colour):
+    content = io.BytesIO()
+    Image.new("RGB", (3, 2), colour).save(content, "png")
+    return content.getvalue()
+
+
+def test_a_row_without_an_image_is_named(tmp_path):
+    images(tmp_path, "train", [picture(0), picture(1)], [0, 1])
+    images(tmp_path, "test", [picture(3)], [1])
+    table = pq.read_table(tmp_path / "train.parquet")
+    kept = pa.Table.from_pylist([{**row, "img": {"bytes": None, "path": None}} for row in table.to_pylist()])
+    pq.write_table(kept.cast(table.schema), tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="training row 0 holds 0 bytes that are no image"):
+        read(spec(), tmp_path)

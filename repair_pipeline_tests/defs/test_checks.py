@@ -15,7 +15,8 @@ from repair_pipeline_tests.defs.conftest import TINY, Workspace
 
 def save_fit(workspace: Workspace, fit: TrainingRows) -> None:
     case = workspace.case(TINY)
-    save_dataset(case.dataset_path, replace(case.data, fit=fit), read_parquet(case.dataset_path)[1])
+    notes = read_parquet(case.dataset_path)[1]
+    save_dataset(case.dataset_path, replace(case.data, fit=fit), lambda: notes)
 
 
 def row_of_class(fit: TrainingRows, label: int, corrupted: bool) -> int:

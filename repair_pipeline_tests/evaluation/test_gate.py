@@ -192,3 +192,23 @@ def test_what_cannot_be_judged_is_refused(given, says):
 def test_settings_without_a_meaning_are_refused(wrong):
     with pytest.raises(ValidationError):
         Gate(**wrong)
+
+
+def test_of_too_few_held_out_failures_none_is_accepted_however_many_are_fixed():
+    for holdout in range(1, 13):
+        found = judged(outcomes(fixed=holdout, holdout=holdout, controls=(0, 0, 0)))
+        assert found.verdict == ("accepted" if holdout >= 10 else "recommended")
+        assert (f"{holdout} held-out failures are too few" in found.reason) == (holdout < 10)
+
+
+def test_a_class_too_small_to_judge_may_not_be_lost_either():
+    labels = np.append(np.zeros(3000, dtype=int), np.ones(19, dtype=int))
+    whole = replace(outcomes(remaining=3019), remaining_labels=labels)
+    assert (judged(whole).verdict, judged(whole).unjudged) == ("accepted", ("dog", "owl"))
+    for broken, verdict in ((1, "accepted"), (4, "accepted"), (19, "rejected")):
+        kept = np.arange(3019) < 3019 - broken
+        found = judged(replace(whole, repaired_remaining=kept))
+        # Of 19 rows, 4 broken could still be a loss of 0.061, and 19 cannot be one below 0.82 (Clopper and Pearson).
+        assert beta.ppf(0.025, broken, 20 - broken) < 0.1 or verdict == "rejected"
+        assert found.verdict == verdict
+    assert "19 of 19 of class dog break" in found.reason

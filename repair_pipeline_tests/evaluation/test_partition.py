@@ -108,7 +108,10 @@ def test_the_query_side_holds_neither_holdout_nor_remaining_rows():
 
 @pytest.mark.parametrize("wrong", [0, 1, 5])
 def test_too_few_failures_are_refused(wrong):
-    with pytest.raises(InputError, match=f"the base model fails on {wrong} of {wrong + 30} test rows, 6 are needed"):
+    with pytest.raises(
+        InputError,
+        match=f"the base model fails on {wrong} of {wrong + 30} test rows that it was not trained on, 6 are needed",
+    ):
         split(right=30, wrong=wrong)
 
 

@@ -4,6 +4,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import Outcome, run_case
 from repair_pipeline.storage.files import read_parquet, read_tensors
@@ -29,6 +31,8 @@ def values(path: Path) -> Any:
     elif path.suffix == ".parquet":
         table, notes = read_parquet(path)
         content = table.drop_columns([name for name in table.column_names if name in CLOCKS]).to_pydict()
+    elif path.suffix == ".npy":
+        content, notes = np.load(path, allow_pickle=False).tolist(), {}
     else:
         content, notes = path.read_text(), {}
     return content, {key: value for key, value in notes.items() if key not in CLOCKS}

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 from repair_pipeline.pipeline.ledger import earlier_reads, write_reads
+from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_tensors
 from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.views import query
 from repair_pipeline.types import silent
 
 
@@ -30,7 +32,28 @@ def test_only_earlier_readers_of_the_same_test_rows_count(case):
 def test_when_a_case_first_read_is_kept(case):
     path = case.layout.table("holdout_reads", case.id)
     ids = case.partition.holdout.ids.tolist()
-    reads(case, case.id, ids, 2000)
+    long_ago = [{**row, "read_at": datetime(2000, 1, 1, tzinfo=UTC)} for row in read_parquet(path)[0].to_pylist()]
+    save_rows(path, "holdout_reads", long_ago, {})
     write_reads(case, path, silent)
     reads(case, "between", ids, 2001)
     assert earlier_reads(case)[1] == 0
+
+
+def test_a_case_whose_data_or_weights_changed_has_read_its_holdout_before(case):
+    path, ids = case.layout.table("holdout_reads", case.id), case.partition.holdout.ids.tolist()
+    before = query(case.layout, f"SELECT * FROM holdout_reads WHERE case_id = '{case.id}'").to_pylist()
+    weights = case.base_model_path.read_bytes()
+    try:
+        tensors, notes = read_tensors(case.base_model_path)
+        write_tensors(case.base_model_path, {name: tensor + 1 for name, tensor in tensors.items()}, notes)
+        write_reads(case, path, silent)
+        mask, times = earlier_reads(case)
+        assert mask.all()
+        assert times == 1
+        kept = query(case.layout, f"SELECT * FROM holdout_reads WHERE case_id = '{case.id}'").to_pylist()
+        assert [row for row in kept if row in before] == before
+        assert len(kept) == 2 * len(ids)
+        write_reads(case, path, silent)
+        assert len(read_parquet(path)[0]) == 2 * len(ids)
+    finally:
+        write_bytes(case.base_model_path, weights)

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +13,11 @@ import torch
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline import gate
+from repair_pipeline.pipeline.patch import write_patch
 from repair_pipeline.pipeline.run import run_case
-from repair_pipeline.storage.files import read_tensors
+from repair_pipeline.storage.files import read_tensors, write_bytes
 from repair_pipeline.storage.views import query
+from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import silent
 from repair_pipeline_tests.pipeline.conftest import case_at
 from repair_pipeline_tests.pipeline.running import run
@@ -200,3 +203,23 @@ def test_a_list_of_failures_is_what_is_repaired(folder, tmp_path, case):
     run(listed)
     tests = listed.partition
     assert sorted([*tests.query.ids, *tests.query_tuning.ids, *tests.holdout.ids]) == sorted(wrong)
+
+
+def test_a_treatment_that_pushes_labels_away_suggests_none(case, tmp_path, monkeypatch):
+    assert ask(case, "SELECT * FROM patch WHERE action = 'relabel'")
+    monkeypatch.setitem(TREATMENTS, "finetune", replace(TREATMENTS["finetune"], opposes=True))
+    written = case.layout.table("patch", case.id)
+    before = written.read_bytes()
+    try:
+        write_patch(case, written, silent)
+        found = ask(case, "SELECT * FROM patch")
+        assert {(row["action"], row["suggested_label"]) for row in found} == {("drop", None)}
+    finally:
+        write_bytes(written, before)
+
+
+def test_a_search_alone_is_judged_against_controls_too(folder, tmp_path):
+    alone = spec(folder, treat=["ewc"], treatments={"auto": {}, "base": {}}, failures=None)
+    case = case_at(tmp_path, alone)
+    assert gate.judged_cell(case).treatment == "auto"
+    assert len(gate.controls(case)) == 3

@@ -50,7 +50,7 @@ def test_running_a_finished_case_makes_nothing(case):
 
 def test_force_makes_everything_again_with_identical_values(tmp_path):
     case = case_at(tmp_path, QUICK)
-    files = [file.path for step in STEPS for file in step.files(case)]
+    files = [path for step in STEPS for file in step.files(case) for path in (file.path, *file.beside)]
     assert run(case).made == files
     before = everything(case)
     assert run(case_at(tmp_path, QUICK), force=True).made == files

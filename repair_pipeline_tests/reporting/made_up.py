@@ -90,7 +90,7 @@ class MadeUp:
     def written(self) -> MadeUp:
         """The same, its files in place."""
         data = self._dataset()
-        save_dataset(self.layout.base("b", "dataset.parquet"), data, {})
+        save_dataset(self.layout.base("b", "dataset.parquet"), data, dict)
         cuts = np.cumsum([6, 2, HOLDOUT, 20, REMAINING])
         parts = [data.test[slice(a, b)] for a, b in zip([0, *cuts], [*cuts, len(data.test)], strict=True)]
         save_partition(

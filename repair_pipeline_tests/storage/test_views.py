@@ -30,7 +30,7 @@ CONTRACT = {
     "worst_class worst_class_low unjudged",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason",
     "pairs": "case_id failure_group failure_id example_id influence rank",
-    "holdout_reads": "case_id failure_group example_id tests read_at",
+    "holdout_reads": "case_id failure_group example_id tests model read_at",
     "timings": "case_id method step seconds device threads",
 }
 

@@ -133,6 +133,6 @@ def test_scores_are_those_of_the_softmax():
 
 
 def test_a_fit_that_never_has_a_score_raises():
-    hopeless = replace(TRAIN, inputs=TRAIN.inputs * float("nan"))
+    hopeless = replace(TRAIN, source=TRAIN.inputs * float("nan"), rows=None)
     with pytest.raises(FloatingPointError, match="diverged"):
         fit(logistic(), hopeless, VALIDATION, Schedule(max_epochs=2), stream(), "train")
