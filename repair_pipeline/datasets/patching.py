@@ -92,10 +92,15 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
         shutil.rmtree(before)
     elif train.is_dir():
         for file in parquet_files(before):
-            os.replace(file, train / file.name)
+            _put_back(file, train / file.name)
         before.rmdir()
     else:
-        os.replace(before, train)
+        _put_back(before, train)
+
+
+def _put_back(original: Path, file: Path) -> None:
+    os.replace(original, file)
+    os.utime(file)  # or what was made of the patched data would pass for newer than it
 
 
 _JOURNAL = "journal.json"

@@ -63,7 +63,7 @@ class Layout:
 
     def candidate(self, case_id: str) -> Path:
         """The accepted model's version in MLflow's registry."""
-        return self.results / "candidates" / f"case_id={case_id}" / "candidate.json"
+        return self.results / "registered" / f"case_id={case_id}" / "candidate.json"
 
     def model(self, case_id: str, cell: str) -> Path:
         """The weights of one cell of the recovery table."""
