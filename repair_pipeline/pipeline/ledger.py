@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
+from safetensors.torch import save
 
 from repair_pipeline.datasets.ids import digest
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import fingerprint, save_rows
 from repair_pipeline.storage.views import query
 from repair_pipeline.types import Progress
@@ -31,7 +32,8 @@ def write_reads(case: Case, path: Path, progress: Progress) -> None:
 
 def _model(case: Case) -> str:
     """What a case repairs, in 16 hex digits: its data and weights may change under the same id."""
-    return digest(fingerprint(case.data).encode() + case.base_model_path.read_bytes())
+    tensors, _ = read_tensors(case.base_model_path)  # the file's bytes hold the seconds that it took, too
+    return digest(fingerprint(case.data).encode() + save(tensors))
 
 
 def earlier_reads(case: Case) -> tuple[Bool[np.ndarray, " h"], int]:
