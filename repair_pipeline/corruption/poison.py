@@ -38,11 +38,11 @@ class Poison:
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
         planted = [torch.from_numpy(rows) for _, rows in by_class]
-        train, stop_on = data.train[fit], data.train[validation]
+        train, stop_on = train[fit], train[validation]
         for which in range(self.victims):
             victim = self.train_victim(train, stop_on, which)
             at = torch.cat([rows[which :: self.victims] for rows in planted])
-            inputs[at], labels[at] = fgsm(victim, data.train[at], self.epsilon, data.mean)
+            inputs[at], labels[at] = fgsm(victim, train[at], self.epsilon, data.mean)
             corrupted[at] = True
         return Planted(Examples(data.train.ids, inputs, labels), corrupted)
 

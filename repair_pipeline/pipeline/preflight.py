@@ -157,7 +157,7 @@ def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding
 def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) -> Iterator[Finding]:
     fit, classifier = data.fit.examples, Classifier(model)
     theta = classifier.theta_hat
-    held = sum(part.inputs.nbytes for part in (fit, data.validation.examples, data.test))
+    held = sum(part[:1].inputs.nbytes * len(part) for part in (fit, data.validation.examples, data.test))
     gradients = theta.element_size() * theta.numel() * (gradients_at_once(theta) + 12)
     yield Finding("memory", f"about {(2 * held + gradients) / 2**30 + 1:.1f} GiB, {held / 2**30:.2f} of it examples")
     rows = fit[: min(_SAMPLE, len(fit))].in_memory().to(theta.device)
