@@ -32,17 +32,17 @@ class Poison:
     train_victim: TrainVictim
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
-        train = data.train.in_memory()
-        inputs, labels = train.inputs.clone(), train.labels.clone()
+        clean = data.train.in_memory()
+        inputs, labels = clean.inputs.clone(), clean.labels.clone()
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
         planted = [torch.from_numpy(rows) for _, rows in by_class]
-        train, stop_on = train[fit], train[validation]
+        train, stop_on = clean[fit], clean[validation]
         for which in range(self.victims):
             victim = self.train_victim(train, stop_on, which)
             at = torch.cat([rows[which :: self.victims] for rows in planted])
-            inputs[at], labels[at] = fgsm(victim, train[at], self.epsilon, data.mean)
+            inputs[at], labels[at] = fgsm(victim, clean[at], self.epsilon, data.mean)
             corrupted[at] = True
         return Planted(Examples(data.train.ids, inputs, labels), corrupted)
 
