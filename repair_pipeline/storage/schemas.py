@@ -148,7 +148,7 @@ TABLES: dict[str, pa.Schema] = {
             _field(
                 "verdict",
                 pa.string(),
-                "repaired (auto); accepted, recommended, rejected (gate); or not_a_data_problem",
+                "repaired (auto); accepted, recommended, rejected, not_proven (gate); or not_a_data_problem",
             ),
             _field("reason", pa.string(), "the gate's, in a sentence"),
             _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),
@@ -160,7 +160,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("gain_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
             _field("gain_high", pa.float64(), "upper end"),
             _field("over_control", pa.float64(), "holdout accuracy above that of as many random rows removed"),
-            _field("over_control_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
+            _field("over_control_low", pa.float64(), "lower end of its 95% interval, over rows and seeds"),
             _field("over_control_high", pa.float64(), "upper end"),
             _field("remaining_change", pa.float64(), "of the accuracy on remaining"),
             _field("remaining_low", pa.float64(), "its lower bound"),
