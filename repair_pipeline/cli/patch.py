@@ -11,6 +11,7 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.datasets.patching import apply_patch, revert_patch
 from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import stored_spec
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -29,6 +30,7 @@ def apply(key: str) -> None:
     patch = _called_for(layout, key, read_parquet(path)[0])
     dropped, relabelled = apply_patch(data, Path.cwd(), patch, key)
     typer.echo(f"{data.train}: {dropped} rows dropped, {relabelled} relabelled; back by: repair patch revert {key}")
+    typer.echo("next: train on it; a model of the patched data is repaired by a case of another name")
 
 
 def revert(key: str) -> None:
@@ -46,7 +48,7 @@ def _called_for(layout: Layout, key: str, patch: pa.Table) -> pa.Table:
     """Its rows of the groups whose repair is accepted or recommended."""
     verdicts = read_parquet(layout.table("verdicts", key))[0].to_pylist()
     said = {row["failure_group"]: row["verdict"] for row in verdicts if row["judge"] == "gate"}
-    wanted = [said.get(group) in ("accepted", "recommended") for group in patch["failure_group"].to_pylist()]
+    wanted = [said.get(group) in PROVEN for group in patch["failure_group"].to_pylist()]
     if not any(wanted):
         verdicts_of = ", ".join(sorted(set(said.values()))) or "missing"
         raise InputError(

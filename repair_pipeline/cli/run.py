@@ -13,11 +13,14 @@ from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
 from repair_pipeline.cli.tables import recovery_table
 from repair_pipeline.compute.device import DeviceName
+from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
+from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.gate import gate_verdicts
+from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
+from repair_pipeline.reporting.words import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.runs import tracked
@@ -54,6 +57,9 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
         print(f"repair: {error}; what was finished is kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("repair: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(130) from None
     register_cases(dagster_instance(layout), layout, [case.id])
     if not outcome.made:
         console.print("everything was finished already; --force makes it again")
@@ -64,11 +70,12 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     verdicts = gate_verdicts(case)
     for row in verdicts:
         where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
-        console.print(f"verdict{where}: {row['verdict']}. {row['reason']}\n", highlight=False, soft_wrap=True)
-    if case.layout.candidate(case.id).exists():
-        console.print(f"accept   repair promote {case.spec.name}", highlight=False)
-    if any(row["verdict"] != "not_a_data_problem" for row in verdicts):
-        console.print(f"patch    {case.layout.patch(case.id, 'patch.csv')}", highlight=False, soft_wrap=True)
+        console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}\n", highlight=False, soft_wrap=True)
+    if accepted(case):
+        console.print(f"promote  repair promote {case.spec.model_name}", highlight=False)
+    if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):
+        rows = case.layout.patch(case.id, "patch.csv")
+        console.print(f"patch    repair patch apply {case.id}: {rows}", highlight=False, soft_wrap=True)
     console.print(f"report   {report}", highlight=False, soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
     console.print("pages    repair ui", highlight=False)

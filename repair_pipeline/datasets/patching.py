@@ -37,7 +37,7 @@ def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tupl
         InputError: it is applied already, or names a row that the data do not have. Nothing is changed then.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
-    if before.exists():
+    if is_applied(spec, folder, name):
         raise InputError(f"{before} is there, so the patch {name} is applied already: revert it first")
     changes = {row["example_id"]: row for row in patch.to_pylist()}
     data = read(spec, folder)
@@ -82,7 +82,7 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
         InputError: the patch is not applied.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
-    if not before.exists():
+    if not is_applied(spec, folder, name):
         raise InputError(f"{before} is not there, so the patch {name} is not applied: there is nothing to revert")
     if is_image_folder(train):
         for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
@@ -96,6 +96,11 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
         before.rmdir()
     else:
         _put_back(before, train)
+
+
+def is_applied(spec: OwnData, folder: Path, name: str) -> bool:
+    """Whether the training data are those that ``apply_patch`` has left."""
+    return _before(spec, folder, name).exists()
 
 
 def _put_back(original: Path, file: Path) -> None:

@@ -19,6 +19,8 @@ FEWEST_HELD_OUT = 10
 _INTERVAL = (0.025, 0.975)
 
 
+PROVEN = ("accepted", "recommended")
+"""Verdicts on which the data may be changed."""
 Decision = Literal["accepted", "recommended", "rejected", "not_proven", "not_a_data_problem"]
 
 

@@ -1,10 +1,20 @@
 """A file that a step makes."""
 
-from collections.abc import Callable
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from repair_pipeline.datasets.ids import digest
 from repair_pipeline.types import Progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,3 +38,20 @@ class File:
         # That a source has gone shows in the time of its folder.
         traces = [source if source.exists() else source.parent for source in (*self.sources, *self.optional)]
         return all(trace.stat().st_mtime_ns <= made for trace in traces if trace.exists())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held while it is made: another process of this user on this machine waits, and finds it finished then."""
+        locks = Path(tempfile.gettempdir()) / f"repair_pipeline-{getuser()}"  # in the home they would be left lying
+        locks.mkdir(mode=0o700, exist_ok=True)
+        lock = FileLock(locks / f"{digest(str(self.path).encode())}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("waiting: another process makes %s", self.path)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            os.unlink(lock.lock_file)  # who waits for it sees that it has gone, and takes a new one
+            lock.release()

@@ -102,7 +102,8 @@ def _read(path: Path) -> Template:
 def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip:
     """The case of a night: the champion of that day, the data with its accepted patches, the failures since the last.
 
-    Failures that were reported and no night took wait for the next: too few to split, or their night failed.
+    Failures that were reported and no night took wait for the next: too few to split, or their night failed or was
+    stopped.
 
     Raises:
         InputError: a report cannot be read, or the template was added in another folder than this one.
@@ -114,7 +115,7 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
     taken = list(_taken(layout, template.name))
     if not reported - set().union(*(ids for _, ids in taken)):
         return Skip(f"{template.name}: no failure is reported that no night has taken")
-    waiting = sorted(reported - set().union(*(ids for status, ids in taken if status != "failed")))
+    waiting = sorted(reported - set().union(*(ids for status, ids in taken if status not in ("failed", "stopped"))))
     if len(waiting) < FEWEST_FAILURES:
         return Skip(f"{template.name}: {len(waiting)} new failures wait, {FEWEST_FAILURES} are needed")
     name = _unused(layout, f"{template.name}-{day:%Y%m%d}")

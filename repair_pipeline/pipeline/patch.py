@@ -12,6 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import torch
 
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.patching import is_applied
+from repair_pipeline.errors import InputError
 from repair_pipeline.influence.pairs import pairs
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import Repair, repair
@@ -31,6 +34,21 @@ PAIRED = 200
 """The most harmful rows, which are paired with every failure."""
 _NAMED = 3
 """Failures that a row of the patch names."""
+
+
+def require_unpatched(case: Case) -> None:
+    """A case is about the data that it was judged on: with its own patch applied, a run would judge others in its name.
+
+    Raises:
+        InputError: its patch is applied, and it would be run.
+    """
+    data = case.spec.dataset
+    if isinstance(data, OwnData) and is_applied(data, Path.cwd(), case.id):
+        raise InputError(
+            f"the patch of {case.id} is applied to {data.train}, and its verdict is about the data before: "
+            f"repair report {case.id} shows it, repair patch revert {case.id} goes back; "
+            "to repair a model of the patched data, give the case another name"
+        )
 
 
 def write_pairs(case: Case, path: Path, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.patch import require_unpatched
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -38,10 +39,12 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     Raises:
         InputError: the case cannot be used; what this run had written is taken back.
         StepError: a step failed that others need; what was finished is kept and the next run goes on from there.
+        KeyboardInterrupt: somebody stopped it; the same holds.
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}
     known = case.record is not None
+    require_unpatched(case)
     try:
         for step in steps:
             try:
@@ -62,6 +65,10 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
         take_back(made if known else [*made, case.layout.table("cases", case.id)])
         if known:
             case.register("failed")
+        raise
+    except KeyboardInterrupt:
+        if case.record is not None:
+            case.register("stopped")
         raise
     evaluated = any(step.name == "evaluation" for step in steps)
     case.register("failed" if failed else "finished" if evaluated else "registered")

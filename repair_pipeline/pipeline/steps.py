@@ -69,8 +69,8 @@ class Step:
             for file in self.files(case):
                 if force or not file.finished:
                     try:
-                        self._make(file, progress)
-                        made += [file.path, *file.beside]
+                        if self._made(file, force, progress):
+                            made += [file.path, *file.beside]
                     except InputError:
                         raise
                     except Exception as error:
@@ -80,10 +80,14 @@ class Step:
             raise failures[0]
         return made
 
-    def _make(self, file: File, progress: Progress) -> None:
+    def _made(self, file: File, force: bool, progress: Progress) -> bool:
         if missing := [source for source in file.sources if not source.exists()]:
             raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
-        file.make(file.path, progress)
+        with file.locked():
+            if file.finished and not force:  # another process has made it meanwhile
+                return False
+            file.make(file.path, progress)
+        return True
 
 
 # The steps that lie upstream of the failures.

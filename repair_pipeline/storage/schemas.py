@@ -25,7 +25,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("query_fraction", pa.float64(), "share of the query-side failures in use"),
             _field("spec", pa.string(), "the resolved spec, JSON"),
             _field("fingerprint", pa.string(), "hash of all ids, splits and given labels; null until the data is made"),
-            _field("status", pa.string(), "registered, running, finished or failed"),
+            _field("status", pa.string(), "registered, running, finished, failed or stopped"),
             _field("created_at", pa.timestamp("us", tz="UTC"), "when the case was first registered"),
         ]
     ),

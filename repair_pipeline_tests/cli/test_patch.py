@@ -6,7 +6,11 @@ from typer.testing import CliRunner
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.cli.main import app
+from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.patch import require_unpatched
+from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.views import query
 from repair_pipeline_tests.pipeline.conftest import case_at
 
 
@@ -50,3 +54,17 @@ def test_where_the_data_are_not_to_blame_they_stay_as_they_are(judged, tmp_path)
 def test_only_groups_whose_repair_is_proven_are_patched(judged, proven):
     _, result, rows = judged(A="rejected", B=proven)
     assert (result.exit_code, rows) == (0, list("acd"))
+
+
+def test_a_case_whose_patch_is_applied_is_not_run_again_under_its_name(judged):
+    case_id, applied, _ = judged(A="accepted", B="rejected")
+    assert applied.stdout.splitlines()[1].startswith("next: train on it")
+    for command in (["run", case_id], ["run", case_id, "--force"]):
+        again = CliRunner().invoke(app, command)
+        assert again.exit_code == 2
+        assert f"the patch of {case_id} is applied to train.csv" in again.stderr
+        assert "Traceback" not in again.output
+    [known] = query(Layout.from_environment(), "SELECT status FROM cases").to_pylist()
+    assert known["status"] == "finished"
+    assert CliRunner().invoke(app, ["patch", "revert", case_id]).exit_code == 0
+    require_unpatched(case_at(Layout.from_environment().home, stored_spec(Layout.from_environment(), case_id)))

@@ -2,6 +2,8 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -241,3 +243,50 @@ def test_a_registered_case_that_cannot_be_used_leaves_its_record_and_says_that_i
         run(other)
     assert on_disk(case).keys() == before
     assert other.record["status"] == "failed"
+
+
+def test_two_runs_of_a_case_at_once_make_each_file_once(tmp_path):
+    cases = [case_at(tmp_path, QUICK) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(run, cases))
+    made = [path for outcome in outcomes for path in outcome.made]
+    assert sorted(made) == sorted(path for step in STEPS for f in step.files(cases[0]) for path in (f.path, *f.beside))
+    assert [outcome.failed for outcome in outcomes] == [{}, {}]
+
+
+def test_a_run_that_waits_for_another_says_so(tmp_path, caplog):
+    file, entered, left = File(tmp_path / "new" / "table.parquet", (), lambda path, progress: None), Event(), Event()
+
+    def hold():
+        with file.locked():
+            entered.set()
+            left.wait(10)
+
+    def release():
+        while not caplog.messages:
+            time.sleep(0.01)
+        left.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(hold)
+        entered.wait(10)
+        pool.submit(release)
+        with file.locked():
+            assert left.is_set()
+    assert caplog.messages == [f"waiting: another process makes {file.path}"]
+    assert list(tmp_path.iterdir()) == []  # and nothing is left
+
+
+def test_a_run_that_is_stopped_says_so_and_goes_on_from_there(tmp_path, monkeypatch):
+    case = case_at(tmp_path, QUICK)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "fisher_diagonal", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(case)
+    assert case.record["status"] == "stopped"
+    assert case.base_model_path not in run(case).made
+    assert case.record["status"] == "finished"

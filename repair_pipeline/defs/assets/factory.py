@@ -16,6 +16,7 @@ from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import missing
+from repair_pipeline.pipeline.patch import require_unpatched
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -105,6 +106,7 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         last: it is not tried again.
         status: of the case from now on.
     """
+    require_unpatched(case)
     try:
         fresh = step.run(case, force, _progress(step, log))
     except Exception as error:
