@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import (
@@ -262,11 +263,18 @@ def _first_line(error: ValidationError) -> str:
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":
-        return f"{where} is not a key of a case: see docs/cases.md for the keys"
+        alike = "".join(f"did you mean {name}? " for name in get_close_matches(keys[-1], _keys(), 1))
+        return f"{where} is not a key of a case: {alike}docs/cases.md has the keys"
     if first["type"] == "missing":
         return f"{where} is missing: give a value"
     shown = "" if isinstance(first["input"], (dict, CaseSpec)) else f" (got {first['input']!r})"
     return f"{where}: {what[0].lower()}{what[1:]}{shown}"
+
+
+def _keys() -> set[str]:
+    """Every key that a case file may hold somewhere."""
+    schema = _SPEC.json_schema()
+    return {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", ())}
 
 
 def hash_of(fields: dict[str, Any]) -> str:

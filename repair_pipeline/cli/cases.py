@@ -19,10 +19,10 @@ from repair_pipeline.storage.views import query
 
 
 def show_cases(register: bool) -> None:
-    """A row for every preset and every stored case; with ``register`` each becomes a partition in Dagster."""
+    """A row for every stored case, then every other preset; with ``register`` each becomes a partition in Dagster."""
     layout = Layout.from_environment()
     stored = {row["case_id"]: row for row in query(layout, "SELECT * FROM cases ORDER BY created_at").to_pylist()}
-    keys = [*preset_names(), *(key for key in stored if key not in preset_names())]
+    keys = [*stored, *(key for key in preset_names() if key not in stored)]
     table = Table(Column("case", no_wrap=True), "data", "corruption", "seed", "status")
     for key in keys:
         spec = stored_spec(layout, key)

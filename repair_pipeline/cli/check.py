@@ -22,6 +22,7 @@ def check_and_show(source: str, settings: list[str]) -> None:
     console.print(f"case {case.id}: nothing is written by this check")
     console.print(table)
     doubts = sum(not finding.fine for finding in findings)
-    console.print(f"{doubts} to look at" if doubts else f"nothing in the way; next: repair run {source}")
     if doubts:
+        console.print(f"{doubts} to look at: mend what should not be so; repair run {source} does not stop at them")
         raise typer.Exit(1)
+    console.print(f"nothing in the way; next: repair run {source}")

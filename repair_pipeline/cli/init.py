@@ -36,6 +36,9 @@ def write_case(file: Path, given: Mapping[str, str | None]) -> None:
     answers = dict(given)
     answers["train"] = answers["train"] or _asked("Training data (.parquet, .csv, or a folder)", "--train")
     answers["test"] = answers["test"] or _asked("Labelled test data, of the same kind", "--test")
+    for path in filter(None, (answers["train"], answers["test"], answers["list"])):
+        if not Path(path).exists():
+            raise InputError(f"{path} does not exist: give a path from {Path.cwd()}")
     registered = (answers["weights"] or "").startswith("models:/")
     if not (answers["factory"] or answers["torchvision"] or registered):
         said = _asked(

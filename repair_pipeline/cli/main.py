@@ -108,7 +108,10 @@ def query(
     from repair_pipeline.storage.views import query as ask
 
     with one_line():
-        print_answer(ask(Layout.from_environment(), sql), format.value)
+        layout = Layout.from_environment()
+        print_answer(ask(layout, sql), format.value)
+    if not layout.results.is_dir():
+        typer.echo(f"repair: nothing was run below {layout.home}: set REPAIR_HOME, or go to its folder", err=True)
 
 
 @app.command(epilog="Example: repair report digits-label_noise-s0 --open")
@@ -153,6 +156,9 @@ def init(
     transform: Annotated[str | None, typer.Option(help="package.module:function that prepares one input.")] = None,
     label: Annotated[str, typer.Option(help="The column of labels.")] = "label",
     id: Annotated[str | None, typer.Option(help="The column that names examples.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Names in the order of the model's outputs, by comma; else sorted.")
+    ] = None,
     failures: Annotated[str | None, typer.Option(help="A CSV or Parquet file that lists failing test rows.")] = None,
     where: Annotated[str | None, typer.Option(help="A predicate over the test rows' columns.")] = None,
 ) -> None:
@@ -160,8 +166,9 @@ def init(
     from repair_pipeline.cli.init import write_case
 
     asked = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
+    said = {"transform": transform, "label": label, "id": id, "classes": classes, "list": failures, "where": where}
     with one_line():
-        write_case(file, {**asked, "transform": transform, "label": label, "id": id, "list": failures, "where": where})
+        write_case(file, {**asked, **said})
 
 
 @app.command(epilog="Example: repair check wards.yaml")

@@ -81,5 +81,8 @@ def tick(name: str) -> None:
 
 def turn(on: bool, watch: bool) -> None:
     """Switch the schedule and the sensors."""
-    names = switch(Layout.from_environment(), on, watch)
+    layout = Layout.from_environment()
+    names = switch(layout, on, watch)
+    if on and not templates(layout):
+        typer.echo("there is no template yet, so nothing will run: repair nightly add FILE.yaml", err=True)
     typer.echo(f"{'on' if on else 'off'}: {', '.join(names)}" + ("; they run while repair ui does" if on else ""))

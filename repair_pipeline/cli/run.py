@@ -14,6 +14,7 @@ from repair_pipeline.cli.repeat import Comparing
 from repair_pipeline.cli.tables import recovery_table
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.defs.assets.telling import tell
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.evaluation.partition import ALL_FAILURES
@@ -60,7 +61,10 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     except KeyboardInterrupt:
         print("repair: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
-    register_cases(dagster_instance(layout), layout, [case.id])
+    with dagster_instance(layout) as instance:
+        register_cases(instance, layout, [case.id])
+        with console.status("Dagster's pages"):
+            tell(instance, case, outcome.made)
     if not outcome.made:
         console.print("everything was finished already; --force makes it again")
     console.print()

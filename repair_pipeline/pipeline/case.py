@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.datasets.patching import patched
+from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.models.own import freeze
 from repair_pipeline.storage.files import read_parquet, read_tensors
@@ -174,4 +176,11 @@ def stored_spec(layout: Layout, key: str) -> CaseSpec:
     path = layout.table("cases", key)
     if path.is_file():
         return parse_spec(json.loads(read_parquet(path)[0]["spec"][0].as_py()))
-    return preset(key)
+    try:
+        return preset(key)
+    except InputError as error:
+        stored = [path.parent.name.removeprefix("case_id=") for path in layout.results.glob("cases/*/cases.parquet")]
+        alike = [name for name in stored if name.startswith(key)] or get_close_matches(key, stored)
+        if not alike:
+            raise
+        raise InputError(f"there is no case {key!r}: did you mean {', '.join(sorted(alike))}?") from error

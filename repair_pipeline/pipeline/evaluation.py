@@ -134,7 +134,8 @@ def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
     watch, rows = Stopwatch(case.device), []
     looks = case.each_group()
     for look in looks:
-        for cell in (cell for cell in repairs(case) if look.model_path(cell).exists()):
+        there = [cell for cell in repairs(case) if look.model_path(cell).exists()]
+        for done, cell in enumerate(there, start=1):
             model = case.model(look.model_path(cell))
             for other in looks:
                 holdout = other.partition.holdout
@@ -152,6 +153,7 @@ def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
                         "remaining": len(remaining),
                     }
                 )
+            progress(done, len(there))
     save_rows(path, "cross_harm", rows, watch.notes())
 
 

@@ -116,7 +116,7 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
         ]
         made = repair(look) if case.spec.gate else None
         if made and (ran := controls(look)) and all(file.path.exists() for file in ran):
-            said = asdict(_judged(look, made))
+            said = asdict(_judged(look, made, progress))
             rows.append(
                 {
                     "failure_group": look.group,
@@ -131,12 +131,12 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
     save_rows(path, "verdicts", rows, watch.notes())
 
 
-def _judged(case: Case, made: Repair) -> Verdict:
+def _judged(case: Case, made: Repair, progress: Progress) -> Verdict:
     gate, tests = case.spec.gate, case.partition
     assert gate is not None
 
     def right(path: Path, rows: Any) -> np.ndarray:
-        return (predictions(case.model(path), rows) == rows.labels).numpy()
+        return (predictions(case.model(path), rows, progress) == rows.labels).numpy()
 
     counted = len(tests.guard) + len(tests.remaining)
     failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))

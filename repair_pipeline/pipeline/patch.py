@@ -81,7 +81,7 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
     for look in case.each_group():
         made = repair(look)
         if made and made.removed:
-            rows += _patch(look, made)
+            rows += _patch(look, made, progress)
     save_rows(path, "patch", rows, watch.notes())
     schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -94,7 +94,7 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
         write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.each_group()[0])))
 
 
-def _patch(case: Case, made: Repair) -> list[dict[str, Any]]:
+def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]:
     fit, names = case.data.fit.examples, case.data.classes
     scores = load_scores(case.influence_path(made.influence_method or case.spec.treat[0]), fit)
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
@@ -103,7 +103,8 @@ def _patch(case: Case, made: Repair) -> list[dict[str, Any]]:
     # The base model has seen the causes and what is made of it may echo them. A treatment that pushes their labels
     # away says something else of every row, right or wrong: it suggests nothing.
     suggests = not TREATMENTS[made.treatment].opposes
-    sure, said = logits(case.model(case.model_path(made.cell)), fit[torch.tensor(causes)]).softmax(dim=1).max(dim=1)
+    removed, model = fit[torch.tensor(causes)], case.model(case.model_path(made.cell))
+    sure, said = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
     opposed = _most_opposed(case)
     rows = []
     for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):

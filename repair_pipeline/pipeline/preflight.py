@@ -124,9 +124,11 @@ def _model(model: nn.Module, rows: Examples) -> Iterator[Finding]:
 def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:
     predicted = predictions(model, data.test)
     wrong = int((predicted != data.test.labels).sum())
-    yield Finding(
-        "accuracy", f"wrong on {wrong} of {len(data.test)} test rows ({1 - wrong / len(data.test):.1%} right)"
-    )
+    right, usual = 1 - wrong / len(data.test), max(Counter(data.test.labels.tolist()).values()) / len(data.test)
+    says = f"wrong on {wrong} of {len(data.test)} test rows ({right:.1%} right)"
+    if right < usual:
+        says += f": saying the commonest class always is right on {usual:.1%}. Are the outputs in the order of labels?"
+    yield Finding("accuracy", says, right >= usual)
     groups = group_masks(case.spec, data, predicted)
     rng = numpy_stream(case.spec.seed, "failure_partition")
     parts = partition(predicted, data.test, case.spec.query_fraction, rng, groups, data.also_in_training)
@@ -150,8 +152,9 @@ def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding
     """Whether so many remaining rows, none of them broken, could prove the gate's bound."""
     needed = ceil(log(0.025) / log(1 - case.spec.gate.bound)) if case.spec.gate else 0
     if remaining < needed:
-        says = f"{at_most}{remaining} remaining rows cannot prove a loss below gate.bound, {needed} can: "
-        yield Finding("gate", f"{says}add rows or raise it", fine=False)
+        bound = case.spec.gate.bound if case.spec.gate else 0
+        says = f"{at_most}{remaining} remaining rows cannot prove a loss below {bound:g}, {needed} can: "
+        yield Finding("gate", f"{says}add test rows, or raise gate.bound", fine=False)
 
 
 def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) -> Iterator[Finding]:

@@ -135,7 +135,7 @@ def _fisher_diagonal(case: Case) -> list[File]:
 def _failure_partition(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec, data = Stopwatch(case.device), case.spec, case.data
-        predicted = predictions(case.model(case.base_model_path), data.test)
+        predicted = predictions(case.model(case.base_model_path), data.test, progress)
         rng = numpy_stream(spec.seed, "failure_partition")
         groups = group_masks(spec, data, predicted)
         tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
@@ -230,7 +230,7 @@ def _tracked_run(case: Case) -> list[File]:
         model = case.model(look.model_path(made.cell)) if made and made.removed else None
         figures = case_figures(case.layout, case.id, case.data, look.partition)
         tags = {"repair.judged": judged.repair, "repair.verdict": judged.verdict}
-        run = track(case.layout, case.id, model, case.data.test, figures, judged.metrics, tags)
+        run = track(case.layout, case.id, model, case.data.test, figures, judged.metrics, tags, progress)
         write_text(path, json.dumps(run))
 
     return [File(case.layout.tracked_run(case.id), (case.layout.report(case.id),), make)]

@@ -19,7 +19,7 @@ from torch import nn
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.runs import exported, tracking_uri
+from repair_pipeline.tracking.runs import log_model, tracking_uri
 from repair_pipeline.types import Examples
 
 CHAMPION, CANDIDATE = "champion", "candidate"
@@ -46,14 +46,12 @@ def publish(
         run_id: the run that vouches for it.
     """
     mlflow.set_tracking_uri(tracking_uri(layout))
-    model, example, signature = exported(model, tests)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with mlflow.start_run(run_id=run_id):
-        info = mlflow.pytorch.log_model(
+        info = log_model(
             model,
-            name=tags["repair.model_is"],
-            input_example=example,
-            signature=signature,
+            tests,
+            tags["repair.model_is"],
             extra_files=[str(weights)],
             metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
         )

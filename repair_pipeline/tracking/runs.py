@@ -11,28 +11,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.types import Examples
+from repair_pipeline.types import Examples, Progress, silent
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 from mlflow import ActiveRun
-from mlflow.models import ModelSignature, infer_signature
+from mlflow.models import infer_signature
+from mlflow.models.model import ModelInfo
 
 EXPERIMENT = "repair_pipeline"
 MLFLOW_PORT = "REPAIR_MLFLOW_PORT"
 """The variable that says where MLflow's pages are served, where that is not port 5000."""
 _CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
+_NEEDED = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
 
 
 def tracking_uri(layout: Layout) -> str:
@@ -63,6 +63,7 @@ def track(
     figures: Mapping[str, Figure],
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
+    progress: Progress = silent,
 ) -> dict[str, str]:
     """Log a case from its tables: spec, code, data, metrics, figures, the report and the repaired model.
 
@@ -101,10 +102,11 @@ def track(
         mlflow.log_artifact(str(layout.report(case_id)))
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")
-        detection = _rows(layout, "detection", case_id)
+        detection, recovery = (_rows(layout, table, case_id) for table in ("detection", "recovery"))
         found = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
         mlflow.log_metrics({**found, **metrics})
-        for row in detection:
+        children = len(detection) + len(recovery)
+        for done, row in enumerate(detection, start=1):
             with child(f"influence: {row['method']}"):
                 mlflow.log_params(
                     {
@@ -115,14 +117,16 @@ def track(
                     }
                 )
                 mlflow.log_metrics(_numbers(row))
-        for row in _rows(layout, "recovery", case_id):
+            progress(done, children)
+        for done, row in enumerate(recovery, start=len(detection) + 1):
             name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
             with child(f"repair: {name} ({row['removed']} removed)"):
                 text = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
                 mlflow.log_params({"step": "repair", **{key: row[key] for key in text}})
                 mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in text}))
+            progress(done, children)
         if repaired is not None:
-            _publish(repaired, tests)
+            log_model(repaired, tests, "repaired_model")
         return {"experiment_id": experiment_id, "run_id": parent.info.run_id}
 
 
@@ -178,20 +182,26 @@ def _experiment(layout: Layout) -> str:
     return str(existing.experiment_id)
 
 
-def _publish(model: nn.Module, tests: Examples) -> None:
-    """MLflow's own format (pt2, no pickle), for serving; the working artifact is the safetensors file."""
-    model, example, signature = exported(model, tests)
-    mlflow.pytorch.log_model(model, name="repaired_model", input_example=example, signature=signature)
+def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> ModelInfo:
+    """Log a model of the active run in MLflow's own format (pt2, no pickle), for serving.
 
-
-def exported(model: nn.Module, tests: Examples) -> tuple[nn.Module, NDArray[np.float32], ModelSignature]:
-    """The model as MLflow exports it, with an example of its input and its signature."""
+    Args:
+        tests: rows that show its input.
+        more: for ``mlflow.pytorch.log_model``.
+    """
     example = tests[:2].inputs
     # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
     model = model.cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
-    return model, example.numpy(), signature
+    return mlflow.pytorch.log_model(
+        model,
+        name=name,
+        input_example=example.numpy(),
+        signature=signature,
+        pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
+        **more,
+    )
 
 
 def git_sha() -> str | None:

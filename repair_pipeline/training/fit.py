@@ -78,16 +78,23 @@ def fit(
 
 
 @torch.no_grad()
-def logits(model: nn.Module, examples: Examples, batch_size: int = 500) -> Float[Tensor, "n k"]:
+def logits(
+    model: nn.Module, examples: Examples, batch_size: int = 500, progress: Progress = silent
+) -> Float[Tensor, "n k"]:
     """The model's outputs in eval mode, on the CPU."""
     device = next(model.parameters()).device
     model.eval()
-    return torch.cat([model(batch.inputs.to(device)).cpu() for batch in examples.batches(batch_size)])
+    made, done = [], 0
+    for batch in examples.batches(batch_size):
+        made.append(model(batch.inputs.to(device)).cpu())
+        done += len(batch)
+        progress(done, len(examples))
+    return torch.cat(made)
 
 
-def predictions(model: nn.Module, examples: Examples) -> Int64[Tensor, " n"]:
+def predictions(model: nn.Module, examples: Examples, progress: Progress = silent) -> Int64[Tensor, " n"]:
     """The predicted classes, on the CPU."""
-    return logits(model, examples).argmax(dim=1)
+    return logits(model, examples, progress=progress).argmax(dim=1)
 
 
 def accuracy(model: nn.Module, examples: Examples) -> float:

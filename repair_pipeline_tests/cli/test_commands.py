@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -53,7 +54,8 @@ def tiny(tmp_path) -> str:
 
 BAD_INPUT = {
     "unknown case": (["run", "digits-noise-s0"], "digits-noise-s0", "preset"),
-    "unknown key": (["run", "digits-label_noise-s0", "--set", "corruption.rat=0.4"], "corruption.rat", "keys"),
+    "unknown key": (["run", "digits-label_noise-s0", "--set", "corruption.rat=0.4"], "corruption.rat", "mean rate?"),
+    "key like none": (["run", "digits-label_noise-s0", "--set", "zzzz=0.4"], "zzzz is not a key", "docs/cases.md"),
     "rate too large": (["run", "digits-label_noise-s0", "--set", "corruption.rate=1.0"], "1.0", "less than 1"),
     "rate negative": (["run", "digits-label_noise-s0", "--set", "corruption.rate=-0.1"], "-0.1", "greater than"),
     "not a setting": (["run", "digits-label_noise-s0", "--set", "seed"], "'seed'", "--set corruption.rate=0.4"),
@@ -127,9 +129,20 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     assert "everything was finished already" in second.stdout
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
+    with dagster_instance(Layout(tmp_path / "home")) as instance:
+        of_case = dg.AssetRecordsFilter(dg.AssetKey("evaluation"), asset_partitions=[case_id])
+        [told] = instance.fetch_materializations(of_case, limit=9).records  # and the second run told nothing
+    metadata = told.asset_materialization.metadata
+    assert metadata["made_by"].value == "repair run"
+    assert f"WHERE case_id = '{case_id}'" in metadata["ask"].value
+
+    alike = repair("run", case_id[:-2] + "zz")
+    assert (alike.exit_code, f"did you mean {case_id}?" in alike.stderr) == (2, True)
+
     listed = repair("list").stdout
     assert case_id in listed
     assert "finished" in listed
+    assert listed.index(case_id) < listed.index("digits-label_noise-s0")
 
     sql = f"SELECT treatment, remaining_accuracy FROM recovery WHERE case_id = '{case_id}' AND treatment = 'base'"
     as_json = json.loads(repair("query", sql, "--format", "json").stdout)
@@ -144,6 +157,18 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     compared = Path(repair("report", "--all").stdout.strip())
     assert compared == tmp_path / "home/results/reports/all.html"
     assert f'href="case_id%3D{case_id}/report.html">{case_id}</a>' in compared.read_text()
+
+
+def test_an_answer_is_whole_for_whoever_has_no_width(repair, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    wide = ", ".join(f"'{'x' * 30}' AS column_{number}" for number in range(5))
+    assert max(map(len, repair("query", f"SELECT {wide}").stdout.splitlines())) > 150
+
+
+def test_where_nothing_was_run_an_empty_answer_says_so(repair, tmp_path):
+    answer = repair("query", "SELECT count(*) AS n FROM cases", "--format", "csv")
+    assert (answer.exit_code, answer.stdout) == (0, "n\n0\n")
+    assert f"nothing was run below {tmp_path / 'home'}" in answer.stderr
 
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]

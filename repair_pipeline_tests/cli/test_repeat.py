@@ -38,7 +38,7 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPAIR_HOME", str(folder / "home"))
         patch.setenv("COLUMNS", "200")
-        patch.setattr(runs, "_publish", lambda *args: None)  # the export takes longer than all the rest
+        patch.setattr(runs, "log_model", lambda *args: None)  # the export takes longer than all the rest
         ran = repair("run", str(folder / "tiny.yaml"))
         assert ran.exit_code == 0, ran.stderr
         (folder / "tiny.yaml").unlink()

@@ -1,9 +1,13 @@
 """What ``repair check`` can say before a model is trained."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
 from repair_pipeline.pipeline.preflight import preflight
@@ -23,7 +27,7 @@ def looked_at(tmp_path, tests, bound):
 def test_a_bound_that_half_of_the_test_rows_cannot_prove_is_named_before_training(tmp_path, tests, fine):
     """183 unbroken rows prove 0.02, and the half that remaining is of 364 rows are 182."""
     said = [finding.says for finding in looked_at(tmp_path, tests, bound=0.02) if finding.name == "gate"]
-    expected = "at most 182 remaining rows cannot prove a loss below gate.bound, 183 can: add rows or raise it"
+    expected = "at most 182 remaining rows cannot prove a loss below 0.02, 183 can: add test rows, or raise gate.bound"
     assert said == ([] if fine else [expected])
     remaining = math.ceil(tests / 2)
     perfect = Outcomes(
@@ -41,3 +45,21 @@ def test_a_bound_that_half_of_the_test_rows_cannot_prove_is_named_before_trainin
 def test_the_size_of_a_row_of_features_is_said_in_words(tmp_path):
     found = {finding.name: finding.says for finding in looked_at(tmp_path, 400, bound=0.2)}
     assert found["rows"] == "54 fit, 6 validation, 400 test, each 2 features"
+
+
+def line():
+    return nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(("classes", "fine"), [(None, True), (["well", "sick"], False)])
+def test_outputs_in_another_order_than_the_labels_are_noticed(tmp_path, classes, fine):
+    for part, count in (("train", 60), ("test", 400)):
+        rows(count, 1, flipped=False).to_parquet(tmp_path / f"{part}.parquet", index=False)
+    weights = {"weight": torch.tensor([[0.3, 1.0], [-0.3, -1.0]]), "bias": torch.zeros(2)}  # sick, the first, above 0
+    save_file(weights, tmp_path / "model.safetensors")
+    model = {"factory": f"{__name__}:line", "weights": str(tmp_path / "model.safetensors")}
+    own = spec(tmp_path, model=model, failures=None)
+    own = replace(own, dataset=replace(own.dataset, classes=classes, id=None))
+    found = next(finding for finding in preflight(case_at(tmp_path / "home", own)) if finding.name == "accuracy")
+    assert found.fine == fine
+    assert ("Are the outputs in the order of labels?" in found.says) == (not fine)
