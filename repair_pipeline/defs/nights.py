@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
+import torch
 
 from repair_pipeline.defs.jobs import base, repair
 from repair_pipeline.defs.notices import notify
 from repair_pipeline.defs.partitions import register_cases
+from repair_pipeline.defs.resources import Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.nightly import Skip, Template, make_base, make_night, templates
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import champion
 
@@ -86,9 +90,16 @@ def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> l
             reasons.append(made.reason)
         else:
             [key] = register_cases(instance, layout, [made])
-            requests.append(_request(template, key))
+            requests.append(_request(template, key, _assets(key)))
     return requests or dg.SkipReason("; ".join(reasons) or _NO_TEMPLATE)
 
 
-def _request(template: Template, key: str) -> dg.RunRequest:
-    return dg.RunRequest(run_key=key, partition_key=key, tags={"repair.template": template.name})
+def _request(template: Template, key: str, assets: Sequence[dg.AssetKey] | None = None) -> dg.RunRequest:
+    tags = {"repair.template": template.name}
+    return dg.RunRequest(run_key=key, partition_key=key, tags=tags, asset_selection=assets)
+
+
+def _assets(key: str) -> list[dg.AssetKey]:
+    """What the case names: all others would be skipped, a step each. Whether there is a candidate its run will say."""
+    case = Store().case(key, torch.device("cpu"))
+    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name == "candidate"]
