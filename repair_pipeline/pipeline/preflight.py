@@ -118,7 +118,7 @@ def _model(model: nn.Module, rows: Examples) -> Iterator[Finding]:
         return
     share = (fisher > 0).double().mean().item()
     says = f"the Fisher of {len(rows)} rows is above 0 in {share:.0%} of the adapted parameters"
-    yield Finding("penalty", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)
+    yield Finding("fisher", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)
 
 
 def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:
@@ -133,9 +133,10 @@ def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[
     rng = numpy_stream(case.spec.seed, "failure_partition")
     parts = partition(predicted, data.test, case.spec.query_fraction, rng, groups, data.also_in_training)
     for name, tests in parts.items():
-        sizes = {part: len(getattr(tests, part)) for part in ("query", "query_tuning", "holdout")}
-        says = ", ".join(f"{count} {part}" for part, count in sizes.items())
-        few = sizes["holdout"] < 20
+        held_out = len(tests.holdout)
+        says = f"{len(tests.query)} to search causes with (query), {len(tests.query_tuning)} to choose settings by "
+        says += f"(query_tuning), {held_out} to judge by (holdout)"
+        few = held_out < 20
         yield Finding(
             f"failures: {name}",
             says + (": fewer than 20 in the holdout prove only a large gain" if few else ""),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
+from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.reporting.evidence import Evidence, Row
 from repair_pipeline.reporting.judged import controls, repairs
 from repair_pipeline.reporting.words import count, in_words, percent, plain, signed
@@ -32,6 +33,8 @@ class Decision:
     group: str
     words: str
     """The table's, in plain words."""
+    proven: bool
+    """The data may be changed for it."""
     reason: str
     numbers: list[tuple[str, str, str]]
     """The three that it rests on: (what, value, within which bounds)."""
@@ -53,6 +56,7 @@ def _decision(gate: Mapping[str, Any], row: Row) -> Decision:
     return Decision(
         group=row["failure_group"],
         words=plain(row["verdict"]),
+        proven=row["verdict"] in PROVEN,
         reason=row["reason"],
         numbers=[
             (
@@ -85,7 +89,7 @@ def _between(row: Row, name: str) -> str:
 
 
 def _hundredfold(share: float) -> str:
-    return signed(100 * share + 0.0)  # no −0.00
+    return signed(100 * share)
 
 
 def verdict(evidence: Evidence) -> Verdict:
@@ -154,7 +158,7 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
     if not rivals:
         judged = "No control was run, so what it gained is not known."
     elif fixed <= max(fixes):
-        judged = f"It does not beat the controls: {listed}."
+        judged = f"It does not beat the controls: {listed}.{_but(evidence, repair, rivals)}"
     else:
         low, high = _interval(fixed, max(fixes), total)
         judged = (
@@ -163,6 +167,14 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
         )
     few = f" Only {len(rivals)} of {_CONTROLS} controls are there." if 0 < len(rivals) < _CONTROLS else ""
     return f"{says} {judged}{few} {_cost(evidence, repair, rivals)}"
+
+
+def _but(evidence: Evidence, repair: Row, rivals: list[Row]) -> str:
+    """What speaks for a repair that corrects no more than its controls."""
+    as_good = [row for row in rivals if row["holdout_accuracy"] >= repair["holdout_accuracy"]]
+    kept = all(row["remaining_accuracy"] < repair["remaining_accuracy"] for row in as_good)
+    says = " Those that correct as many break more of what was right." if kept else ""
+    return f"{says} The gate compares with random removal alone." if evidence.gate else says
 
 
 def _cost(evidence: Evidence, repair: Row, rivals: list[Row]) -> str:

@@ -121,7 +121,7 @@ def shortened(name: str, longest: int) -> str:
 
 def signed(value: float) -> str:
     """With two decimals, and a minus as wide as a plus."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # no −0.00
 
 
 def count(share: float, total: int) -> int:

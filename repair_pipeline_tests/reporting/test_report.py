@@ -84,7 +84,7 @@ def test_the_sections_come_in_the_order_of_their_weight(tmp_path):
     assert [link["href"] for link in page.all("a") if link["href"].startswith("#")] == [f"#{name}" for name in order]
 
 
-@pytest.mark.parametrize("verdict", ["accepted", "rejected", "not_a_data_problem"])
+@pytest.mark.parametrize("verdict", ["accepted", "rejected", "not_proven", "not_a_data_problem"])
 def test_the_gate_s_verdict_stands_first_in_the_table_s_words(tmp_path, verdict):
     case = MadeUp(tmp_path, gate={}, verdict=verdict).written()
     (said,) = query(case.layout, "SELECT verdict, reason FROM verdicts WHERE judge = 'gate'").to_pylist()

@@ -38,7 +38,14 @@ def test_a_repair_that_does_not_beat_the_controls_is_said_not_to(tmp_path, corre
     said = judged(tmp_path, BASE, repaired(corrected), *CONTROLS)
     assert "does not beat the controls: the best of them corrects 3" in said.headline
     assert "It does not beat the controls" in dict(said.points)["The repair"]
+    assert "Those that correct as many break more" in dict(said.points)["The repair"]
     assert "points over" not in dict(said.points)["The repair"]
+
+
+def test_a_control_that_corrects_as_many_and_breaks_no_more_leaves_nothing_to_say_for_the_repair(tmp_path):
+    said = dict(judged(tmp_path, BASE, repaired(3, kept=17), *CONTROLS).points)["The repair"]
+    assert "It does not beat the controls" in said
+    assert "break more of" not in said
 
 
 def test_a_gain_of_a_row_or_two_is_not_taken_for_more_than_chance(tmp_path):

@@ -129,7 +129,7 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         metadata = {}
     else:
         metadata = {"reused": not fresh, **measures(step, case)}
-    if step.name == "tracked_run":
+    if step.name in ("evaluation", "tracked_run"):  # a study ends with its tables
         case.register("failed" if missing(case) else "finished")
     yield dg.MaterializeResult(metadata=metadata, check_results=[verdict for _, verdict in verdicts])
 
