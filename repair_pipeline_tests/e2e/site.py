@@ -1,4 +1,4 @@
-"""Two cases, one made and one registered, and the servers that show them."""
+"""A case that is made, others that are registered, and the servers that show them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.storage.layout import Layout
 
 PRESET = "digits-label_noise"
+SEEDS = "each-seed"
 _CHEAP = {
     "dataset": {"name": "digits", "train_size": 600},
     "training": {"max_epochs": 20},
@@ -42,11 +43,13 @@ class Site:
     """The case that ``repair run`` has made."""
     by_page: str
     """The case that is registered, for the page to launch."""
+    seeds: tuple[str, ...]
+    """Cases that differ in their seed, registered for the page to backfill."""
 
 
 @contextmanager
 def serving(home: Path, whole: bool) -> Iterator[Site]:
-    """``repair ui`` over a home with two cases, the presets themselves or cheap ones; leaves no process behind."""
+    """``repair ui`` over a home with cases, the presets themselves or cheap ones; leaves no process behind."""
     layout, environment = Layout(home), {**os.environ, "REPAIR_HOME": str(home)}
     ports = [f"--{name}-port={_free_port()}" for name in ("dagster", "mlflow")]
     with _started("ui", *ports, environment=environment) as ui:
@@ -58,7 +61,8 @@ def serving(home: Path, whole: bool) -> Iterator[Site]:
         told = dict(_pages(ui))
         with dagster_instance(layout) as instance:
             by_shell, by_page = register_cases(instance, layout, [made, launched])
-        yield Site(layout, told["Dagster"], told["MLflow"], by_shell, by_page)
+            seeds = register_cases(instance, layout, [parse_spec(_fields(seed, SEEDS)) for seed in (0, 1)])
+        yield Site(layout, told["Dagster"], told["MLflow"], by_shell, by_page, tuple(seeds))
     assert _processes_of(home) == []
 
 
@@ -89,8 +93,8 @@ def _spec(seed: int, whole: bool) -> CaseSpec:
     return preset(f"{PRESET}-s{seed}") if whole else parse_spec(_fields(seed))
 
 
-def _fields(seed: int) -> dict[str, object]:
-    return {"name": f"quick-s{seed}", "seed": seed, **_CHEAP}
+def _fields(seed: int, name: str = "quick") -> dict[str, object]:
+    return {"name": f"{name}-s{seed}", "seed": seed, **_CHEAP}
 
 
 def _free_port() -> int:

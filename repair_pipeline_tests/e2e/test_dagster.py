@@ -12,8 +12,8 @@ from repair_pipeline.defs.assets.labels import label
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.views import query
-from repair_pipeline_tests.e2e.pages import Dagster
-from repair_pipeline_tests.e2e.site import Site
+from repair_pipeline_tests.e2e.pages import MINUTES, Dagster
+from repair_pipeline_tests.e2e.site import SEEDS, Site
 
 pytestmark = pytest.mark.e2e
 
@@ -34,6 +34,18 @@ def test_a_case_launched_from_the_page_succeeds(
     made = query(site.layout, f"SELECT count(DISTINCT step) AS n FROM timings WHERE case_id = '{site.by_page}'")
     assert made.to_pylist()[0]["n"] > 5
     photograph("dagster-run")
+
+
+def test_a_backfill_runs_the_job_study_for_every_seed(
+    dagster: Dagster, site: Site, launched: str, photograph: Callable[[str], None]
+) -> None:
+    counts = dagster.backfill("study", SEEDS)
+    expect(counts.get_by_text("100% completed")).to_be_visible(timeout=2 * MINUTES)
+    targeted, unfinished, succeeded, failed = counts.get_by_role("cell").all_inner_texts()[1:]
+    assert (targeted, unfinished, succeeded, failed) == ("2", "0", "2", "0")
+    photograph("dagster-backfill")
+    made = query(site.layout, "SELECT DISTINCT case_id, status FROM recovery JOIN cases USING (case_id)").to_pylist()
+    assert {row["case_id"]: row["status"] for row in made}.items() >= dict.fromkeys(site.seeds, "finished").items()
 
 
 def test_the_lineage_shows_every_group_with_its_assets(
