@@ -8,10 +8,9 @@ import sys
 
 import pyarrow as pa
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
-_WIDEST = 10_000
+from repair_pipeline.cli.console import print_whole
 
 
 def print_answer(answer: pa.Table, form: str) -> None:
@@ -26,11 +25,7 @@ def print_answer(answer: pa.Table, form: str) -> None:
         table = Table(*answer.column_names)
         for row in answer.to_pylist():
             table.add_row(*("" if value is None else _shown(value) for value in row.values()))
-        console = Console()
-        if not console.is_terminal:  # whoever reads a file or a pipe has no width
-            unbounded = console.options.update(max_width=_WIDEST)
-            console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
-        console.print(table)
+        print_whole(Console(), table)
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,6 @@ def check_and_show(source: str, settings: list[str]) -> None:
     console.print(table)
     doubts = sum(not finding.fine for finding in findings)
     if doubts:
-        console.print(f"{doubts} to look at: mend what should not be so; repair run {source} does not stop at them")
+        console.print(f"{doubts} to look at: mend what should not be so; next: repair run {source}")
         raise typer.Exit(1)
     console.print(f"nothing in the way; next: repair run {source}")

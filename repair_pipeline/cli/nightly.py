@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from repair_pipeline.cli.console import print_whole
 from repair_pipeline.cli.named import named_case
 from repair_pipeline.cli.run import run_and_show
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
@@ -57,9 +58,9 @@ def show() -> None:
         said = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
         table.add_row(template.name, watched, str(len(nights)), *said)
     console = Console()
-    console.print(table)
+    print_whole(console, table)
     on = ", ".join(switched_on(layout)) or "nothing"
-    console.print(f"switched on: {on} (while repair ui runs)", highlight=False)
+    console.print(f"switched on: {on} (while repair ui runs)", highlight=False, soft_wrap=True)
     if layout.notices.exists():
         console.print(f"notices  {layout.notices}", highlight=False, soft_wrap=True)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
 import typer
 from rich.console import Console
 
+from repair_pipeline.cli.console import print_whole
 from repair_pipeline.cli.named import named_case, tracked_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
@@ -24,6 +26,7 @@ from repair_pipeline.pipeline.run import StepError, Watch, run_case
 from repair_pipeline.reporting.words import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.registry import candidate
 from repair_pipeline.tracking.runs import tracked
 
 
@@ -56,10 +59,10 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         outcome = run_case(case, watch, force)
     except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
-        print(f"repair: {error}; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(f"repair: {error}; {_goes_on(case)}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print("repair: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(f"repair: stopped; {_goes_on(case)}", file=sys.stderr)
         raise typer.Exit(130) from None
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [case.id])
@@ -68,14 +71,14 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     if not outcome.made:
         console.print("everything was finished already; --force makes it again")
     console.print()
-    console.print(recovery_table(case))
+    print_whole(console, recovery_table(case))
     console.print()
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
     verdicts = gate_verdicts(case)
     for row in verdicts:
         where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
         console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}\n", highlight=False, soft_wrap=True)
-    if accepted(case):
+    if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}", highlight=False)
     if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):
         rows = case.layout.patch(case.id, "patch.csv")
@@ -90,3 +93,16 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _goes_on(case: Case) -> str:
+    command = f"repair run {case.id}" if case.record else "the same command"
+    return f"what was finished is kept, {command} goes on from there"
+
+
+def _is_candidate(case: Case) -> bool:
+    """Whether its accepted model waits to be promoted."""
+    path = case.layout.candidate(case.id)
+    if not (accepted(case) and path.exists()):
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8"))["version"] == candidate(case.layout, case.spec.model_name))

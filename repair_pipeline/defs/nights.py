@@ -90,7 +90,7 @@ def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> l
             reasons.append(made.reason)
         else:
             [key] = register_cases(instance, layout, [made])
-            requests.append(_request(template, key, _assets(key)))
+            requests.append(_request(template, key, assets_of(key)))
     return requests or dg.SkipReason("; ".join(reasons) or _NO_TEMPLATE)
 
 
@@ -99,7 +99,7 @@ def _request(template: Template, key: str, assets: Sequence[dg.AssetKey] | None 
     return dg.RunRequest(run_key=key, partition_key=key, tags=tags, asset_selection=assets)
 
 
-def _assets(key: str) -> list[dg.AssetKey]:
-    """What the case names: all others would be skipped, a step each. Whether there is a candidate its run will say."""
-    case = Store().case(key, torch.device("cpu"))
-    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name == "candidate"]
+def assets_of(key: str) -> list[dg.AssetKey]:
+    """What a case names: all others would be skipped, a step each. What follows from its results its run will say."""
+    case, follows = Store().case(key, torch.device("cpu")), ("gate_controls", "candidate")
+    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name in follows]

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from getpass import getuser
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -42,7 +41,7 @@ class File:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while it is made: another process of this user on this machine waits, and finds it finished then."""
-        locks = Path(tempfile.gettempdir()) / f"repair_pipeline-{getuser()}"  # in the home they would be left lying
+        locks = Path(tempfile.gettempdir()) / f"repair_pipeline-{os.getuid()}"  # in the home they would be left lying
         locks.mkdir(mode=0o700, exist_ok=True)
         lock = FileLock(locks / f"{digest(str(self.path).encode())}.lock")
         try:
@@ -53,5 +52,6 @@ class File:
         try:
             yield
         finally:
-            os.unlink(lock.lock_file)  # who waits for it sees that it has gone, and takes a new one
+            # Who waits for it sees that it has gone, and takes a new one. Whoever cleans up may have been first.
+            Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()

@@ -24,6 +24,7 @@ from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.models.own import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks
+from repair_pipeline.pipeline.patch import require_unpatched
 from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.types import CorruptedDataset, Examples
@@ -50,6 +51,7 @@ def preflight(case: Case) -> Iterator[Finding]:
     Raises:
         InputError: the case cannot be run at all.
     """
+    require_unpatched(case)
     with threads(case.spec.compute.threads):
         spec = case.spec
         found = case.found(numpy_stream(spec.seed, "dataset"))
@@ -64,14 +66,16 @@ def preflight(case: Case) -> Iterator[Finding]:
         if weights:
             load_weights(model, read_file(weights), str(weights))
         model = freeze(model, spec.parameters or "all").eval()
-        yield from _model(model, data.fit.examples[:8])
+        about_model = list(_model(model, data.fit.examples[:8]))
+        yield from about_model
         if weights:
             yield from _failures(case, data, model)
         else:
             yield Finding("failures", "known when the base model is trained: the case gives no weights")
             fresh = len(data.test) - len(data.also_in_training)
             yield from _provable(case, fresh - fresh // 2, "at most ")  # it is half of what the model gets right
-        yield from _cost(case, data, model, trains=weights is None)
+        if not any(finding.name == "gradients" for finding in about_model):  # which a run needs, and so does its cost
+            yield from _cost(case, data, model, trains=weights is None)
 
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:

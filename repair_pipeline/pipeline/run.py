@@ -67,7 +67,7 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
             case.register("failed")
         raise
     except KeyboardInterrupt:
-        if case.record is not None:
+        if made:  # or it waited for another run, which goes on
             case.register("stopped")
         raise
     evaluated = any(step.name == "evaluation" for step in steps)

@@ -78,6 +78,11 @@ def champion(layout: Layout, name: str) -> Version | None:
     return Version(number, tags["repair.case_id"] if tags.get("repair.model_is") == "repaired" else None)
 
 
+def candidate(layout: Layout, name: str) -> int | None:
+    """The version of the model ``name`` that may follow its champion."""
+    return _aliases(layout, name).get(CANDIDATE)
+
+
 def set_candidate(layout: Layout, name: str, version: int) -> None:
     """Make a version the candidate."""
     _client(layout).set_registered_model_alias(name, CANDIDATE, str(version))

@@ -12,12 +12,14 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.defs.assets import ASSETS
+from repair_pipeline.defs.nights import assets_of
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.layout import Layout
 
 ROOT = Path(__file__).parents[2]
+AFTERWARDS = dg.AssetSelection.assets("report", "tracked_run", "candidate")
 PRESET = "digits-label_noise-s0"
 TINY = parse_spec(
     {
@@ -67,11 +69,16 @@ class Workspace:
     instance: dg.DagsterInstance
 
     def make(self, spec: CaseSpec, *assets: str, force: bool = False) -> Made:
-        """Materialise ``assets`` of a case (all up to its tables where none are named); the run may fail."""
+        """Materialise ``assets`` of a case (where none are named, its own up to its tables); the run may fail."""
         [key] = register_cases(self.instance, self.layout, [spec])
+        upto = dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.assets(*assets_of(key)) - AFTERWARDS
+        return self.materialise(key, upto, force)
+
+    def materialise(self, key: str, selection: dg.AssetSelection, force: bool = False) -> Made:
+        """Materialise assets of a registered case; the run may fail."""
         result = dg.materialize(
             ASSETS,
-            selection=dg.AssetSelection.assets(*(assets or ["evaluation"])).upstream(depth=None if not assets else 0),
+            selection=selection,
             partition_key=key,
             instance=self.instance,
             resources={"device": Device(name="cpu"), "store": Store(force=force)},
@@ -87,11 +94,12 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A case of seconds, made from nothing."""
+    """A case of seconds, made from nothing by a run of every asset up to the tables."""
     layout = Layout(tmp_path_factory.mktemp("tiny"))
     with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
         patch.setenv("REPAIR_HOME", str(layout.home))
-        return Workspace(layout, instance).make(TINY)
+        [key] = register_cases(instance, layout, [TINY])
+        return Workspace(layout, instance).materialise(key, dg.AssetSelection.all() - AFTERWARDS)
 
 
 @pytest.fixture
@@ -120,4 +128,5 @@ def made(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFactory) 
         patch.setenv("REPAIR_HOME", str(layout.home))
         register_cases(instance, layout, [PRESET])
         job = definitions.resolve_job_def("repair")
-        return Made(layout, job.execute_in_process(partition_key=PRESET, instance=instance))
+        named = assets_of(PRESET)
+        return Made(layout, job.execute_in_process(partition_key=PRESET, instance=instance, asset_selection=named))

@@ -62,7 +62,7 @@ def test_a_tick_makes_the_nights_case_once_and_says_why_it_makes_none(
     [request] = tick(instance)
     assert (request.partition_key, request.run_key) == ("wards-20261125", "wards-20261125")
     named = {key.to_user_string() for key in request.asset_selection}
-    assert named >= {"corrupted_dataset", "influence_ewc", "evaluation", "tracked_run", "candidate"}
+    assert named >= {"corrupted_dataset", "influence_ewc", "gate_controls", "evaluation", "tracked_run", "candidate"}
     assert named.isdisjoint({"influence_vcl", "repaired_scrub"})
     assert instance.get_dynamic_partitions(str(CASES.name)) == ["wards-20261125"]
     [row] = query(layout, "SELECT case_id, status FROM cases").to_pylist()

@@ -188,20 +188,22 @@ def test_classes_without_enough_rows_leave_no_worst_class():
     assert (found.worst_class, found.worst_class_low, found.unjudged) == (None, None, CLASSES)
 
 
-def simulated(seed, holdout, shift):
+def simulated(seed, holdout, shift, ease):
     """A repair and controls that are draws of the same process: rows differ in ease, models in ability."""
     rng = np.random.default_rng(seed)
-    ease, ability = rng.normal(size=holdout), rng.normal(scale=shift, size=(4, 1))
-    right = rng.random((4, holdout)) < 1 / (1 + np.exp(-ease - ability))
+    easy, able = rng.normal(ease, size=holdout), rng.normal(scale=shift, size=(4, 1))
+    right = rng.random((4, holdout)) < 1 / (1 + np.exp(-easy - able))
     return replace(outcomes(remaining=800), repaired_holdout=right[0], controls_holdout=right[1:])
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("holdout", [30, 300, 3000])
-def test_a_repair_no_better_than_its_controls_is_seldom_accepted_however_many_rows(holdout, shift):
-    said = [judged(simulated(seed, holdout, shift), resamples=100).verdict for seed in range(400)]
-    # 2.5% are meant; by chance 22 of 400 would be exceeded once in 4,000 times.
-    assert said.count("accepted") <= 22
+@pytest.mark.parametrize(("ease", "most"), [(0, 22), (-2.5, 32)])
+def test_a_repair_no_better_than_its_controls_is_seldom_accepted_however_many_rows(holdout, shift, ease, most):
+    said = [judged(simulated(seed, holdout, shift, ease), resamples=100).verdict for seed in range(400)]
+    # 2.5% are meant; where the controls fix a tenth, shares are skewed and it is about 5%. By chance more than 22 and
+    # 32 of 400 would be let through once in 4,000 and 300 times.
+    assert said.count("accepted") <= most
 
 
 def test_the_same_stream_gives_the_same_verdict():

@@ -1,6 +1,8 @@
 """Running, resuming, failing."""
 
 import os
+import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -245,16 +247,25 @@ def test_a_registered_case_that_cannot_be_used_leaves_its_record_and_says_that_i
     assert other.record["status"] == "failed"
 
 
-def test_two_runs_of_a_case_at_once_make_each_file_once(tmp_path):
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    """The folder of temporary files, the test's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
+
+
+def test_two_runs_of_a_case_at_once_make_each_file_once(tmp_path, locks):
     cases = [case_at(tmp_path, QUICK) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(run, cases))
     made = [path for outcome in outcomes for path in outcome.made]
     assert sorted(made) == sorted(path for step in STEPS for f in step.files(cases[0]) for path in (f.path, *f.beside))
     assert [outcome.failed for outcome in outcomes] == [{}, {}]
+    assert list(locks.rglob("*.lock")) == []
 
 
-def test_a_run_that_waits_for_another_says_so(tmp_path, caplog):
+def test_a_run_that_waits_for_another_says_so(tmp_path, locks, caplog):
     file, entered, left = File(tmp_path / "new" / "table.parquet", (), lambda path, progress: None), Event(), Event()
 
     def hold():
@@ -274,7 +285,16 @@ def test_a_run_that_waits_for_another_says_so(tmp_path, caplog):
         with file.locked():
             assert left.is_set()
     assert caplog.messages == [f"waiting: another process makes {file.path}"]
-    assert list(tmp_path.iterdir()) == []  # and nothing is left
+    assert list(tmp_path.rglob("*.lock")) == []
+
+
+def test_a_lock_that_somebody_removed_costs_no_result(tmp_path, locks):
+    file = File(tmp_path / "table.parquet", (), lambda path, progress: None)
+    with file.locked():
+        shutil.rmtree(locks)
+    locks.mkdir()
+    with file.locked():
+        assert len(list(locks.rglob("*.lock"))) == 1
 
 
 def test_a_run_that_is_stopped_says_so_and_goes_on_from_there(tmp_path, monkeypatch):

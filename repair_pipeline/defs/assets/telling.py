@@ -15,13 +15,16 @@ from repair_pipeline.tracking.runs import run_url
 
 
 def tell(instance: dg.DagsterInstance, case: Case, made: Collection[Path]) -> None:
-    """Report a materialisation of every asset of a case that has files among ``made``.
+    """Report a materialisation of every asset of a case that has files among ``made``, or that was never told.
 
-    Checks are not told: of a case, Dagster stores the verdict of a check outside runs once only.
+    A method that failed is not told. Nor are checks: outside runs, Dagster stores a check of a case only once.
     """
     tracked = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
     link: Measures = {"made_by": "repair run", "mlflow_run": dg.MetadataValue.url(run_url(tracked))}
     for step in STEPS:
-        if any(file.path in made for file in step.files(case)):
+        paths = [file.path for file in step.files(case)]
+        if not paths or not all(path.exists() for path in paths):
+            continue
+        if set(paths) & set(made) or case.id not in instance.get_materialized_partitions(dg.AssetKey(step.name)):
             said = dg.AssetMaterialization(step.name, partition=case.id, metadata={**measures(step, case), **link})
             instance.report_runless_asset_event(said)
