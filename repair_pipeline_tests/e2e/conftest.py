@@ -98,7 +98,7 @@ def photograph(page: Page) -> Callable[[str], None]:
     def taken(name: str) -> None:
         if PICTURES is not None:
             path = Path(PICTURES) / f"{name}.png"
-            page.screenshot(path=path)
+            page.screenshot(path=path, animations="disabled")
             Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
     return taken
