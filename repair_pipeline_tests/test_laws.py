@@ -1,5 +1,6 @@
 """Laws that every influence method and every treatment obeys. A new one is one row in ``cases.py``."""
 
+import logging
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -93,12 +94,14 @@ def test_mislabelled_copies_of_the_failures_rank_first(task, row: MethodRow, sco
 
 
 @every_method
-def test_the_same_stream_gives_the_same_scores_and_leaves_the_task_as_it_is(task, row: MethodRow, scores):
+def test_the_same_stream_gives_the_same_scores_and_leaves_all_else_as_it_is(task, row: MethodRow, scores, caplog):
+    caplog.set_level(logging.INFO)
     theta, fisher, log_lik = (value.clone() for value in (task.theta_hat, task.fisher, task.log_lik_hat))
     assert torch.equal(row.make().scores(task).values, scores.values)
     assert torch.equal(task.theta_hat, theta)
     assert torch.equal(task.fisher, fisher)
     assert torch.equal(task.log_lik_hat, log_lik)
+    assert logging.root.level == logging.INFO
 
 
 @every_method

@@ -274,7 +274,9 @@ def test_a_run_that_waits_for_another_says_so(tmp_path, locks, caplog):
             left.wait(10)
 
     def release():
-        while not caplog.messages:
+        for _ in range(500):
+            if caplog.messages:
+                break
             time.sleep(0.01)
         left.set()
 

@@ -4,6 +4,9 @@ Settings are validated without the packages; each is imported where its method c
 """
 
 import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from repair_pipeline.errors import InputError
@@ -22,3 +25,15 @@ def peer(package: str) -> ModuleType:
             f"this method computes with {package}, and {missing.name} is not installed: "
             "pip install 'repair_pipeline[peers]'"
         ) from missing
+
+
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """What a peer does to the root logger lasts no longer than this: they configure, or silence, everybody's."""
+    root = logging.root
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

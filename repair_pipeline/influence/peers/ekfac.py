@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.peers import peer
+from repair_pipeline.influence.peers import own_logging, peer
 from repair_pipeline.types import Examples, InfluenceScores
 
 _BATCH = 128
@@ -66,7 +66,7 @@ class EKFAC(QueryBased):
         likelihood = Likelihood()
         rows = TensorDataset(task.fit.inputs.cpu(), task.fit.labels.cpu())
         precise = {"per_sample_gradient_dtype": dtype}
-        with TemporaryDirectory() as folder, torch.random.fork_rng():
+        with TemporaryDirectory() as folder, torch.random.fork_rng(), own_logging():
             torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))
             try:
                 analyzer = kronfluence.Analyzer(

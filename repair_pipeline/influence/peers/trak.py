@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.peers import peer
+from repair_pipeline.influence.peers import own_logging, peer
 from repair_pipeline.types import Examples, InfluenceScores
 
 _BATCH = 100
@@ -60,8 +60,7 @@ class TRAK(QueryBased):
             # Two blocks at least, which are drawn again for each batch: traker drops a single one before scoring.
             block_size=max(1, min(self.proj_dim // 2, _SKETCH // parameters)),
         )
-        handlers = logging.root.handlers[:]
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, own_logging():
             tracer = trak.TRAKer(
                 model,
                 "image_classification",
@@ -72,7 +71,6 @@ class TRAK(QueryBased):
                 use_half_precision=False,
                 logging_level=logging.ERROR,
             )
-            logging.root.handlers[:] = handlers  # traker configures everybody's logging
             checkpoint, done = model.state_dict(), 0
             tracer.load_checkpoint(checkpoint, model_id=0)
             for rows, project in ((task.fit, tracer.featurize), (asked, tracer.score)):
