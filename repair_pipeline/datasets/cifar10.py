@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.datasets import CIFAR10
 
 from repair_pipeline.datasets.images import image_dataset
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
 _CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_TORCHVISION = "cifar-10-batches-py"
 _PARQUET = "cifar10/{split}-00000-of-00001.parquet"
 
 
@@ -29,17 +29,19 @@ def cifar10(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     Raises:
         InputError: neither is in ``folder``, or ``train_size`` is out of range.
     """
-    if (folder / CIFAR10.base_folder).is_dir():
+    if (folder / _TORCHVISION).is_dir():
         return _from_torchvision(train_size, rng, folder)
     if (folder / _PARQUET.format(split="train")).is_file():
         return _from_parquet(train_size, rng, folder)
     raise InputError(
-        f"CIFAR-10 is not in {folder}: set REPAIR_DATA_DIR to a folder that has {CIFAR10.base_folder}, torchvision's, "
+        f"CIFAR-10 is not in {folder}: set REPAIR_DATA_DIR to a folder that has {_TORCHVISION}, torchvision's, "
         f"or {_PARQUET.format(split='train')}, the Hugging Face layout"
     )
 
 
 def _from_torchvision(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
+    from torchvision.datasets import CIFAR10  # here: it takes seconds, and most commands do without
+
     train, test = (CIFAR10(str(folder), train=part) for part in (True, False))
     chosen = _chosen(train_size, len(train), rng)
     images = np.concatenate([train.data[chosen], test.data])

@@ -1,16 +1,21 @@
 """MNIST (App. C): a random part of the 60,000 training images, the whole test set."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torchvision.datasets import MNIST
 
 from repair_pipeline.datasets.images import image_dataset
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
+
+if TYPE_CHECKING:
+    from torchvision.datasets import MNIST
 
 
 def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
@@ -37,6 +42,8 @@ def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
 
 
 def _read(folder: Path) -> tuple[MNIST, MNIST]:
+    from torchvision.datasets import MNIST  # here: it takes seconds, and most commands do without
+
     with contextlib.suppress(RuntimeError):  # torchvision's "not found": then it is fetched below
         return MNIST(str(folder), train=True), MNIST(str(folder), train=False)
     if not folder.is_dir():

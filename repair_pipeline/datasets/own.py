@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-import torchvision
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import ConfigDict
@@ -83,6 +82,8 @@ def read_torchvision(spec: TorchvisionData, folder: Path) -> Dataset:
     Raises:
         InputError: torchvision has no such data set, or it is not in ``folder``.
     """
+    import torchvision  # here: it takes seconds, and most commands do without
+
     make = getattr(torchvision.datasets, spec.torchvision, None)
     if make is None:
         raise InputError(f"dataset.torchvision is {spec.torchvision!r}, which torchvision.datasets has not")

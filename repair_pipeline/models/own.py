@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-import torchvision
 from torch import Tensor, nn
 
 from repair_pipeline.entry_point import entry_point
@@ -40,6 +39,8 @@ def torchvision_model(name: str, classes: int, arguments: Mapping[str, Any]) -> 
     Raises:
         InputError: torchvision has none of that name, or does not take the arguments.
     """
+    import torchvision  # here: it takes seconds, and most commands do without
+
     known = torchvision.models.list_models()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3) or ["resnet18"]

@@ -3,9 +3,6 @@
 from typing import Literal
 
 from torch import nn
-from torchvision.models import resnet18, resnet50
-
-_DEPTHS = {18: resnet18, 50: resnet50}
 
 
 def resnet(depth: Literal[18, 50], channels: int, classes: int) -> nn.Module:
@@ -14,7 +11,9 @@ def resnet(depth: Literal[18, 50], channels: int, classes: int) -> nn.Module:
     Deviation: App. C says "a 50-layer ResNet" and not of which stem. That for ImageNet would leave 8×8 pixels for the
     first block and one for the last.
     """
-    model = _DEPTHS[depth](num_classes=classes)
+    from torchvision import models  # here: it takes seconds, and most commands do without
+
+    model = models.get_model(f"resnet{depth}", num_classes=classes)
     model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as the other convolutions
     model.maxpool = nn.Identity()

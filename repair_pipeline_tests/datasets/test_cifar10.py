@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from repair_pipeline.datasets import cifar10 as source
 from repair_pipeline.datasets.cifar10 import cifar10
 from repair_pipeline.errors import InputError
 
@@ -51,7 +50,7 @@ class Torchvisions:
 @pytest.fixture
 def batches(tmp_path, monkeypatch):
     (tmp_path / Torchvisions.base_folder).mkdir()
-    monkeypatch.setattr(source, "CIFAR10", Torchvisions)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Torchvisions)
     return tmp_path
 
 

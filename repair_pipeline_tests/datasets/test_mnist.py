@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from repair_pipeline.datasets import mnist as source
 from repair_pipeline.datasets.mnist import mnist
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import data_dir
@@ -43,7 +42,7 @@ def no_network(*args, **kwargs):
 
 
 def test_where_there_is_none_the_error_names_three_ways(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "MNIST", no_network)
+    monkeypatch.setattr("torchvision.datasets.MNIST", no_network)
     with pytest.raises(InputError) as refused:
         mnist(100, np.random.default_rng(0), tmp_path)
     message = str(refused.value)
@@ -54,7 +53,7 @@ def test_where_there_is_none_the_error_names_three_ways(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "MNIST", no_network)
+    monkeypatch.setattr("torchvision.datasets.MNIST", no_network)
     with pytest.raises(InputError, match="that folder does not exist"):
         mnist(100, np.random.default_rng(0), tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
