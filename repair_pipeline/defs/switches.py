@@ -26,9 +26,9 @@ def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
     Returns their names. They run while a daemon does.
     """
     names = [*_BY_NIGHT, *(_AS_THEY_COME if watch or not on else ())]
-    with dagster_instance(layout) as instance, _repository(instance) as repository:
-        schedules = {schedule.name: schedule for schedule in repository.get_schedules()}
-        sensors = {sensor.name: sensor for sensor in repository.get_sensors()}
+    with dagster_instance(layout) as instance, repository(instance) as served:
+        schedules = {schedule.name: schedule for schedule in served.get_schedules()}
+        sensors = {sensor.name: sensor for sensor in served.get_sensors()}
         for name in names:
             if name in schedules and on:
                 instance.start_schedule(schedules[name])
@@ -51,7 +51,7 @@ def switched_on(layout: Layout) -> list[str]:
 
 
 @contextmanager
-def _repository(instance: dg.DagsterInstance) -> Iterator[RemoteRepository]:
+def repository(instance: dg.DagsterInstance) -> Iterator[RemoteRepository]:
     """What the workspace serves, as the pages know it; Dagster's own commands find it in this way."""
     with WorkspaceProcessContext(
         instance, WorkspaceFileTarget([str(WORKSPACE)]), code_server_log_level="ERROR"

@@ -10,6 +10,8 @@ import pytest
 from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
+from repair_pipeline.cases.presets import case_id, preset
+from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.defs.assets import ASSETS
 from repair_pipeline.defs.nights import assets_of
@@ -21,6 +23,15 @@ from repair_pipeline.storage.layout import Layout
 ROOT = Path(__file__).parents[2]
 AFTERWARDS = dg.AssetSelection.assets("report", "tracked_run", "candidate")
 PRESET = "digits-label_noise-s0"
+SMALL = with_settings(
+    preset(PRESET),
+    [
+        "dataset.train_size=500",
+        "influence={ewc: {}, loss: {}, random: {}}",
+        "treatments={base: {}, finetune: {}, learn_guard: {}}",
+    ],
+)
+SMALL_ID = case_id(SMALL)
 TINY = parse_spec(
     {
         "name": "tiny",
@@ -30,7 +41,7 @@ TINY = parse_spec(
         "causes": {"top": "planted"},
         "influence": {"loss": {}, "random": {}},
         "treat": ["loss"],
-        "treatments": {"base": {}, "finetune": {}},
+        "treatments": {"base": {}, "selective_dampening": {}},  # which trains nothing
     }
 )
 
@@ -122,11 +133,11 @@ def definitions() -> dg.Definitions:
 
 @pytest.fixture(scope="session")
 def made(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The preset, from its data to its MLflow run, by the job that the workspace file leads to."""
+    """What is quick of the preset, from its data to its MLflow run, by the job that the workspace file leads to."""
     layout = Layout(tmp_path_factory.mktemp("preset"))
     with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
         patch.setenv("REPAIR_HOME", str(layout.home))
-        register_cases(instance, layout, [PRESET])
+        register_cases(instance, layout, [SMALL])
         job = definitions.resolve_job_def("repair")
-        named = assets_of(PRESET)
-        return Made(layout, job.execute_in_process(partition_key=PRESET, instance=instance, asset_selection=named))
+        named = assets_of(SMALL_ID)
+        return Made(layout, job.execute_in_process(partition_key=SMALL_ID, instance=instance, asset_selection=named))

@@ -20,7 +20,7 @@ def test_what_a_case_does_not_name_is_skipped_and_stops_nothing(tiny: Made) -> N
     assert tiny.failed_checks == {}
     assert tiny.materialised == {
         *("corrupted_dataset", "base_model", "fisher_diagonal", "failure_partition"),
-        *("influence_loss", "influence_random", "repaired_base", "repaired_finetune", "evaluation"),
+        *("influence_loss", "influence_random", "repaired_base", "repaired_selective_dampening", "evaluation"),
     }
 
 
@@ -51,7 +51,7 @@ def test_a_method_that_fails_stops_no_other_and_evaluation_says_what_is_missing(
     assert (told.severity, told.blocking) == (dg.AssetCheckSeverity.ERROR, False)
     complete = made.failed_checks["evaluation", "complete"]
     assert "influence_loss" in complete.description
-    assert "loss-finetune" in complete.description
+    assert "loss-selective_dampening" in complete.description
     assert "influence_random" not in complete.description
 
 

@@ -85,7 +85,7 @@ def test_a_score_that_is_not_finite_stops_what_follows(workspace: Workspace) -> 
         f"1 of {len(table)} scores are not finite" in made.failed_checks["influence_loss", "finite_scores"].description
     )
     assert "influence_random" in made.materialised
-    assert not {"repaired_finetune", "evaluation"} & made.materialised
+    assert not {"repaired_selective_dampening", "evaluation"} & made.materialised
 
 
 def test_a_row_without_a_score_is_caught(workspace: Workspace) -> None:

@@ -1,5 +1,6 @@
 """The schedule, the sensors, their switches, and the notice of a run that failed."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from repair_pipeline.cases.spec import parse_spec
-from repair_pipeline.defs import nights
+from repair_pipeline.defs import nights, switches
 from repair_pipeline.defs.nights import new_champion, new_failures, nightly, run_failed
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.defs.switches import switch, switched_on
@@ -133,12 +134,16 @@ def test_a_failed_run_is_noted_and_told(
     assert (tmp_path / "told").read_text().strip() == line
 
 
-def test_one_command_switches_all_of_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_command_switches_all_of_it(
+    instance: dg.DagsterInstance, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     assert switched_on(layout) == []
-    switch(layout, on=True, watch=False)
-    assert switched_on(layout) == ["new_champion", "nightly", "run_failed"]
-    switch(layout, on=True, watch=True)
-    assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "run_failed"]
-    switch(layout, on=False, watch=False)
-    assert switched_on(layout) == []
+    with switches.repository(instance) as served:  # by a server, whose start takes longer than all the rest
+        monkeypatch.setattr(switches, "repository", lambda instance: nullcontext(served))
+        switch(layout, on=True, watch=False)
+        assert switched_on(layout) == ["new_champion", "nightly", "run_failed"]
+        switch(layout, on=True, watch=True)
+        assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "run_failed"]
+        switch(layout, on=False, watch=False)
+        assert switched_on(layout) == []

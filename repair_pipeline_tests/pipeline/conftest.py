@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,19 @@ TINY = parse_spec(
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _neither_reported_nor_tracked() -> Iterator[None]:
+@contextmanager
+def neither_reported_nor_tracked() -> Iterator[None]:
     """The report and MLflow have tests of their own and take longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "render_report", lambda *args: "report")
         patch.setattr(steps, "case_figures", lambda *args: {})
         patch.setattr(steps, "track", lambda *args: {"experiment_id": "1", "run_id": "1"})
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _quick() -> Iterator[None]:
+    with neither_reported_nor_tracked():
         yield
 
 
@@ -44,11 +51,11 @@ def case_at(home: Path, spec: CaseSpec = TINY) -> Case:
     return Case(spec, Layout(home), home / "no-data", torch.device("cpu"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")  # a package's would be made again whenever a worker comes back to it
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("finished")
-    outcome = run(case_at(home))
-    assert outcome.failed == {}
+    with neither_reported_nor_tracked():
+        assert run(case_at(home)).failed == {}
     return home
 
 

@@ -17,15 +17,7 @@ from repair_pipeline.studies.methods import GROUPS, Methods
 from repair_pipeline.studies.studies import STUDIES
 from repair_pipeline.studies.study import Piece, Stage, run_study
 from repair_pipeline.studies.tables import gain, markdown, mean_sd
-
-
-def touched(path: Path, fails: bool) -> list[str]:
-    """What a piece does: one line in its file, whoever ran it."""
-    if fails:
-        raise ValueError("no luck")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(path.read_text() + "again\n" if path.exists() else "once\n")
-    return [] if path.name != "grumbling" else ["grumbled"]
+from repair_pipeline_tests.studies.touching import touched
 
 
 @dataclass(frozen=True)
