@@ -27,7 +27,7 @@ corruption: {rate: 0.3, confusion: {1: {7: 1.0}, 7: {1: 1.0}}}
 causes: {top: planted}
 influence: {loss: {}, random: {}}
 treat: [loss, random]
-treatments: {base: {}, ewc_deletion: {}}
+treatments: {base: {}, selective_dampening: {}}
 """
 
 
@@ -84,7 +84,12 @@ BAD_INPUT = {
         "more rows",
     ),
     "causes take everything": (
-        ["run", "digits-label_noise-s0", "--set", "causes={top: 5000}", "--set", "training.max_epochs=1"],
+        [
+            "run",
+            "digits-label_noise-s0",
+            *("--set", "causes={top: 5000}", "--set", "training.max_epochs=1"),
+            *("--set", "influence={loss: {}}", "--set", "treat=[loss]"),
+        ],
         "5000",
         "leave some",
     ),
@@ -119,7 +124,14 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     first = repair("run", tiny)
     assert first.exit_code == 0, first.stderr
     (case_id,) = re.findall(r"case (tiny-[0-9a-f]{8}) on cpu", first.stdout)
-    for word in ("before", "loss → ewc_deletion", "control", "random → ewc_deletion", "report", "repair ui"):
+    for word in (
+        "before",
+        "loss → selective_dampening",
+        "control",
+        "random → selective_dampening",
+        "report",
+        "repair ui",
+    ):
         assert word in first.stdout
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "home/results/models").rglob("*.safetensors")}
     assert len(files) == 3

@@ -21,7 +21,7 @@ corruption: {rate: 0.3, confusion: {1: {7: 1.0}, 7: {1: 1.0}}}
 causes: {top: planted}
 influence: {loss: {}}
 treat: [loss]
-treatments: {finetune: {}, base: {}, ewc_deletion: {}}
+treatments: {selective_dampening: {}, newton: {}, base: {}}
 """
 RECOVERY = "SELECT * EXCLUDE (seconds) FROM recovery"
 
@@ -61,14 +61,16 @@ def test_an_mlflow_run_is_enough_to_repeat_the_case(home):
     again = repair("run", "--from-mlflow", run_id)
     assert again.exit_code == 0, again.stderr
     assert "the data have changed" not in again.stderr
-    assert before.num_rows == 4
+    assert before.num_rows == 3
     assert query(layout, RECOVERY).equals(before)
     repeated = json.loads(next(layout.results.glob("tracked_runs/*/run.json")).read_text())["run_id"]
     assert repeated != run_id
     for tag, is_now in client.get_run(repeated).data.tags.items():
         if tag.startswith("repair."):
             assert is_now == client.get_run(run_id).data.tags[tag]
-    assert client.get_run(repeated).data.tags["repair.judged"] == "loss → finetune", "the first that the case names"
+    assert client.get_run(repeated).data.tags["repair.judged"] == "loss → selective_dampening", (
+        "the first that the case names"
+    )
 
 
 def test_a_child_leads_to_its_case_and_other_data_are_told(home):

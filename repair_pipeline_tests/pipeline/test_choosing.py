@@ -17,8 +17,8 @@ from repair_pipeline_tests.pipeline.test_holdout import assert_same_bits, corrup
 SETTINGS = [
     "influence={ewc: {reading: difference}, random: {}}",
     "causes={fdr: 0.2}",
-    "treatments={finetune: {}, ewc_deletion: [{}, {gamma: 0.1}], auto: [{fractions: [0.1, 0.2]}, "
-    "{fractions: [0.1, 0.2], pool: all}]}",
+    "treatments={finetune: {}, ewc_deletion: [{}, {gamma: 0.1}], auto: [{fractions: [0.2]}, "
+    "{fractions: [0.2], pool: all}]}",
 ]
 CHOOSING = with_settings(TINY, SETTINGS)
 

@@ -18,8 +18,22 @@ CSS = Path(report.__file__).with_name("report.css")
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    return MadeUp(tmp_path_factory.mktemp("home")).written()
+def written(tmp_path_factory):
+    """Writes a variant of the made-up case, once for all tests that only look at it."""
+    known = {}
+
+    def of(**variant):
+        key = repr(variant)
+        if key not in known:
+            known[key] = MadeUp(tmp_path_factory.mktemp("home"), **variant).written()
+        return known[key]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def case(written):
+    return written()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +68,8 @@ def test_every_picture_is_said_in_words(page):
 
 
 @pytest.mark.parametrize("variant", [{}, {"planted": False, "gate": {}}, {"images": False}])
-def test_the_pages_are_accessible(tmp_path, variant):
-    Page(MadeUp(tmp_path, **variant).written().html).require_accessible()
+def test_the_pages_are_accessible(written, variant):
+    Page(written(**variant).html).require_accessible()
 
 
 def test_a_page_that_is_not_accessible_is_found_out(case):
@@ -77,8 +91,8 @@ def test_nothing_is_loaded_from_anywhere(case, page):
     assert all(link["href"].startswith("#") for link in page.all("a"))
 
 
-def test_the_sections_come_in_the_order_of_their_weight(tmp_path):
-    page = Page(MadeUp(tmp_path, planted=False, gate={}).written().html)
+def test_the_sections_come_in_the_order_of_their_weight(written):
+    page = Page(written(planted=False, gate={}).html)
     order = ["verdict", "failed", "causes", "evidence", "repaired", "patch", "opposing", "again"]
     assert [head["id"] for head in page.all("h2")] == order
     assert [link["href"] for link in page.all("a") if link["href"].startswith("#")] == [f"#{name}" for name in order]
@@ -112,8 +126,8 @@ def test_a_gate_that_has_not_judged_is_said_not_to_have(tmp_path):
     assert "The gate has not judged" in page.text
 
 
-def test_the_patch_shows_its_first_rows_and_counts_the_others(tmp_path):
-    page = Page(MadeUp(tmp_path, gate={}).written().html)
+def test_the_patch_shows_its_first_rows_and_counts_the_others(written):
+    page = Page(written(gate={}).html)
     assert f"does without {PATCHED} training rows: 6 to relabel, 6 to drop." in page.text
     assert "The first 10 rows of the patch; 2 more are in patch.csv." in page.text
     assert ["fit-000", "relabel", "dog → cat", "+3.05", "rank 1 of 40 by influence"] in page.rows
@@ -123,17 +137,16 @@ def test_the_patch_shows_its_first_rows_and_counts_the_others(tmp_path):
     assert "repair patch apply" not in page.text  # the digits are no file of anybody's
 
 
-def test_causes_carry_the_repaired_model_s_suggestion(tmp_path):
-    case = MadeUp(tmp_path, planted=False, gate={}).written()
-    page = Page(case.html)
+def test_causes_carry_the_repaired_model_s_suggestion(written):
+    page = Page(written(planted=False, gate={}).html)
     assert ["fit-000", "cat", "cat", "+3.05"] in page.rows
     assert ["fit-001", "dog", "–", "+2.95"] in page.rows
     (most,) = [image["alt"] for image in page.all("img") if image["alt"].startswith("The 16 most harmful")]
     assert "given cat, the repaired model suggests cat, influence +3.05" in most
 
 
-def test_the_contact_sheet_is_shown_with_its_words_and_its_pairs(tmp_path):
-    page = Page(MadeUp(tmp_path, gate={}).written().html)
+def test_the_contact_sheet_is_shown_with_its_words_and_its_pairs(written):
+    page = Page(written(gate={}).html)
     (sheet,) = [image for image in page.all("img") if image["src"].startswith("data:image/png")]
     assert sheet["alt"] == "Failure 1, labelled cat, the model says <dog>: given owl."
     pairs = [row for row in page.rows if row[0].startswith("test-") and len(row) == 5]
@@ -209,8 +222,8 @@ def test_a_patch_is_text_whatever_it_holds(tmp_path):
     assert any(row[2:3] == [" → ".join(hostile)] for row in Page(html).rows)
 
 
-def test_inputs_that_are_no_images_are_listed(tmp_path):
-    page = Page(MadeUp(tmp_path, images=False).written().html)
+def test_inputs_that_are_no_images_are_listed(written):
+    page = Page(written(images=False).html)
     assert page.row("fit-000")[:4] == ["dog", "cat", "planted", "+3.05"]
     assert page.row("fit-039")[:4] == ["cat", "cat", "no", "−0.85"]
     assert ["test-000", "cat"] in page.rows
