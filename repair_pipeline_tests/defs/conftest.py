@@ -103,6 +103,11 @@ class Workspace:
         return Store().case(key, Device(name="cpu").resolve())
 
 
+@pytest.fixture(autouse=True)
+def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A case of seconds, made from nothing by a run of every asset up to the tables."""
