@@ -188,10 +188,19 @@ def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Make the candidate of the model NAME (a case's name) its champion."""
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.tracking.registry import promote as promoted
+    from repair_pipeline.tracking.registry import repairs_champion
 
+    layout = Layout.from_environment()
     with one_line():
-        former, new = promoted(Layout.from_environment(), name)
+        of_champion = repairs_champion(layout, name)
+        former, new = promoted(layout, name)
     typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f", before it was {former}"))
+    if not of_champion:
+        typer.echo(
+            f"repair: version {new} repairs other weights than version {former}'s, whose own repair may be lost: "
+            f"to go back: repair rollback {name}",
+            err=True,
+        )
 
 
 @app.command(epilog="Example: repair rollback wards")

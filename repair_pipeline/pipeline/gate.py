@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,14 +21,23 @@ from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.ledger import earlier_reads
 from repair_pipeline.pipeline.repairs import cell_causes
-from repair_pipeline.storage.files import read_parquet, read_tensor_notes, write_tensors, write_text
+from repair_pipeline.storage.files import read_parquet, read_tensor_notes, tensors_digest, write_tensors, write_text
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
-from repair_pipeline.tracking.registry import promote, publish, set_candidate, set_champion_if_none
+from repair_pipeline.tracking.registry import (
+    REPAIRS,
+    promote,
+    publish,
+    repairs_champion,
+    set_candidate,
+    set_champion_if_none,
+)
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -180,12 +190,16 @@ def register(case: Case, look: Case, path: Path, progress: Progress) -> None:
 
     def published(weights: Path, which: str) -> int:
         tags = {"repair.case_id": case.id, "repair.failure_group": look.group, "repair.model_is": which}
+        if which == "repaired":
+            tags[REPAIRS] = tensors_digest(case.base_model_path)
         return publish(case.layout, name, case.model(weights), weights, architecture, case.data.test, run, tags)
 
     champion = set_champion_if_none(case.layout, name, partial(published, case.base_model_path, "base"))
     version = published(look.model_path(made.cell), "repaired")
     set_candidate(case.layout, name, version)
-    if gate.promotion == "automatic":
+    if gate.promotion == "automatic" and repairs_champion(case.layout, name):
         promote(case.layout, name)
+    elif gate.promotion == "automatic":
+        log.warning("version %d of %s repairs other weights than the champion's: it waits for promote", version, name)
     said = {"name": name, "version": version, "failure_group": look.group, "first_champion": champion}
     write_text(path, json.dumps(said))

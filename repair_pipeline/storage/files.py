@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
+
+from repair_pipeline.datasets.ids import digest
 
 _NOTES = b"repair_pipeline"
 
@@ -97,6 +99,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Notes) -> No
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Notes]:
     """The tensors by name, on the CPU, and the notes."""
     return load_file(path), read_tensor_notes(path)
+
+
+def tensors_digest(path: Path) -> str:
+    """16 hex digits of the tensors themselves: the file's own bytes hold the seconds that it took, too."""
+    return digest(save(load_file(path)))
 
 
 def read_tensor_notes(path: Path) -> Notes:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from torch import nn
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.storage.files import write_tensors
+from repair_pipeline.storage.files import tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.runs import log_model, tracking_uri
 from repair_pipeline.types import Examples
@@ -26,6 +26,9 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 _FORMER = "repair.former_champions"
 """The tag of a registered model that remembers them, the last one last."""
 _ARCHITECTURE = "repair.model"
+_WEIGHTS = "repair.weights"
+REPAIRS = "repair.repairs"
+"""The tag of a version that says of which weights it is the repair."""
 
 
 def publish(
@@ -56,7 +59,7 @@ def publish(
             metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
         )
     with redirect_stderr(io.StringIO()):  # it says there what it does
-        version = mlflow.register_model(info.model_uri, name, tags=dict(tags))
+        version = mlflow.register_model(info.model_uri, name, tags={**tags, _WEIGHTS: tensors_digest(weights)})
     return int(version.version)
 
 
@@ -95,6 +98,21 @@ def set_champion_if_none(layout: Layout, name: str, made: Callable[[], int]) -> 
     version = made()
     _client(layout).set_registered_model_alias(name, CHAMPION, str(version))
     return version
+
+
+def repairs_champion(layout: Layout, name: str) -> bool:
+    """Whether the candidate was made from the champion's weights; else what that one has repaired may be lost with it.
+
+    True where there is nothing to compare.
+    """
+    aliases = _aliases(layout, name)
+    if not {CHAMPION, CANDIDATE} <= aliases.keys():
+        return True
+    champion, candidate = (
+        _client(layout).get_model_version(name, str(aliases[alias])).tags for alias in (CHAMPION, CANDIDATE)
+    )
+    repairs, deployed = candidate.get(REPAIRS), champion.get(_WEIGHTS)
+    return None in (repairs, deployed) or repairs == deployed
 
 
 def promote(layout: Layout, name: str) -> tuple[int | None, int]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.storage.files import read_tensors, write_tensors
+from repair_pipeline.storage.files import read_tensors, tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import registry
 from repair_pipeline.tracking.runs import EXPERIMENT, tracking_uri
@@ -27,8 +27,11 @@ def layout(tmp_path_factory):
         model = nn.Linear(3, 2)
         weights = layout.home / f"{number}.safetensors"
         write_tensors(weights, {name: torch.full_like(it, number) for name, it in model.state_dict().items()}, {})
+        tags = {"repair.model_is": "x"}
+        if number > 1:  # a repair of the first
+            tags[registry.REPAIRS] = tensors_digest(layout.home / "1.safetensors")
         version = registry.publish(
-            layout, "wards", model, weights, {"factory": "mine:net"}, tests, run.info.run_id, {"repair.model_is": "x"}
+            layout, "wards", model, weights, {"factory": "mine:net"}, tests, run.info.run_id, tags
         )
         assert version == number
     return layout
@@ -47,8 +50,10 @@ def test_promotions_are_taken_back_one_by_one(layout):
     assert made == [1]
     with pytest.raises(InputError, match="has no candidate"):
         registry.promote(layout, "wards")
+    assert registry.repairs_champion(layout, "wards")
     for former, version in ((1, 2), (2, 3)):
         registry.set_candidate(layout, "wards", version)
+        assert registry.repairs_champion(layout, "wards") == (former == 1)
         assert registry.promote(layout, "wards") == (former, version)
     assert registry.resolve(layout, "models:/wards@champion")[0] == "models:/wards/3"
     assert registry.rollback(layout, "wards") == (3, 2)
