@@ -105,14 +105,14 @@ def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]
     suggests = not TREATMENTS[made.treatment].opposes
     removed, model = fit[torch.tensor(causes)], case.model(case.model_path(made.cell))
     sure, said = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
-    opposed = _most_opposed(case)
+    opposed = _opposed(case)
     rows = []
     for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):
         example_id, given = str(fit.ids[row]), int(fit.labels[row])
         relabel = suggests and label != given and probability > 0.5
         failures = opposed.get(example_id, [])
         reason = f"rank {rank_of[row]} of {len(fit)} by influence"
-        reason += f", opposes {len(failures)} failures named" if failures else ""
+        reason += f", opposes {len(failures)} of {len(case.partition.query)} failures" if failures else ""
         reason += f"; the repaired model says {names[label]} with probability {probability:.2f}"
         rows.append(
             {
@@ -123,7 +123,7 @@ def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]
                 "rank": rank_of[row],
                 "label": names[given],
                 "suggested_label": names[label] if relabel else None,
-                "failures": ", ".join(failures),
+                "failures": ", ".join(failures[:_NAMED]),
                 "reason": reason,
             }
         )
@@ -136,13 +136,11 @@ def _paired(case: Case) -> list[dict[str, Any]]:
     return [row for row in found if row["failure_group"] == case.group and row["influence"] > 0]
 
 
-def _most_opposed(case: Case) -> dict[str, list[str]]:
-    """For each harmful row the failures that it opposes most, the most opposed first."""
+def _opposed(case: Case) -> dict[str, list[str]]:
+    """For each of the most harmful rows the failures that it opposes, the most opposed first."""
     found: dict[str, list[str]] = {}
     for row in sorted(_paired(case), key=lambda row: (-row["influence"], row["failure_id"])):
-        named = found.setdefault(row["example_id"], [])
-        if len(named) < _NAMED:
-            named.append(row["failure_id"])
+        found.setdefault(row["example_id"], []).append(row["failure_id"])
     return found
 
 

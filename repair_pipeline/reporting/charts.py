@@ -88,12 +88,15 @@ def _found_by(evidence: Evidence) -> Numbers:
 
 
 def influence_histogram(evidence: Evidence) -> Picture:
-    """Influence of planted and clean rows about zero."""
+    """Influence of planted and clean rows, about what is neutral where the method's scores have that."""
     assert evidence.scores is not None
     values, planted = evidence.scores.values.numpy(), evidence.data.fit.corrupted.numpy()
     width = (values.max() - values.min()) / 40 or 1.0
-    # Zero is an edge, so that no bar holds harmful and helpful rows together.
-    edges = (width * np.arange(np.floor(values.min() / width), np.ceil(values.max() / width) + 1.5)).tolist()
+    neutral = evidence.scores.neutral
+    # An edge, so that no bar holds harmful and helpful rows together.
+    middle = neutral or 0.0
+    low, high = np.floor((values.min() - middle) / width), np.ceil((values.max() - middle) / width)
+    edges = (middle + width * np.arange(low, high + 1.5)).tolist()
     figure, ax = canvas(3.3)
     clean = "not planted" if planted.any() else "training rows"
     ax.hist(values[~planted], edges, color=SKY, edgecolor=BLUE, linewidth=0.6, label=clean)
@@ -108,20 +111,24 @@ def influence_histogram(evidence: Evidence) -> Picture:
             hatch="////",
             label="planted",
         )
-    ax.axvline(0, color=INK, lw=1.2)
+    if neutral is not None:
+        ax.axvline(neutral, color=INK, lw=1.2)
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.7)
     ax.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
     unit = f" ({evidence.scores.unit})" if evidence.scores else ""
-    ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: below 0 helps, above 0 harms", ylabel="rows (log scale)")
+    sides = "higher harms more" if neutral is None else f"below {neutral:.2g} helps, above harms"
+    ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: {sides}", ylabel="rows (log scale)")
     ax.legend(loc="upper right")
-    shares = f"{(values > 0).sum()} of {len(values)} training rows lie above zero"
-    if planted.any():
-        shares += f", among them {(values[planted] > 0).sum()} of the {planted.sum()} planted"
+    shares = ""
+    if neutral is not None:
+        above = values > neutral
+        shares = f" {above.sum()} of {len(values)} training rows lie above {neutral:.2g}, what is neutral"
+        shares += f", among them {above[planted].sum()} of the {planted.sum()} planted." if planted.any() else "."
     return Picture(
         figure,
-        f"Histogram of influence by {evidence.method}{unit}, from {values.min():.2f} to {values.max():.2f}; above "
-        f"zero is harmful. {shares}.",
+        f"Histogram of influence by {evidence.method}{unit}, from {values.min():.2f} to {values.max():.2f}; "
+        f"the higher, the more harmful.{shares}",
         _binned(values, planted, edges),
     )
 

@@ -156,7 +156,9 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
     says = f"{_sentence(in_words(repair))} corrects {fixed} of {total} held-out failures ({percent(fixed / total)})."
     listed = ", ".join(f"{in_words(row)} corrects {fix}" for row, fix in zip(rivals, fixes, strict=True))
     if not rivals:
-        judged = "No control was run, so what it gained is not known."
+        judged = "The case names no control, so what it gained is not known" + (
+            " beyond what the gate says." if evidence.gate else "."
+        )
     elif fixed <= max(fixes):
         judged = f"It does not beat the controls: {listed}.{_but(evidence, repair, rivals)}"
     else:

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from repair_pipeline.reporting.charts import influence_histogram
 from repair_pipeline.reporting.figures import case_figures, pictures
 from repair_pipeline.reporting.picture import png, words_of
 from repair_pipeline_tests.reporting.made_up import CASE_ID, PLANTED, RECOVERY, ROWS, MadeUp
@@ -40,12 +43,18 @@ def test_the_curve_of_each_method_lies_between_oracle_and_random(drawn):
     assert "loss, AUC 0.812" in lines
 
 
-def test_the_histogram_counts_every_row_on_its_side_of_zero(case, drawn):
-    (axes,) = drawn["influence_histogram"].figure.axes
-    values = case.evidence.scores.values
+@pytest.mark.parametrize("neutral", [0.0, 0.69, None])
+def test_the_histogram_counts_every_row_on_its_side_of_what_is_neutral(case, neutral):
+    scores = replace(case.evidence.scores, neutral=neutral)
+    picture = influence_histogram(replace(case.evidence, scores=scores))
+    (axes,) = picture.figure.axes
+    values = scores.values
+    assert [line.get_xdata()[0] for line in axes.lines] == ([] if neutral is None else [neutral])
+    assert ("helps" in axes.get_xlabel()) == ("neutral" in picture.says) == (neutral is not None)
     bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches if hasattr(bar, "get_x")]
     assert sum(height for _, height in bars) == ROWS - PLANTED
-    assert sum(height for x, height in bars if x > 0) == int((values > 0).sum()) - PLANTED
+    middle = neutral or 0.0
+    assert sum(height for x, height in bars if x > middle) == int((values > middle).sum()) - PLANTED
 
 
 def test_the_most_harmful_come_first_with_both_labels(drawn):

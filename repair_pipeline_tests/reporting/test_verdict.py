@@ -62,6 +62,9 @@ def test_without_controls_no_gain_is_claimed(tmp_path):
     said = judged(tmp_path, BASE, REPAIRED)
     assert said.headline.endswith("no control was run, so what it gained is not known.")
     assert "more than" not in said.headline
+    assert "gained is not known. It breaks" in dict(said.points)["The repair"]
+    of_gate = dict(judged(tmp_path / "gate", BASE, REPAIRED, gate={}).points)["The repair"]
+    assert "gained is not known beyond what the gate says." in of_gate
 
 
 def test_an_absent_control_is_counted(tmp_path):
