@@ -216,8 +216,8 @@ class CaseSpec:
 
     @property
     def digest(self) -> str:
-        """Eight hex digits of the canonical hash: of all fields but the name."""
-        return hash_of({key: value for key, value in self.resolved.items() if key != "name"})[:8]
+        """Eight hex digits of the canonical hash: of all fields but the name, and what a template watches."""
+        return hash_of({key: value for key, value in self.resolved.items() if key not in ("name", "nightly")})[:8]
 
     @property
     def base_id(self) -> str:

@@ -77,7 +77,9 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     verdicts = gate_verdicts(case)
     for row in verdicts:
         where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
-        console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}\n", highlight=False, soft_wrap=True)
+        few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
+        said = f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n"
+        console.print(said, highlight=False, soft_wrap=True)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}", highlight=False)
     if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):

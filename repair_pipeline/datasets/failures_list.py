@@ -1,5 +1,6 @@
 """A list of failing examples."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,19 @@ from numpy.typing import NDArray
 from repair_pipeline.datasets.own_tables import read_table
 from repair_pipeline.errors import InputError
 
+log = logging.getLogger(__name__)
+
 
 def read_failures(
-    path: Path, test_ids: NDArray[np.str_], metadata: pa.Table | None, id_column: str | None
+    path: Path, test_ids: NDArray[np.str_], metadata: pa.Table | None, id_column: str | None, strangers: bool = False
 ) -> NDArray[np.str_]:
     """Ids of the test examples that a CSV or Parquet file lists.
 
     They are listed by ``example_id``, by the data's own id column, or by a column of theirs that does not repeat among
     the test rows.
+
+    Args:
+        strangers: it may list others too, which are left out with a warning.
 
     Raises:
         InputError: the file cannot be read, shares no such column with the data, or lists a row that is not there.
@@ -41,9 +47,13 @@ def read_failures(
     name = shared[0]
     id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
     listed = [str(value) for value in table[name].to_pylist()]
-    for row, value in enumerate(listed):
-        if value not in id_of:
-            raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: take it off")
+    unknown = [(row, value) for row, value in enumerate(listed) if value not in id_of]
+    if unknown and strangers:
+        log.warning("%d of %d reported rows are no test rows, %s the first", len(unknown), len(listed), unknown[0][1])
+        listed = [value for value in listed if value in id_of]
+    elif unknown:
+        row, value = unknown[0]
+        raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: take it off")
     if twice := [value for value in listed if listed.count(value) > 1]:
         raise InputError(f"{path} lists the {name} {twice[0]!r} more than once: list each failure once")
     return np.array([id_of[value] for value in listed], dtype=np.str_)

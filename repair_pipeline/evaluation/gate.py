@@ -132,8 +132,8 @@ def judge(
         gain_low=gain_low,
         gain_high=gain_high,
         over_control=over,
-        over_control_low=over - half,
-        over_control_high=over + half,
+        over_control_low=max(over - half, -1.0),  # a difference of shares
+        over_control_high=min(over + half, 1.0),
         remaining_change=-broken / len(kept),
         remaining_low=-float(breaks),
         worst_class=worst,

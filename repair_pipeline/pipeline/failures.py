@@ -48,7 +48,7 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
         case ListedFailures(file):
             return {ALL_FAILURES: _wrong(_listed(file, spec, data), file, data, predicted)}
         case ReportedFailures(file):
-            return {ALL_FAILURES: _listed(file, spec, data)}
+            return {ALL_FAILURES: _listed(file, spec, data, strangers=True)}
         case FailuresWhere(predicate):
             return {ALL_FAILURES: _where("failures.where", predicate, data, predicted)}
         case FailureGroups(groups):
@@ -96,9 +96,9 @@ def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) 
     return mask
 
 
-def _listed(file: str, spec: CaseSpec, data: CorruptedDataset) -> Tensor:
+def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, strangers: bool = False) -> Tensor:
     named = spec.dataset.id if isinstance(spec.dataset, OwnData) else None
-    ids = read_failures(Path(file), data.test.ids, data.metadata, named)
+    ids = read_failures(Path(file), data.test.ids, data.metadata, named, strangers)
     return data.test.having(frozenset(ids.tolist()))
 
 

@@ -113,9 +113,10 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
     reported = _reported(template)
     key = template.spec.dataset.id if isinstance(template.spec.dataset, OwnData) else None
     taken = list(_taken(layout, template.name))
-    if not reported - set().union(*(ids for _, ids in taken)):
-        return Skip(f"{template.name}: no failure is reported that no night has taken")
     waiting = sorted(reported - set().union(*(ids for status, ids in taken if status not in ("failed", "stopped"))))
+    if not reported - set().union(*(ids for _, ids in taken)):
+        again = f"; {len(waiting)} of a night that failed wait for the next report" if waiting else ""
+        return Skip(f"{template.name}: no failure is reported that no night has taken{again}")
     if len(waiting) < FEWEST_FAILURES:
         return Skip(f"{template.name}: {len(waiting)} new failures wait, {FEWEST_FAILURES} are needed")
     name = _unused(layout, f"{template.name}-{day:%Y%m%d}")

@@ -167,6 +167,8 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
             f"That is {100 * (fixed - max(fixes)) / total:.1f} points over the best control (95% interval, rows taken "
             f"as independent: {100 * low:.1f} to {100 * high:.1f}): {listed}."
         )
+        if low <= 0:
+            judged += f" That may be chance.{_of_gate(evidence)}"
     few = f" Only {len(rivals)} of {_CONTROLS} controls are there." if 0 < len(rivals) < _CONTROLS else ""
     return f"{says} {judged}{few} {_cost(evidence, repair, rivals)}"
 
@@ -176,7 +178,11 @@ def _but(evidence: Evidence, repair: Row, rivals: list[Row]) -> str:
     as_good = [row for row in rivals if row["holdout_accuracy"] >= repair["holdout_accuracy"]]
     kept = all(row["remaining_accuracy"] < repair["remaining_accuracy"] for row in as_good)
     says = " Those that correct as many break more of what was right." if kept else ""
-    return f"{says} The gate compares with random removal alone." if evidence.gate else says
+    return says + _of_gate(evidence)
+
+
+def _of_gate(evidence: Evidence) -> str:
+    return " The gate compares with random removal alone." if evidence.gate else ""
 
 
 def _cost(evidence: Evidence, repair: Row, rivals: list[Row]) -> str:

@@ -27,6 +27,7 @@ _FORMER = "repair.former_champions"
 """The tag of a registered model that remembers them, the last one last."""
 _ARCHITECTURE = "repair.model"
 _WEIGHTS = "repair.weights"
+_CASE = "repair.case_id"
 REPAIRS = "repair.repairs"
 """The tag of a version that says of which weights it is the repair."""
 
@@ -78,7 +79,7 @@ def champion(layout: Layout, name: str) -> Version | None:
     if number is None:
         return None
     tags = _client(layout).get_model_version(name, str(number)).tags
-    return Version(number, tags["repair.case_id"] if tags.get("repair.model_is") == "repaired" else None)
+    return Version(number, tags[_CASE] if tags.get("repair.model_is") == "repaired" else None)
 
 
 def candidate(layout: Layout, name: str) -> int | None:
@@ -103,7 +104,7 @@ def set_champion_if_none(layout: Layout, name: str, made: Callable[[], int]) -> 
 def repairs_champion(layout: Layout, name: str) -> bool:
     """Whether the candidate was made from the champion's weights; else what that one has repaired may be lost with it.
 
-    True where there is nothing to compare.
+    True where there is nothing to compare, and where both are of one case.
     """
     aliases = _aliases(layout, name)
     if not {CHAMPION, CANDIDATE} <= aliases.keys():
@@ -112,7 +113,8 @@ def repairs_champion(layout: Layout, name: str) -> bool:
         _client(layout).get_model_version(name, str(aliases[alias])).tags for alias in (CHAMPION, CANDIDATE)
     )
     repairs, deployed = candidate.get(REPAIRS), champion.get(_WEIGHTS)
-    return None in (repairs, deployed) or repairs == deployed
+    of_one_case = champion.get(_CASE) is not None and champion.get(_CASE) == candidate.get(_CASE)
+    return None in (repairs, deployed) or repairs == deployed or of_one_case
 
 
 def promote(layout: Layout, name: str) -> tuple[int | None, int]:

@@ -226,6 +226,11 @@ def test_settings_without_a_meaning_are_refused(wrong):
         Gate(**wrong)
 
 
+def test_an_interval_of_a_difference_of_shares_stays_within_what_there_is():
+    found = judged(outcomes(fixed=1, holdout=2, controls=(0, 0, 0)))
+    assert -1 <= found.over_control_low < found.over_control < found.over_control_high <= 1
+
+
 def test_of_too_few_held_out_failures_none_is_accepted_however_many_are_fixed():
     for holdout in range(1, 13):
         found = judged(outcomes(fixed=holdout, holdout=holdout, controls=(0, 0, 0)))

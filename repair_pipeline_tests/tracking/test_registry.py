@@ -3,6 +3,7 @@
 import mlflow
 import pytest
 import torch
+from mlflow import MlflowClient
 from torch import nn
 
 from repair_pipeline.errors import InputError
@@ -61,6 +62,16 @@ def test_promotions_are_taken_back_one_by_one(layout):
     assert registry.resolve(layout, "models:/wards@champion")[0] == "models:/wards/1"
     with pytest.raises(InputError, match="has no former champion"):
         registry.rollback(layout, "wards")
+
+
+def test_a_case_that_is_repaired_again_follows_itself(layout):
+    client = MlflowClient(tracking_uri(layout))
+    client.set_registered_model_alias("wards", "champion", "2")
+    registry.set_candidate(layout, "wards", 3)
+    assert not registry.repairs_champion(layout, "wards")
+    for version in ("2", "3"):
+        client.set_model_version_tag("wards", version, "repair.case_id", "wards-0123abcd")
+    assert registry.repairs_champion(layout, "wards")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Lists of failures, by whatever names a test row."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repair_pipeline.datasets.failures_list import read_failures
+from repair_pipeline.errors import InputError
+
+IDS = np.array(["a", "b", "c"])
+
+
+@pytest.fixture
+def listed(tmp_path):
+    path = tmp_path / "listed.csv"
+    pd.DataFrame({"row": ["c", "stranger", "a"]}).to_csv(path, index=False)
+    return path
+
+
+def test_a_stranger_is_refused_with_its_place(listed):
+    with pytest.raises(InputError, match="row 1 lists the row 'stranger', which no test row has"):
+        read_failures(listed, IDS, None, "row")
+
+
+def test_where_strangers_are_expected_they_are_left_out_and_told(listed, caplog):
+    assert read_failures(listed, IDS, None, "row", strangers=True).tolist() == ["c", "a"]
+    assert caplog.messages == ["1 of 3 reported rows are no test rows, stranger the first"]
