@@ -1,13 +1,15 @@
 """A list of failing examples."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from repair_pipeline.datasets.own_tables import read_table
+from repair_pipeline.datasets.labels import class_name
+from repair_pipeline.datasets.table_files import read_table, text_of
 from repair_pipeline.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -46,14 +48,21 @@ def read_failures(
         )
     name = shared[0]
     id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
-    listed = [str(value) for value in table[name].to_pylist()]
+    values = table[name].to_pylist()
+    # An id is what the file's text says, 00037; the number 37 that it may be read as is tried after that.
+    texts = text_of(path, table, name)
+    listed = [
+        text if text in id_of or class_name(value) not in id_of else class_name(value)
+        for text, value in zip(texts, values, strict=True)
+    ]
     unknown = [(row, value) for row, value in enumerate(listed) if value not in id_of]
     if unknown and strangers:
         log.warning("%d of %d reported rows are no test rows, %s the first", len(unknown), len(listed), unknown[0][1])
-        listed = [value for value in listed if value in id_of]
     elif unknown:
         row, value = unknown[0]
         raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: take it off")
-    if twice := [value for value in listed if listed.count(value) > 1]:
-        raise InputError(f"{path} lists the {name} {twice[0]!r} more than once: list each failure once")
-    return np.array([id_of[value] for value in listed], dtype=np.str_)
+    counted = Counter(id_of[value] for value in listed if value in id_of)
+    if not strangers and len(counted) < len(listed):
+        twice, count = counted.most_common(1)[0]
+        raise InputError(f"{path} lists the {name} {twice!r} {count} times: list each failure once")
+    return np.array(list(counted), dtype=np.str_)

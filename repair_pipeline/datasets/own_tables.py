@@ -10,9 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from repair_pipeline.datasets.columns import plain, usual_features, vectors
+from repair_pipeline.datasets.labels import Labels, label_column
+from repair_pipeline.datasets.table_files import delimiter, is_unnamed, parquet_files, read_table, schema, text_of
 from repair_pipeline.errors import InputError
 
 TAKEN = (
@@ -36,14 +38,12 @@ class Rows:
 
     inputs: Sequence[Any] | np.ndarray
     """Encoded images, PIL images, or float64 vectors of features."""
-    labels: Sequence[Any]
+    labels: Labels
     metadata: pa.Table
     features: tuple[str, ...]
-    """Their names; none for images."""
-    classes: tuple[str, ...] | None
-    """Named by the file itself."""
-    names: Sequence[Any] = ()
-    """The values of the id column."""
+    """Their columns; none for images."""
+    names: Sequence[str] = ()
+    """The values of the id column, as text."""
 
 
 @runtime_checkable
@@ -60,11 +60,6 @@ class Columns(Protocol):
     def id(self) -> str | None: ...
     @property
     def metadata(self) -> tuple[str, ...] | None: ...
-
-
-def parquet_files(path: Path) -> list[Path]:
-    """The file, or the files of the folder in their order."""
-    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
 class _Images(Sequence[bytes | None]):
@@ -117,26 +112,6 @@ _PIECE, _BUFFER = 256, 2**20
 """Rows and bytes that are read at once."""
 
 
-def read_table(path: Path, without: str | None = None) -> pa.Table:
-    """A Parquet or CSV file, or a folder of Parquet files, without the column that is read in pieces.
-
-    Raises:
-        InputError: it cannot be read, or is empty.
-    """
-    try:
-        if path.suffix == ".csv":
-            table = pa.csv.read_csv(path)
-        else:
-            files = [pq.ParquetFile(file) for file in parquet_files(path)]
-            others = [[name for name in file.schema_arrow.names if name != without] for file in files]
-            table = pa.concat_tables([file.read(names) for file, names in zip(files, others, strict=True)])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, error) from error
-    if not len(table):
-        raise InputError(f"{path} holds no row: give one that does")
-    return table
-
-
 def table_rows(path: Path, columns: Columns) -> Rows:
     """The rows of a table.
 
@@ -150,31 +125,28 @@ def table_rows(path: Path, columns: Columns) -> Rows:
     for name in filter(None, named):
         if name not in there:
             raise InputError(f"{path} has no column {name!r}: it has {', '.join(there)}")
-    labels = table[columns.label]
-    if labels.null_count:
-        raise InputError(f"{path}: {columns.label!r} is null in {labels.null_count} rows: mend or drop them")
-    classes, values = _class_names(table, columns.label), labels.to_pylist()
-    if classes is not None:
-        values = [classes[value] if isinstance(value, int) and value < len(classes) else value for value in values]
-    own = [columns.label, columns.id, image]
-    rest = [name for name in table.column_names if name not in own]
-    numbers = [] if image else [name for name in rest if _is_number(table.schema.field(name).type)]
-    features = () if image else columns.features or tuple(n for n in numbers if n not in (columns.metadata or ()))
+    labels = label_column(path, table, columns.label, class_places(table, columns.label))
+    rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
+    features = () if image else columns.features or usual_features(table, rest, columns.metadata or ())
     if not image and not features:
         raise InputError(f"{path} has no column of images and none of numbers: give dataset.image or dataset.features")
-    metadata = [name for name in rest if name not in features] if columns.metadata is None else list(columns.metadata)
+    others = [name for name in rest if name not in features and not is_unnamed(name)]
+    metadata = others if columns.metadata is None else list(columns.metadata)
     if taken := [name for name in metadata if name in TAKEN]:
         raise InputError(
             f"{path}: the column {taken[0]!r} is called as one of the view examples: rename it, "
             "or list in dataset.metadata those that you want"
         )
+    names = text_of(path, table, columns.id) if columns.id else []
+    if columns.id and names != [str(value) for value in table[columns.id].to_pylist()]:
+        # What a CSV file writes as 00037 is an id, not the number 37.
+        table = table.set_column(table.column_names.index(columns.id), columns.id, pa.array(names, pa.string()))
     return Rows(
-        _Images(parquet_files(path), image) if image else _vectors(table, features, path),
-        values,
-        _plain(table.select([*metadata, *([columns.id] if columns.id and columns.id != "example_id" else [])])),
+        _Images(parquet_files(path), image) if image else vectors(table, features, path),
+        labels,
+        plain(table.select([*metadata, *([columns.id] if columns.id and columns.id != "example_id" else [])])),
         features,
-        classes,
-        table[columns.id].to_pylist() if columns.id else (),
+        names,
     )
 
 
@@ -198,14 +170,15 @@ def folder_rows(path: Path) -> Rows:
     if not files:
         raise InputError(f"{path} holds neither .parquet files nor folders with images: one folder a class is due")
     where = pa.table({"path": [str(file.relative_to(path)) for file in files]})
-    return Rows(_Files(files), [file.parent.name for file in files], where, (), None)
+    labels = Labels([file.parent.name for file in files], pa.string())
+    return Rows(_Files(files), labels, where, ())
 
 
-def _class_names(table: pa.Table, label: str) -> tuple[str, ...] | None:
-    """What a file in the Hugging Face layout calls its classes."""
+def class_places(table: pa.Table, label: str) -> tuple[str, ...] | None:
+    """What a file in the Hugging Face layout calls its classes, of which an integer label is a place."""
     said = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
     names = said.get("info", {}).get("features", {}).get(label, {}).get("names")
-    return tuple(names) if names else None
+    return tuple(map(str, names)) if names else None
 
 
 def _image_column(path: Path, columns: Columns) -> str | None:
@@ -216,54 +189,7 @@ def _image_column(path: Path, columns: Columns) -> str | None:
             return kind.get_field_index("bytes") >= 0
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    if path.suffix == ".csv" or columns.features:
+    if delimiter(path) or columns.features:
         return None
-    images = [field.name for field in _schema(path) if holds_images(field.type)]
+    images = [field.name for field in schema(path) if holds_images(field.type) and field.name != columns.label]
     return next((name for name in images if columns.image in (None, name)), None)
-
-
-def _schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(parquet_files(path)[0])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:150]
-    return InputError(f"{path} cannot be read ({why}): give a .parquet or .csv file, or a folder")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _vectors(table: pa.Table, features: Sequence[str], path: Path) -> np.ndarray:
-    try:
-        vectors = np.stack([table[name].cast(pa.float64()).to_numpy() for name in features], axis=1)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: a feature is no number ({' '.join(str(error).split())}): leave it out") from error
-    if len(bad := np.argwhere(~np.isfinite(vectors))):
-        row, column = bad[0]
-        raise InputError(
-            f"{path}: feature {features[column]!r} of row {row} is {vectors[row, column]}: fill it in or drop the row"
-        )
-    return vectors
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Columns of text, truth values and numbers; what is none of these as text."""
-    for at, field in enumerate(table.schema):
-        kind = pa.string()
-        if pa.types.is_boolean(field.type):
-            kind = pa.bool_()
-        elif pa.types.is_integer(field.type):
-            kind = pa.int64()
-        elif pa.types.is_floating(field.type):
-            kind = pa.float64()
-        if not (pa.types.is_nested(field.type) or pa.types.is_dictionary(field.type)):
-            table = table.set_column(at, field.name, table[field.name].cast(kind))
-        else:
-            values = [None if value is None else str(value) for value in table[field.name].to_pylist()]
-            table = table.set_column(at, field.name, pa.array(values, pa.string()))
-    return table.replace_schema_metadata(None)

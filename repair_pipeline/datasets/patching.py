@@ -5,36 +5,39 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 
+from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.own import OwnData, read
-from repair_pipeline.datasets.own_tables import image_files, is_image_folder, parquet_files, read_table
+from repair_pipeline.datasets.own_tables import image_files, is_image_folder
+from repair_pipeline.datasets.rewriting import Change, rewrite
+from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
 
 def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
-    """Drop and relabel training rows; the original files are kept beside, as ``<train>.before-<name>``.
+    """Drop and relabel training rows, all of them or none; the originals are kept, as ``<train>.before-<name>``.
 
     Ids that are hashes count a repeated input's occurrences, so that where one of several equal rows is dropped those
     after it have other ids from then on.
 
     Args:
-        patch: ``example_id``, ``action`` (drop, relabel) and ``suggested_label``, a class by name.
+        patch: ``example_id``, ``action`` (drop, relabel) and ``suggested_label``, a class by name; and ``label``, the
+            class that the row had when it was judged.
 
     Returns:
         How many rows were dropped, and how many relabelled.
 
     Raises:
-        InputError: it is applied already, or names a row that the data do not have. Nothing is changed then.
+        InputError: it is applied already, names a row that the data do not have, or one whose label has changed since
+            it was judged; or the file cannot be changed. Nothing is changed then.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
     if is_applied(spec, folder, name):
@@ -47,13 +50,30 @@ def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tupl
             f"{train} has no row {min(strangers)!r}, one of {len(strangers)} that the patch {name} names and the data "
             "lack: they have changed since, run the case again"
         )
+    if changed := changed_labels(data, patch):
+        raise InputError(
+            f"{len(changed)} of {len(changes)} rows of the patch {name} have another label in {train} than when they "
+            f"were judged ({shown(changed, 5)}): run the case again on the data as they are"
+        )
     by_row = [changes.get(example_id) for example_id in ids]
     if is_image_folder(train):
         _move_images(train, before, by_row)
     else:
-        _rewrite(train, before, by_row, spec.label, data.classes)
+        _rewrite(train, before, by_row, spec.label)
     actions = [row["action"] for row in changes.values()]
     return actions.count("drop"), actions.count("relabel")
+
+
+def changed_labels(data: Dataset, patch: pa.Table) -> list[str]:
+    """The rows of a patch whose label is no longer the one that was judged, each with both."""
+    now = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
+    changed = []
+    for row in patch.to_pylist():
+        judged = row.get("label")
+        present = data.classes[now[row["example_id"]]] if row["example_id"] in now else None
+        if None not in (judged, present) and judged != present:
+            changed.append(f"{row['example_id']} is {present}, was {judged}")
+    return changed
 
 
 def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
@@ -85,11 +105,7 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
     if not is_applied(spec, folder, name):
         raise InputError(f"{before} is not there, so the patch {name} is not applied: there is nothing to revert")
     if is_image_folder(train):
-        for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
-            if Path(moved["to"]).exists():  # it has not been put back by a run that was cut off
-                Path(moved["from"]).parent.mkdir(exist_ok=True)
-                os.replace(moved["to"], moved["from"])
-        shutil.rmtree(before)
+        _move_back(before)
     elif train.is_dir():
         for file in parquet_files(before):
             _put_back(file, train / file.name)
@@ -109,8 +125,6 @@ def _put_back(original: Path, file: Path) -> None:
 
 
 _JOURNAL = "journal.json"
-Change = Mapping[str, Any] | None
-"""A row of the patch, or None for a row that stays as it is."""
 
 
 def _before(spec: OwnData, folder: Path, name: str) -> Path:
@@ -118,42 +132,46 @@ def _before(spec: OwnData, folder: Path, name: str) -> Path:
     return train.with_name(f"{train.name}.before-{name}")
 
 
-def _rewrite(train: Path, before: Path, by_row: list[Change], label: str, classes: tuple[str, ...]) -> None:
+def _rewrite(train: Path, before: Path, by_row: list[Change], label: str) -> None:
+    """Write all changed files beside the originals, then put them in their places: on any fault none of them."""
     files = [train] if train.is_file() else parquet_files(train)
-    kept = {train: before} if train.is_file() else {file: before / file.name for file in files}
-    # All originals are kept before the first file is replaced. A link is there whole or not at all.
-    if train.is_dir():
-        before.mkdir()
-    for file, original in kept.items():
+    kept = {file: before if train.is_file() else before / file.name for file in files}
+    beside = {file: file.with_name(f".{file.name}-patched") for file in files}
+    try:
+        start = 0
+        for file in files:
+            count = len(read_table(file)) if delimiter(file) else pq.read_metadata(file).num_rows
+            rewrite(file, by_row[start : start + count], label, beside[file])
+            shutil.copymode(file, beside[file])
+            with open(beside[file], "rb") as written:
+                os.fsync(written.fileno())
+            start += count
+        if train.is_dir():
+            before.mkdir()
+        for file, original in kept.items():
+            _keep(file, original)
+        for file in files:
+            os.replace(beside[file], file)
+    except BaseException as error:
+        for file, original in kept.items():
+            beside[file].unlink(missing_ok=True)
+            if original.exists():
+                os.replace(original, file)
+                original.unlink(missing_ok=True)  # two names of one file stay two names
+        if before.is_dir():
+            before.rmdir()
+        if isinstance(error, UNREADABLE):
+            why = " ".join(str(error).split())
+            raise InputError(f"{train} cannot be patched ({why}); it is as it was") from error
+        raise
+
+
+def _keep(file: Path, original: Path) -> None:
+    """The same file under a second name, or a copy where the file system knows no second names."""
+    try:
         os.link(file, original)
-    start = 0
-    for file in files:
-        table = read_table(file)
-        part = by_row[start : start + len(table)]
-        start += len(table)
-        beside = file.with_name(f".{file.name}-patched")
-        changed = _changed(table, part, label, classes)
-        if file.suffix == ".csv":
-            pa.csv.write_csv(changed, beside)
-        else:
-            pq.write_table(changed, beside)
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, file)
-
-
-def _changed(table: pa.Table, part: list[Change], label: str, classes: tuple[str, ...]) -> pa.Table:
-    column = table.schema.get_field_index(label)
-    kind, values = table.schema.field(label).type, table[label].to_pylist()
-    # Numbers stand either for classes by place, or for themselves by name.
-    numbers = pa.types.is_integer(kind)
-    by_place = numbers and not {str(value) for value in values} <= set(classes)
-    for row, change in enumerate(part):
-        if change is not None and change["action"] == "relabel":
-            name = change["suggested_label"]
-            values[row] = classes.index(name) if by_place else int(name) if numbers else name
-    table = table.set_column(column, table.schema.field(label), pa.array(values, kind))
-    return table.filter(pa.array([change is None or change["action"] != "drop" for change in part]))
+    except OSError:
+        shutil.copy2(file, original)
 
 
 def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
@@ -162,9 +180,24 @@ def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
         if change is not None:
             where = train / change["suggested_label"] if change["action"] == "relabel" else before / file.parent.name
             name = file.name if change["action"] == "drop" else f"{file.parent.name}-{file.name}"
+            if (where / name).exists():
+                raise InputError(f"{file} cannot become {where / name}, which is there already: rename one of them")
             moves.append({"from": str(file), "to": str(where / name)})
     before.mkdir()
     (before / _JOURNAL).write_text(json.dumps(moves), encoding="utf-8")
-    for move in moves:
-        Path(move["to"]).parent.mkdir(exist_ok=True)
-        os.replace(move["from"], move["to"])
+    try:
+        for move in moves:
+            Path(move["to"]).parent.mkdir(exist_ok=True)
+            os.replace(move["from"], move["to"])
+    except BaseException:
+        _move_back(before)
+        raise
+
+
+def _move_back(before: Path) -> None:
+    """Every image to where it was, those that were not moved or are back already left alone."""
+    for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
+        if Path(moved["to"]).exists():
+            Path(moved["from"]).parent.mkdir(exist_ok=True)
+            os.replace(moved["to"], moved["from"])
+    shutil.rmtree(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,7 +15,7 @@ import pyarrow.csv
 from repair_pipeline.cases.sources import Nightly, OwnModel, ReportedFailures
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.datasets.own import OwnData
-from repair_pipeline.datasets.own_tables import read_table
+from repair_pipeline.datasets.table_files import is_table, read_table, text_of
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import FEWEST_FAILURES
 from repair_pipeline.pipeline.case import stored_spec
@@ -22,6 +23,8 @@ from repair_pipeline.pipeline.weights import pinned
 from repair_pipeline.storage.files import read_parquet, write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import CHAMPION, Version, champion
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,18 +167,27 @@ def _reported(template: Template) -> set[str]:
     place = template.folder / watch.failures
     if not place.exists():
         raise InputError(f"nightly.failures is {watch.failures!r}, which is not in {template.folder}: make the folder")
-    files = sorted(f for f in place.iterdir() if f.suffix in (".csv", ".parquet")) if place.is_dir() else [place]
+    files = sorted(_reports(place)) if place.is_dir() else [place]
     names = ("example_id", *([data.id] if isinstance(data, OwnData) and data.id else []))
     return {name for file in files for name in _listed(file, names)}
 
 
-def _listed(file: Path, names: tuple[str, ...]) -> Iterator[str]:
+def _reports(folder: Path) -> Iterator[Path]:
+    """The tables of a watched folder. What is none is left alone, and named: a report may be among it."""
+    for file in folder.iterdir():
+        if is_table(file) and file.is_file():
+            yield file
+        elif file.is_file() and not file.name.startswith("."):
+            log.warning("%s is no .csv, .tsv or .parquet file, so it is not read", file)
+
+
+def _listed(file: Path, names: tuple[str, ...]) -> list[str]:
     table = read_table(file)
     column = next((name for name in names if name in table.column_names), None)
     if column is None:
         columns = ", ".join(table.column_names)
         raise InputError(f"{file} has the columns {columns}: a report names test rows by {' or '.join(names)}")
-    return map(str, table[column].to_pylist())
+    return text_of(file, table, column)
 
 
 def _taken(layout: Layout, name: str) -> Iterator[tuple[str, list[str]]]:
@@ -183,4 +195,5 @@ def _taken(layout: Layout, name: str) -> Iterator[tuple[str, list[str]]]:
     for file in sorted(layout.nights(name).glob("*.csv")):
         case = layout.table("cases", file.stem)
         status = read_parquet(case)[0]["status"][0].as_py() if case.exists() else "failed"
-        yield status, list(map(str, pa.csv.read_csv(file).column(0).to_pylist()))
+        table = read_table(file)
+        yield status, text_of(file, table, table.column_names[0])

@@ -1,8 +1,12 @@
 """A patch of the owner's training data, and back."""
 
+import os
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -127,3 +131,139 @@ def test_a_patch_in_memory_is_the_patched_files_read_anew(tmp_path):
     again = patched(anew, [patch])
     assert again.train.ids.tolist() == anew.train.ids.tolist()
     assert patched(given, []).train.ids.tolist() == given.train.ids.tolist()
+
+
+# What a patch leaves alone.
+
+
+TEXT = (
+    b"\xef\xbb\xbfname,zip,account,code,when,price,label,note\r\n"
+    b'n0,00037,12345678901234567891,1e5,2024-01-01T10:00:00Z,1.50,a,"a, ""b""\r\nc"\r\n'
+    b"n1,00074,12345678901234567892,2e3,2024-01-02T10:00:00Z,2.00,b,true\r\n"
+    b"\r\n"
+    b'n2,00111,12345678901234567893,1e5,2024-01-03T10:00:00Z,3.0,"a",x "y" z\r\n'
+    b"n3,00148,12345678901234567894,1e5,2024-01-04T10:00:00Z,4.25,b,"
+)
+
+
+@pytest.mark.parametrize("ends", [b"\r\n", b"\n", b"\r"])
+@pytest.mark.parametrize("separator", [b",", b"\t"])
+def test_a_csv_file_keeps_every_byte_that_the_patch_does_not_change(tmp_path, ends, separator):
+    text = TEXT.replace(b"\r\n", ends) if separator == b"," else TEXT.replace(b", ", b"; ").replace(b",", b"\t")
+    name = "train.csv" if separator == b"," else "train.tsv"
+    (tmp_path / name).write_bytes(text)
+    (tmp_path / "test.csv").write_bytes(
+        TEXT.replace(b"n", b"v")
+        .replace(b"vame", b"name")
+        .replace(b"vote", b"note")
+        .replace(b"whev", b"when")
+        .replace(b"accouvt", b"account")
+    )
+    spec = OwnData(name, "test.csv", id="name", features=("price",))
+    data = read(spec, tmp_path)
+    assert apply_patch(spec, tmp_path, patch(data, drop=[1], relabel=[0]), "x") == (1, 1)
+    lines = text.split(b"n1")[0], text[text.index(b"n1") :]
+    rest = lines[1][lines[1].index(b"true") + 4 :]
+    rest = rest[len(ends) if separator == b"," else 2 :]
+    due = lines[0].replace(separator + b"a" + separator + b'"', separator + b"b" + separator + b'"', 1) + rest
+    assert (tmp_path / name).read_bytes() == due
+
+
+def test_a_parquet_file_keeps_its_schema_its_metadata_its_row_groups_and_their_compression(tmp_path):
+    schema = pa.schema(
+        [
+            pa.field("name", pa.large_string(), nullable=False),
+            pa.field("x", pa.float32(), metadata={"unit": "mm"}),
+            pa.field("label", pa.dictionary(pa.int8(), pa.string())),
+            pa.field("when", pa.timestamp("ns", "UTC")),
+            pa.field("extra", pa.struct([("a", pa.list_(pa.decimal128(4, 2)))])),
+        ],
+        metadata={"mine": "kept"},
+    )
+    rows = [{"name": f"n{at}", "x": at / 3, "label": "ab"[at % 2], "when": at, "extra": {"a": []}} for at in range(12)]
+    table = pa.Table.from_pylist(rows, schema=schema)
+    how = {"compression": {"name": "zstd", "x": "none"}, "use_dictionary": ["name"], "row_group_size": 5}
+    pq.write_table(table, tmp_path / "train.parquet", **how)
+    pq.write_table(
+        table.slice(0, 3).set_column(0, schema.field(0), pa.array(["u", "v", "w"], pa.large_string())),
+        tmp_path / "test.parquet",
+    )
+    spec = OwnData("train.parquet", "test.parquet", id="name", features=("x",))
+    before = pq.ParquetFile(tmp_path / "train.parquet")
+    apply_patch(spec, tmp_path, patch(read(spec, tmp_path), drop=[0, 6], relabel=[1, 11]), "x")
+    after = pq.ParquetFile(tmp_path / "train.parquet")
+    assert after.schema_arrow.equals(before.schema_arrow, check_metadata=True)
+    groups = [after.metadata.row_group(at) for at in range(after.num_row_groups)]
+    assert [group.num_rows for group in groups] == [4, 4, 2]
+    first = [groups[0].column(at) for at in range(4)]
+    old = [before.metadata.row_group(0).column(at) for at in range(4)]
+    assert [column.compression for column in first] == [column.compression for column in old]
+    assert [column.has_dictionary_page for column in first] == [column.has_dictionary_page for column in old]
+    kept = [row for row in table.to_pylist() if row["name"] not in ("n0", "n6")]
+    flip = {"a": "b", "b": "a"}
+    due = [row | ({"label": flip[row["label"]]} if row["name"] in ("n1", "n11") else {}) for row in kept]
+    assert after.read().to_pylist() == due
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float64(), pa.float32(), pa.bool_(), pa.decimal128(5, 2), pa.int8(), pa.uint64(), pa.large_string()]
+)
+def test_labels_of_every_kind_are_written_in_their_kind(tmp_path, kind):
+    at = np.arange(8)
+    labels = pa.array([Decimal(int(value)) if pa.types.is_decimal(kind) else int(value) for value in at % 2])
+    labels = labels.cast(kind)
+    pq.write_table(pa.table({"name": [f"n{i}" for i in at], "x": at / 3, "label": labels}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"name": ["u", "v"], "x": [9.0, 9.5], "label": labels[:2]}), tmp_path / "test.parquet")
+    spec = OwnData("train.parquet", "test.parquet", id="name")
+    apply_patch(spec, tmp_path, patch(read(spec, tmp_path), drop=[7], relabel=[0, 3]), "x")
+    after = pq.read_table(tmp_path / "train.parquet")
+    assert after.schema.field("label").type == kind
+    assert after["label"].to_pylist() == labels.take([1, 1, 0, 0, 0, 1, 0]).to_pylist()
+
+
+def test_a_row_that_was_corrected_since_it_was_judged_is_not_touched_nor_is_any_other(tmp_path, spec):
+    data = read(spec, tmp_path)
+    judged = patch(data, drop=[0], relabel=[2])
+    names = [data.classes[1 - label] for label in data.train.labels[[0, 2]].tolist()]
+    stale = judged.append_column("label", pa.array(names))
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="2 of 2 rows of the patch x have another label") as caught:
+        apply_patch(spec, tmp_path, stale, "x")
+    assert f"{data.train.ids[0]} is " in str(caught.value)
+    assert everything(tmp_path) == before
+
+
+def test_a_class_that_the_labels_cannot_hold_leaves_everything_as_it_is(tmp_path):
+    spec = table(tmp_path, "parts", numbers=True)
+    data = read(spec, tmp_path)
+    change = pa.Table.from_pylist([{"example_id": data.train.ids[-1], "action": "relabel", "suggested_label": "cat"}])
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="a column of int64 cannot hold the class 'cat'"):
+        apply_patch(spec, tmp_path, change, "x")
+    assert everything(tmp_path) == before
+
+
+def test_a_disk_that_fails_half_way_leaves_everything_as_it_is(tmp_path, spec, monkeypatch):
+    data = read(spec, tmp_path)
+    before, replace, calls = everything(tmp_path), os.replace, []
+
+    def fails_once(source, target):
+        calls.append(target)
+        if len(calls) == (2 if (tmp_path / spec.train).is_dir() else 1):
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_once)
+    with pytest.raises((InputError, OSError), match="no space left"):
+        apply_patch(spec, tmp_path, patch(data, drop=[0, 4], relabel=[2, 5]), "x")
+    assert everything(tmp_path) == before
+
+
+def test_an_image_does_not_replace_another(tmp_path):
+    spec = pictures(tmp_path)
+    data = read(spec, tmp_path)
+    (tmp_path / "train" / "b" / "a-0.png").write_bytes((tmp_path / "test" / "b" / "0.png").read_bytes())
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match=r"cannot become .*a-0\.png, which is there already"):
+        apply_patch(spec, tmp_path, patch(data, drop=[], relabel=[0]), "x")
+    assert everything(tmp_path) == before

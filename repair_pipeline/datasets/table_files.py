@@ -1,0 +1,187 @@
+"""Tables on disk: CSV and Parquet files, and folders of Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from repair_pipeline.errors import InputError
+
+UNREADABLE = (pa.ArrowException, OSError)
+"""What Arrow and the file system raise where a file cannot be used."""
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+_UNNAMED = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
+"""How pandas calls an index that has no name: in Parquet, and in a CSV file that is read and written again."""
+
+
+def require_local(key: str, name: str) -> None:
+    """Refuse an address where a path is due.
+
+    Args:
+        key: the key of the case that gives it, for the message.
+
+    Raises:
+        InputError: ``name`` is an address.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
+        raise InputError(f"{key} is {name!r}, which is an address: fetch it first, and give the file's path")
+
+
+def delimiter(path: Path) -> str | None:
+    """What separates the columns of a CSV file, by its name (``.CSV`` and ``.csv.gz`` too); None: it is none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return _DELIMITERS.get(suffixes[-1]) if suffixes else None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table."""
+    return delimiter(path) is not None or path.suffix.lower() == ".parquet"
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file, or the files of the folder in their order."""
+    return sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet") if path.is_dir() else [path]
+
+
+def read_table(path: Path, without: str | None = None) -> pa.Table:
+    """A CSV or Parquet file, or a folder of Parquet files, without the column that is read in pieces.
+
+    Raises:
+        InputError: it cannot be read, is empty, or has a column twice.
+    """
+    try:
+        table = _read_csv(path) if delimiter(path) else _read_parquet(path, without)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    if not len(table):
+        raise InputError(f"{path} holds no row: give one that does")
+    return table
+
+
+def text_of(path: Path, table: pa.Table, column: str) -> list[str]:
+    """A column as its file writes it: of a CSV file the text itself (``00037``), elsewhere the values as text.
+
+    Args:
+        table: what ``read_table`` gave of ``path``.
+    """
+    if delimiter(path):
+        table = _read_csv(path, as_text=column)
+    return [str(value) for value in table[column].to_pylist()]
+
+
+def schema(path: Path) -> pa.Schema:
+    """The columns of a Parquet file, or of a folder's first.
+
+    Raises:
+        InputError: it cannot be read, or has a column twice.
+    """
+    try:
+        columns = pq.read_schema(parquet_files(path)[0])
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    _require_distinct(path, columns.names)
+    return columns
+
+
+def index_columns(table: pa.Table) -> set[str]:
+    """Columns that pandas wrote as an index, which says where a row stands and is no feature."""
+    pandas = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    named = {name for name in pandas.get("index_columns", []) if isinstance(name, str)}
+    return named | {name for name in table.column_names if is_unnamed(name)}
+
+
+def is_unnamed(column: str) -> bool:
+    """Whether a column has only the name that pandas gives an index without one."""
+    return _UNNAMED.fullmatch(column) is not None
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to say of a file that could not be read."""
+    why = " ".join(str(error).split())[:150]
+    return InputError(f"{path} cannot be read ({why}): give a .parquet, .csv or .tsv file, or a folder")
+
+
+def file_bytes(path: Path) -> bytes:
+    """A CSV file's bytes, unpacked where its name says that it is compressed."""
+    with pa.input_stream(str(path), compression="detect") as stream:
+        return bytes(stream.read())
+
+
+def _read_parquet(path: Path, without: str | None) -> pa.Table:
+    tables: list[pa.Table] = []
+    for file in parquet_files(path):
+        opened = pq.ParquetFile(file)
+        names = opened.schema_arrow.names
+        _require_distinct(file, names)
+        tables.append(opened.read([name for name in names if name != without]))
+        if set(tables[-1].column_names) != set(tables[0].column_names):
+            raise InputError(
+                f"{file} has the columns {', '.join(tables[-1].column_names)}, the first file of the folder has "
+                f"{', '.join(tables[0].column_names)}: give all of them the same"
+            )
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:
+    content, separator = file_bytes(path), delimiter(path) or ","
+    header = content.split(b"\n", 1)[0].decode("utf-8", "replace")
+    if "\ufffd" in header:
+        _require_utf8(path, content, separator)
+    if separator not in header:
+        for other, name in _OTHER_DELIMITERS.items():
+            if other in header:
+                raise InputError(
+                    f"{path} separates its columns by {name}: save it with commas and decimal points, or as Parquet"
+                )
+    types = {} if as_text is None else {as_text: pa.string()}
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(content),
+            parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(column_types=types),
+        )
+    except pa.ArrowInvalid:
+        _require_utf8(path, content, separator)
+        raise
+    if any(pa.types.is_binary(field.type) for field in table.schema):  # Arrow's answer to text that is not UTF-8
+        _require_utf8(path, content, separator)
+    _require_distinct(path, table.column_names)
+    return table
+
+
+def _require_distinct(path: Path, names: list[str]) -> None:
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise InputError(f"{path} has the column {name!r} {count} times: rename or drop all but one")
+
+
+def _require_utf8(path: Path, content: bytes, separator: str) -> None:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path} is UTF-16: save it as UTF-8")
+    for where, value in _fields(content, separator):
+        try:
+            value.encode("latin-1").decode()
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not UTF-8 ({where}): save it as UTF-8") from None
+
+
+def _fields(content: bytes, separator: str) -> Iterator[tuple[str, str]]:
+    """Every field with where it stands, each byte of it one character."""
+    rows = csv.reader(io.StringIO(content.decode("latin-1"), newline=""), delimiter=separator)
+    header = next(rows, [])
+    yield from (("its header", name) for name in header)
+    for row, values in enumerate(rows):
+        yield from ((f"column {name}, row {row}", value) for name, value in zip(header, values, strict=False))

@@ -1,0 +1,133 @@
+"""Images of every depth, and what a transform gives, as numbers in [0, 1]."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from repair_pipeline.datasets.own import OwnData, read
+from repair_pipeline.errors import InputError
+
+GREY = np.random.default_rng(0).integers(0, 256, (4, 3, 5))
+
+
+def encoded(picture, form="PNG"):
+    content = io.BytesIO()
+    picture.save(content, form)
+    return content.getvalue()
+
+
+def folder(tmp_path, train, test=None):
+    for name, images in (("train", train), ("test", train if test is None else test)):
+        labels = [at % 2 for at in range(len(images))]
+        pq.write_table(
+            pa.table({"image": pa.array(images, pa.binary()), "label": labels}), tmp_path / f"{name}.parquet"
+        )
+    return OwnData("train.parquet", "test.parquet")
+
+
+def deep(pixels, kind="uint16", form="PNG"):
+    return encoded(Image.fromarray(np.asarray(pixels).astype(kind)), form)
+
+
+DEPTHS = {
+    "8 bits": lambda grey: deep(grey, "uint8"),
+    "16 bits, PNG": lambda grey: deep(grey * 257),
+    "16 bits, TIFF": lambda grey: deep(grey * 257, "uint16", "TIFF"),
+    "16 bits, high byte first": lambda grey: deep(grey * 257, ">u2", "TIFF"),
+    "8 bits in 16": lambda grey: deep(grey, "uint16"),
+    "16 bits in 32": lambda grey: deep(grey * 257, "int32", "TIFF"),
+    "8 bits in 32": lambda grey: deep(grey, "int32", "TIFF"),
+    "floats": lambda grey: deep(grey / 255, "float32", "TIFF"),
+}
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_grey_image_is_the_same_however_deep_it_is_stored(tmp_path, depth):
+    data = read(folder(tmp_path, [DEPTHS[depth](grey) for grey in GREY]), tmp_path)
+    assert torch.allclose(data.train.inputs, torch.tensor(GREY / 255, dtype=torch.float32)[:, None], atol=1e-7)
+
+
+def test_a_dark_test_image_is_scaled_as_the_training_images_are(tmp_path):
+    dark = np.arange(15).reshape(3, 5) * 10
+    data = read(folder(tmp_path, [deep(grey * 257) for grey in GREY], [deep(dark)]), tmp_path)
+    assert torch.allclose(data.test.inputs[0, 0], torch.tensor(dark / 65535, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (deep(GREY[0] * 16), "images of mode I;16 reach [0-9]{4}, as of 12 bits in 16: give dataset.transform"),
+        (deep(GREY[0] * 16, "int32", "TIFF"), "images of mode I reach [0-9]{4}, as of 12 bits"),
+        (deep(GREY[0] * 1000, "int32", "TIFF"), "images of mode I reach .*, more than 16 bits: give dataset.transform"),
+        (deep(GREY[0] - 300, "int32", "TIFF"), "training row 0 is an image of mode I with values below 0"),
+        (deep(GREY[0] * 1.0, "float32", "TIFF"), r"mode F that reaches from .* where \[0, 1\] is due"),
+    ],
+)
+def test_an_image_whose_depth_cannot_be_told_is_refused_and_never_clipped(tmp_path, image, says):
+    with pytest.raises(InputError, match=says):
+        read(folder(tmp_path, [image, image]), tmp_path).train.in_memory()
+
+
+def test_a_test_image_brighter_than_white_is_refused(tmp_path):
+    spec = folder(tmp_path, [deep(grey, "uint8") for grey in GREY], [deep(GREY[0] * 257)])
+    with pytest.raises(InputError, match="test row 0 is an image of mode I;16 that reaches from"):
+        read(spec, tmp_path)
+
+
+COLOURS = np.random.default_rng(1).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+
+
+def with_alpha(colours, alpha):
+    return encoded(Image.fromarray(np.concatenate([colours, alpha[..., None].astype(np.uint8)], axis=2)))
+
+
+@pytest.mark.parametrize("alpha", [np.full((3, 5), 255), GREY[0]], ids=["opaque", "translucent"])
+def test_transparency_is_left_out_of_a_picture_in_colour(tmp_path, alpha):
+    data = read(folder(tmp_path, [with_alpha(COLOURS, alpha)] * 2), tmp_path)
+    assert torch.equal(data.train.inputs[0], torch.tensor(COLOURS).permute(2, 0, 1).float() / 255)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_picture_that_is_drawn_in_its_transparency_is_refused(tmp_path, mode):
+    black = np.zeros((3, 5, 3), dtype=np.uint8)
+    image = Image.open(io.BytesIO(with_alpha(black, GREY[0]))).convert(mode)
+    with pytest.raises(InputError, match=f"training row 0 is an image of mode {mode} that is drawn in its transp"):
+        read(folder(tmp_path, [encoded(image)] * 2), tmp_path)
+
+
+def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path):
+    whole = deep(np.random.default_rng(0).integers(0, 256, (64, 64)), "uint8")
+    with pytest.raises(InputError, match="training row 1 holds an image that cannot be decoded"):
+        read(folder(tmp_path, [whole, whole[: len(whole) // 2]]), tmp_path).train.in_memory()
+
+
+def test_a_deep_image_goes_to_the_transform_as_it_is(tmp_path):
+    images = [deep(grey * 16) for grey in GREY]
+    spec = folder(tmp_path, images)
+    data = read(OwnData(spec.train, spec.test, transform=f"{__name__}:twelve_bits"), tmp_path)
+    assert torch.allclose(data.train.inputs[:, 0], torch.tensor(GREY * 16 / 4095, dtype=torch.float32))
+
+
+def twelve_bits(image):
+    return np.asarray(image, dtype=np.float32)[None] / 4095
+
+
+def ids(row):
+    return torch.as_tensor(row).long()
+
+
+def test_ids_that_a_float_cannot_hold_are_refused(tmp_path):
+    for value, fine in ((2**24, True), (2**24 + 1, False)):
+        table = pa.table({"x": [1.0, value], "label": ["a", "b"]})
+        pq.write_table(table, tmp_path / "train.parquet")
+        spec = OwnData("train.parquet", "train.parquet", transform=f"{__name__}:ids")
+        if fine:
+            assert read(spec, tmp_path).train.inputs[:, 0].tolist() == [1, value]
+        else:
+            with pytest.raises(InputError, match=r"dataset\.transform gives 16777217 on training row 1"):
+                read(spec, tmp_path).train.in_memory()
