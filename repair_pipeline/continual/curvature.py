@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
-from torch.func import jvp, vjp
 
+from repair_pipeline.continual.directional import of_log_p, of_logits
 from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Theta
 
@@ -42,21 +42,13 @@ class Curvature:
         return torch.from_numpy(self.examples.ids.argsort())
 
 
-def _outputs_along(
-    function: Callable[[Theta], Float[Tensor, "n *k"]], theta: Theta, v: Vector
-) -> tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], Vector]]:
-    """f(θ), Jv and u ↦ Jᵀu, all of one forward pass."""
-    step = v.to(theta.dtype)
-    value, pull, change = vjp(lambda at: jvp(function, (at,), (step,)), theta, has_aux=True)  # type: ignore[misc]  # three, with has_aux
-    return value, change, lambda u: pull(u)[0].detach().double()
-
-
 def empirical_fisher(log_lik: LogLikelihood, theta: Theta, examples: Examples) -> Curvature:
     """F̂ = (1/N) Σ_z g_z g_zᵀ, g_z = ∇ log p(z|θ) at the label given: the paper's (Eq. 8)."""
+    jacobian = of_log_p(log_lik)
 
     def of_rows(rows: Examples, v: Vector) -> Vector:
-        _, change, pull = _outputs_along(lambda at: log_lik(at, rows.to(at.device)), theta, v)
-        return pull(change)
+        _, change, pull = jacobian.pulled(theta, rows.to(theta.device), v.to(theta.dtype))
+        return pull(change).double()
 
     return Curvature(of_rows, examples)
 
@@ -66,11 +58,12 @@ def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
 
     It is the expected Fisher: it reads no label, so wrong ones do not inflate it.
     """
+    jacobian = of_logits(classifier)
 
     def of_rows(rows: Examples, v: Vector) -> Vector:
-        logits, change, pull = _outputs_along(lambda at: classifier.logits(at, rows.inputs.to(at.device)), theta, v)
+        logits, change, pull = jacobian.pulled(theta, rows.to(theta.device), v.to(theta.dtype))
         probabilities = logits.softmax(dim=1)
-        return pull(probabilities * (change - (probabilities * change).sum(dim=1, keepdim=True)))
+        return pull(probabilities * (change - (probabilities * change).sum(dim=1, keepdim=True))).double()
 
     return Curvature(of_rows, examples)
 

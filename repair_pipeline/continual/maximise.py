@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repair_pipeline.continual.backward import gradient
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Progress, Theta, silent
 
@@ -50,7 +51,7 @@ def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> I
 
 
 def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> None:
-    (theta.grad,) = torch.autograd.grad(-value, theta)
+    theta.grad = gradient(-value, theta)
     optimiser.step()
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float64
 from pydantic import ConfigDict, PositiveFloat
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
-from torch.func import grad
 
+from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.curvature import CURVATURES, Curvature
 from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
 from repair_pipeline.continual.posterior import Factor
@@ -45,12 +45,12 @@ class NaturalGradientStep:
     """γ; as F̂ is a mean over D, 1/N is the posterior's own."""
 
     def update(self, q: PointEstimate, factors: list[Factor], log_lik: LogLikelihood) -> PointEstimate:
-        gradient = torch.zeros_like(q.mean, dtype=torch.float64)
+        total = torch.zeros_like(q.mean, dtype=torch.float64)
         for factor in factors:
             for batch in factor.examples.batches(500):
-                rows = batch.to(q.mean.device)
-                gradient += factor.power * grad(lambda theta, rows=rows: log_lik(theta, rows).sum())(q.mean)
-        solution = self.solver(self.curvature, self.damping, gradient)
+                at = q.mean.detach().requires_grad_(True)
+                total += factor.power * gradient(log_lik(at, batch.to(at.device)).sum(), at)
+        solution = self.solver(self.curvature, self.damping, total)
         return PointEstimate(q.mean + (self.gamma * solution.v).to(q.mean.dtype), solution.residual)
 
 

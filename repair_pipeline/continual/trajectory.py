@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from repair_pipeline.continual.backward import gradient
+from repair_pipeline.continual.directional import plain_kernels
 from repair_pipeline.continual.likelihood import LogLikelihood
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
@@ -57,7 +59,7 @@ class Trajectory:
 
 def _stepped(log_lik: LogLikelihood, theta: Theta, batch: Examples, learning_rate: float) -> Theta:
     theta = theta.detach().requires_grad_(True)
-    (ascent,) = torch.autograd.grad(log_lik(theta, batch.to(theta.device)).mean(), theta)
+    ascent = gradient(log_lik(theta, batch.to(theta.device)).mean(), theta)
     return theta.detach() + learning_rate * ascent
 
 
@@ -105,7 +107,8 @@ def change_if_left_out(
         theta = theta.detach().requires_grad_(True)
         weight = trajectory.learning_rate / len(batch)
         weights = theta.new_full((len(batch),), weight, requires_grad=True)
-        log_p = log_lik(theta, rows[batch].to(theta.device))
+        with plain_kernels():  # fused ones have no second derivatives
+            log_p = log_lik(theta, rows[batch].to(theta.device))
         # The step θ_{t+1} − θ_t as a function of θ_t and of how much each row weighs in it. Its derivative along u
         # by the one is −η H u, by the other uᵀ ∇log p(z|θ_t) of every row of the batch.
         (step,) = torch.autograd.grad(weights @ log_p, theta, create_graph=True)

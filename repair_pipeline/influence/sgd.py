@@ -7,6 +7,7 @@ import torch
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.likelihood import LogLikelihood
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.continual.query import QueryBased
@@ -71,5 +72,5 @@ def _gradient(log_lik: LogLikelihood, theta: Theta, factors: list[Factor]) -> Th
     total = torch.zeros_like(theta)
     for factor in factors:
         for batch in factor.examples.batches(500):
-            total += factor.power * torch.autograd.grad(log_lik(theta, batch.to(theta.device)).sum(), theta)[0]
+            total += factor.power * gradient(log_lik(theta, batch.to(theta.device)).sum(), theta)
     return total

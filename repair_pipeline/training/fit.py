@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from repair_pipeline.models.copying import copied
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Examples, Progress, silent
 
@@ -50,7 +51,7 @@ def fit(
         FloatingPointError: no epoch had a score.
     """
     device = next(model.parameters()).device
-    model = copy.deepcopy(model)
+    model = copied(model)
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     patience = Patience(schedule.patience)
     best: dict[str, Any] | None = None

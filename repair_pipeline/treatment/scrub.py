@@ -8,6 +8,7 @@ from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard
@@ -52,7 +53,7 @@ class Scrub:
         optimiser = torch.optim.Adam([theta], lr=self.learning_rate)
 
         def descend(loss: Float[Tensor, ""]) -> None:
-            (theta.grad,) = torch.autograd.grad(loss, theta)
+            theta.grad = gradient(loss, theta)
             optimiser.step()
 
         score, patience, best = repair_within_guard(task, self.tolerance), Patience(self.epochs), task.theta_hat

@@ -46,15 +46,20 @@ def test_influence_is_symmetric(task):
 def test_batches_and_chunks_do_not_matter(task, monkeypatch):
     failures, rows = task.tests.query, task.fit[:7]
     whole = pairs(task, failures, rows)
-    monkeypatch.setattr(module, "_BATCH", 5)
     monkeypatch.setattr(module, "gradients_at_once", lambda theta: 3)
     assert_close(pairs(task, failures, rows), whole, rtol=1e-10, atol=1e-15)
 
 
-def test_every_row_of_the_shorter_side_is_a_step_of_progress(task):
+def test_progress_counts_the_longer_side_once_for_each_chunk_of_the_shorter(task, monkeypatch):
+    monkeypatch.setattr(module, "gradients_at_once", lambda theta: 2)
     seen = []
-    pairs(replace(task, progress=lambda *at: seen.append(at)), task.tests.query[:2], task.fit[:5])
-    assert seen == [(1, 2), (2, 2)]
+    pairs(replace(task, progress=lambda *at: seen.append(at)), task.tests.query[:3], task.fit[:5])
+    assert seen == [(at, 10) for at in (2, 4, 5, 7, 9, 10)]
+
+
+@pytest.mark.parametrize(("failures", "rows"), [(0, 5), (3, 0)])
+def test_of_no_rows_there_are_no_pairs(task, failures, rows):
+    assert pairs(task, task.tests.query[:failures], task.fit[:rows]).shape == (failures, rows)
 
 
 def test_what_is_not_finite_is_refused(task):

@@ -1,0 +1,107 @@
+"""Derivatives along a direction of θ: Jv, with J of what a likelihood gives for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from repair_pipeline.continual.backward import gradient
+from repair_pipeline.continual.fisher import gradients_at_once
+from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
+from repair_pipeline.types import Examples, Theta
+
+Outputs = Callable[[Theta, Examples], Float[Tensor, "n *k"]]
+"""(θ, rows) → one value, or k of them, for each row."""
+
+ByRows = Callable[[Theta, Examples, Theta], Float[Tensor, "n *k"]]
+"""(θ, rows, v) → Jv from each row's gradients."""
+
+Pulled = tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], Theta]]
+"""f(θ), Jv and u ↦ Jᵀu."""
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Attention and recurrent layers from elementary operations, which have the derivatives that fused ones lack."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+class Directional:
+    """Jv by forward mode; with plain kernels, or from each row's gradients, where an operation has no such formula.
+
+    All three are exact. The way is found at the first batch and kept.
+    """
+
+    def __init__(self, outputs: Outputs, by_rows: ByRows) -> None:
+        self._outputs, self.by_rows = outputs, by_rows
+        self._forward: list[Callable[[], AbstractContextManager[None]]] = [nullcontext, plain_kernels]
+
+    def change(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
+        """Jv. Costs a forward pass or two, or else a gradient a row."""
+        while self._forward:
+            try:
+                with self._forward[0]():
+                    return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
+            except RuntimeError:  # torch's word for an operation without a formula; a model's own fault is met again
+                del self._forward[0]
+        return self.by_rows(theta, rows, v)
+
+    def pulled(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
+        """f(θ), Jv and u ↦ Jᵀu. In forward mode all of one pass."""
+        while self._forward:
+            try:
+                with self._forward[0]():
+                    return self._of_one_pass(theta, rows, v)
+            except RuntimeError:
+                del self._forward[0]
+        at = theta.detach().requires_grad_(True)
+        value = self._outputs(at, rows)
+        return value.detach(), self.by_rows(theta, rows, v), lambda u: gradient(value, at, u)
+
+    def _of_one_pass(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
+        def function(at: Theta) -> tuple[Tensor, Tensor]:
+            value, change = jvp(lambda to: self._outputs(to, rows), (at,), (v,))  # type: ignore[misc]  # two, without aux
+            return value, change
+
+        value, pull, change = vjp(function, theta, has_aux=True)  # type: ignore[misc]  # three, with has_aux
+        return value, change, lambda u: pull(u)[0].detach()
+
+
+def of_log_p(log_lik: LogLikelihood) -> Directional:
+    """J of log p(z|θ), a value a row."""
+
+    def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, " n"]:
+        return torch.cat([log_lik.gradients(theta, some) @ v for some in rows.batches(gradients_at_once(theta))])
+
+    return Directional(log_lik, by_rows)
+
+
+def of_logits(classifier: Classifier) -> Directional:
+    """J of the logits, k values a row.
+
+    From each row's gradients it is J of the log-probabilities instead. They differ from the logits by one number a row,
+    so that (diag π − ππᵀ)J is the same.
+    """
+
+    def logits(theta: Theta, rows: Examples) -> Float[Tensor, "n k"]:
+        return classifier.logits(theta, rows.inputs)
+
+    def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n k"]:
+        of_label, k = of_log_p(classifier), classifier.logits(theta, rows[:1].inputs).shape[1]
+        labelled = (replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(k))
+        return torch.stack([of_label.by_rows(theta, each, v) for each in labelled], dim=1)
+
+    return Directional(logits, by_rows)
