@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.own_columns import own_columns, register_apart
 from repair_pipeline.storage.schemas import TABLES
+from repair_pipeline.storage.sql_names import apart, free_name, quoted
 
 _HARMLESS_FUNCTIONS = {"range", "generate_series", "unnest"}
 
@@ -28,7 +28,10 @@ def query(layout: Layout, sql: str) -> pa.Table:
     Raises:
         InputError: ``sql`` is not one SELECT over the views, or it fails.
     """
-    return _answer({name: _dataset(layout, name, schema) for name, schema in TABLES.items()}, sql)
+    connection = _connection()
+    for name, schema in TABLES.items():
+        _register(connection, layout, name, schema)
+    return _answer(connection, sql, TABLES)
 
 
 def holds(rows: pa.Table, predicate: str, key: str) -> list[bool]:
@@ -40,48 +43,51 @@ def holds(rows: pa.Table, predicate: str, key: str) -> list[bool]:
     Raises:
         InputError: it is no predicate over the columns of ``rows``.
     """
-    numbered = rows.append_column("row_number", pa.array(range(len(rows))))
+    names = apart(rows.column_names)
+    examples = rows.rename_columns(names)
+    # The numbers are a table of their own, and the predicate stands where only the owner's columns are: these may be
+    # called as she likes, and a predicate over all columns, or a query inside it, meets no other.
+    number = free_name("number", ["examples", *names], predicate)
+    connection = _connection()
+    connection.register("examples", examples)
+    connection.register(number, pa.table({number: range(len(rows))}))
     # On lines of its own, so that a comment at its end does not reach what follows.
-    sql = f"SELECT row_number FROM examples WHERE (\n{predicate}\n)"
+    row = f"SELECT {', '.join(f'examples.{quoted(name)}' for name in names)}"
+    held = f"EXISTS (SELECT 1 FROM ({row}) AS examples WHERE (\n{predicate}\n))"
+    sql = f"SELECT {number} FROM examples POSITIONAL JOIN {number} WHERE {held}"
     try:
-        found = set(_answer({"examples": numbered}, sql)["row_number"].to_pylist())
+        found = set(_answer(connection, sql, ("examples", number))[number].to_pylist())
     except InputError as error:
-        raise InputError(f"{key} is {predicate!r}: {error}; columns: {', '.join(rows.column_names)}") from error
+        columns = f"columns: {', '.join(names)}"
+        if names != rows.column_names:
+            columns += "; SQL takes names that differ in case only for one, so here these have numbers"
+        raise InputError(f"{key} is {predicate!r}: {error}; {columns}") from error
     return [number in found for number in range(len(rows))]
 
 
-def _answer(tables: Mapping[str, ds.Dataset | pa.Table], sql: str) -> pa.Table:
-    connection = duckdb.connect(config={"python_enable_replacements": "false"})
-    for name, table in tables.items():
-        connection.register(name, table)
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"python_enable_replacements": "false"})
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> pa.Table:
     connection.execute("SET enable_external_access=false; SET lock_configuration=true")
     try:
-        _require_select_over_views(connection, sql, tables)
+        _require_select_over_views(connection, sql, views)
         return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
         raise InputError(f"the query fails: {' '.join(str(error).split())}") from error
 
 
-def _dataset(layout: Layout, name: str, schema: pa.Schema) -> ds.Dataset | pa.Table:
+def _register(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, schema: pa.Schema) -> None:
     folder = layout.results / name
     if not folder.is_dir():
-        return schema.empty_table()
-    if name == "examples":
-        schema = _with_own_columns(schema, folder)
+        connection.register(name, schema.empty_table())
+        return
     keys = pa.schema([schema.field(key) for key in ("case_id", "method") if key in _path_keys(name)])
-    return ds.dataset(folder, schema=schema, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
-
-
-def _with_own_columns(schema: pa.Schema, folder: Path) -> pa.Schema:
-    """The columns of every owner's data too, null for who has them not; as text where two differ in kind."""
-    own: dict[str, pa.DataType] = {}
-    for file in sorted(folder.glob("case_id=*/*.parquet")):
-        for field in pq.read_schema(file):
-            if field.name not in schema.names:
-                own[field.name] = field.type if own.get(field.name, field.type) == field.type else pa.string()
-    for name, kind in own.items():
-        schema = schema.append(pa.field(name, kind))
-    return schema
+    own = own_columns(schema.names, folder) if name == "examples" else pa.schema([])
+    every = pa.schema([*schema, *own])
+    data = ds.dataset(folder, schema=every, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
+    register_apart(connection, name, data, schema.names, folder)
 
 
 def _path_keys(name: str) -> set[str]:

@@ -220,6 +220,25 @@ def test_the_owners_columns_are_columns_of_examples(tmp_path):
     assert [tuple(row.values()) for row in found] == [("one", "7", "B", None), ("two", "late", "B", None)]
 
 
+def test_a_column_that_two_owners_write_in_two_ways_is_one(tmp_path):
+    layout = Layout(tmp_path)
+    for case, own in (("one", {"Site": ["A"]}), ("two", {"site": ["B"]}), ("three", {"SITE": [3]})):
+        write_parquet(layout.table("examples", case), pa.table({"example_id": ["z"], **own}), {})
+    found = query(layout, "SELECT case_id, site FROM examples ORDER BY case_id")
+    assert [tuple(row.values()) for row in found.to_pylist()] == [("one", "A"), ("three", "3"), ("two", "B")]
+    assert query(layout, "SELECT * FROM examples").column_names == [*TABLES["examples"].names, "Site"]
+
+
+def test_of_two_columns_that_sql_takes_for_one_none_is_picked(tmp_path):
+    layout = Layout(tmp_path)
+    table = pa.table({"example_id": ["z"], "A": [1], "a": [2], "a_1": [3], "Split": ["hers"], "split": ["fit"]})
+    write_parquet(layout.table("examples", "one"), table, {})
+    found = query(layout, "SELECT split, A_1_, a_2, a_1, split_1 FROM examples")
+    assert found.to_pylist() == [{"split": "fit", "A_1_": 1, "a_2": 2, "a_1": 3, "Split_1": "hers"}]
+    with pytest.raises(InputError, match=r'"a" not found.*"a_2"'):
+        query(layout, "SELECT a FROM examples")
+
+
 ROWS = pa.table({"label": ["cat", "dog", "cat"], "hour": [3, 12, 23]})
 
 
@@ -248,3 +267,39 @@ def test_a_predicate_holds_for_its_rows(predicate, held):
 def test_what_is_no_predicate_over_the_rows_is_refused(predicate):
     with pytest.raises(InputError, match=r"failures\.where is .*columns: label, hour"):
         holds(ROWS, predicate, "failures.where")
+
+
+HELPERS = ("row_number", "ROW_NUMBER", "number", "number_", "examples", "rowid", "range", 'a "quoted". name', "select")
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_a_predicate_means_the_owners_columns_whatever_they_are_called(name):
+    rows = pa.table({name: [9, 1, 0, 9], "site": ["A", "B", "B", "A"]})
+    column = '"' + name.replace('"', '""') + '"'
+    assert holds(rows, "site = 'B'", "failures.where") == [False, True, True, False]
+    assert holds(rows, f"{column} = 9", "failures.where") == [True, False, False, True]
+    assert holds(rows, f"site IN (SELECT site FROM examples WHERE {column} = 1)", "k") == [False, True, True, False]
+
+
+def test_a_predicate_over_all_columns_means_the_owners_alone():
+    rows = pa.table({"x": [1, 0, 2], "row_number": [3, 3, 0]})
+    assert holds(rows, "COLUMNS(*) > 0", "failures.where") == [True, False, False]
+    assert holds(rows, "x > (SELECT avg(x) FROM examples e WHERE e.row_number = examples.row_number)", "k") == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("name", ["row_number", "number", "rowid"])
+def test_a_name_of_ours_is_no_column(name):
+    with pytest.raises(InputError, match="not found"):
+        holds(ROWS, f"{name} = 1", "failures.where")
+
+
+def test_of_two_columns_that_differ_in_case_only_a_predicate_means_none():
+    rows = pa.table({"A": [1, 2], "a": [2, 1], "b": [1, 2]})
+    assert holds(rows, "b = 2", "failures.where") == [False, True]
+    assert holds(rows, "a_2 = 2", "failures.where") == [True, False]
+    with pytest.raises(InputError, match=r"columns: A_1, a_2, b; SQL takes names that differ in case only for one"):
+        holds(rows, "a = 2", "failures.where")
