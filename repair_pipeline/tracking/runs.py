@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.models.copying import copied
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Examples, Progress, silent
@@ -26,6 +29,10 @@ import mlflow
 from mlflow import ActiveRun
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
+
+from repair_pipeline.tracking.weights_only import log_weights
+
+log = logging.getLogger(__name__)
 
 EXPERIMENT = "repair_pipeline"
 MLFLOW_PORT = "REPAIR_MLFLOW_PORT"
@@ -185,23 +192,36 @@ def _experiment(layout: Layout) -> str:
 def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> ModelInfo:
     """Log a model of the active run in MLflow's own format (pt2, no pickle), for serving.
 
+    Where torch.export cannot export the model, its weights are logged alone, and a warning says so.
+
     Args:
         tests: rows that show its input.
-        more: for ``mlflow.pytorch.log_model``.
+        more: ``extra_files`` and ``metadata`` of ``mlflow.pytorch.log_model``.
     """
     example = tests[:2].inputs
     # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
-    model = model.cpu().eval().to(memory_format=torch.contiguous_format)
+    model = copied(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
-    return mlflow.pytorch.log_model(
-        model,
-        name=name,
-        input_example=example.numpy(),
-        signature=signature,
-        pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
-        **more,
-    )
+    try:
+        return mlflow.pytorch.log_model(
+            model,
+            name=name,
+            input_example=example.numpy(),
+            signature=signature,
+            pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
+            **more,
+        )
+    except (mlflow.MlflowException, OSError):
+        raise
+    except Exception as error:  # the exporter has no error of its own: it raises what it met in the model's code
+        _say_weights_only(" ".join(f"{type(error).__name__}: {error}".split())[:160])
+        return log_weights(model, name, signature, **more)
+
+
+@cache
+def _say_weights_only(why: str) -> None:
+    log.warning("MLflow gets the model's weights alone, no program to serve: torch.export fails (%s)", why)
 
 
 def git_sha() -> str | None:

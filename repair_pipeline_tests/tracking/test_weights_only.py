@@ -1,0 +1,63 @@
+"""Models that torch.export cannot export."""
+
+import logging
+
+import mlflow
+import pytest
+import torch
+
+from repair_pipeline.storage.files import read_tensors, write_tensors
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking import registry, runs
+from repair_pipeline.tracking.runs import EXPERIMENT, log_model, tracking_uri
+from repair_pipeline_tests.architectures import net
+from repair_pipeline_tests.problems import examples
+
+TESTS = examples(torch.randn(4, 3), torch.arange(4) % 2)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    layout = Layout(tmp_path_factory.mktemp("home"))
+    layout.mlflow.mkdir()
+    mlflow.set_tracking_uri(tracking_uri(layout))
+    mlflow.create_experiment(EXPERIMENT, artifact_location=(layout.mlflow / "artifacts").as_uri())
+    return layout
+
+
+def published(layout, which, said):
+    runs._say_weights_only.cache_clear()
+    model, weights = net(which, features=3), layout.home / f"{which}.safetensors"
+    write_tensors(weights, model.state_dict(), {})
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
+    with mlflow.start_run(experiment_id=experiment) as run:
+        log_model(model, TESTS, "repaired_model")
+    said.clear()
+    version = registry.publish(
+        layout, which, model, weights, {"factory": "a:b"}, TESTS, run.info.run_id, {"repair.model_is": "base"}
+    )
+    return model, version
+
+
+@pytest.mark.parametrize("which", ["branch", "nested", "packed"])
+def test_a_version_of_weights_alone_is_promoted_and_resolved_as_any_other(layout, which, caplog):
+    model, version = published(layout, which, caplog.records)
+    registry.set_candidate(layout, which, version)
+    assert registry.promote(layout, which) == (None, version)
+    uri, weights, architecture = registry.resolve(layout, f"models:/{which}@champion")
+    assert (uri, architecture) == (f"models:/{which}/{version}", {"factory": "a:b"})
+    tensors = read_tensors(weights)[0]
+    assert tensors.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensors[name], value) for name, value in model.state_dict().items())
+
+
+def test_one_line_says_that_the_weights_are_alone(layout, caplog):
+    runs._say_weights_only.cache_clear()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
+    with caplog.at_level(logging.WARNING, "repair_pipeline"), mlflow.start_run(experiment_id=experiment):
+        for name in ("one", "other"):
+            info = log_model(net("branch", features=3), TESTS, name)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("repair_pipeline")]
+    assert len(said) == 1
+    assert said[0].startswith("MLflow gets the model's weights alone, no program to serve: torch.export fails (")
+    assert list(info.flavors) == ["safetensors"]
