@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from repair_pipeline.cases.presets import preset_names
 from repair_pipeline.cases.sources import KnownData
-from repair_pipeline.cli.console import print_whole
+from repair_pipeline.cli.console import plain_console, print_whole
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import stored_spec
@@ -32,10 +31,10 @@ def show_cases(register: bool) -> None:
         size = f", {spec.dataset.train_size} rows" if isinstance(spec.dataset, KnownData) else ""
         data = spec.data_name + size
         table.add_row(key, data, corruption, str(spec.seed), stored.get(key, {}).get("status", "preset"))
-    print_whole(Console(), table)
+    print_whole(plain_console(), table)
     if register:
         register_cases(dagster_instance(layout), layout, keys)
-        Console().print(f"{len(keys)} cases are partitions in Dagster")
+        plain_console().print(f"{len(keys)} cases are partitions in Dagster")
 
 
 def report_path(key: str | None, every: bool) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Column, Table
 
+from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.named import named_case
 from repair_pipeline.pipeline.preflight import preflight
 
@@ -18,7 +18,7 @@ def check_and_show(source: str, settings: list[str]) -> None:
     findings = list(preflight(case))
     for finding in findings:
         table.add_row("ok" if finding.fine else "look", finding.name, finding.says)
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(f"case {case.id}: nothing is written by this check")
     console.print(table)
     doubts = sum(not finding.fine for finding in findings)

@@ -1,4 +1,4 @@
-"""Tables on a terminal, or where there is none."""
+"""Consoles for what is not ours to interpret, and tables on a terminal or where there is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from rich.measure import Measurement
 from rich.table import Table
 
 _WIDEST = 10_000
+
+
+def plain_console() -> Console:
+    """A console that prints what it is given: nothing in brackets or between colons is taken for its own."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_whole(console: Console, table: Table) -> None:

@@ -6,9 +6,9 @@ import platform
 from importlib.metadata import version
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from repair_pipeline.cli.console import plain_console
 from repair_pipeline.defs.partitions import dagster_instance
 from repair_pipeline.defs.slots import free_slots, stuck_slots
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -32,6 +32,7 @@ def examine(free: str | None) -> None:
     table.add_row("data sets", str(data_dir()))
     stuck = stuck_slots(instance)
     table.add_row("stuck slots", ", ".join(stuck) or "none")
-    Console().print(table)
+    console = plain_console()
+    console.print(table)
     for run_id in stuck:
-        Console().print(f"free it: repair doctor --free {run_id}", highlight=False, soft_wrap=True)
+        console.print(f"free it: repair doctor --free {run_id}", soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from repair_pipeline.cli.errors import one_line
+from repair_pipeline.cli.streams import replace_what_cannot_be_written
 from repair_pipeline.errors import InputError
 
 # torch says so itself as it enters forward mode for the first time; there is nothing that a user could do.
@@ -24,6 +25,12 @@ app = typer.Typer(
 )
 
 CaseName = Annotated[str, typer.Argument(metavar="CASE")]
+
+
+@app.callback()
+def start() -> None:
+    """Whatever the command: what the terminal, or the file that is written into, cannot show does not end it."""
+    replace_what_cannot_be_written()
 
 
 class Device(StrEnum):

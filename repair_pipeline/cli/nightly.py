@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
-from repair_pipeline.cli.console import print_whole
+from repair_pipeline.cli.console import plain_console, print_whole
 from repair_pipeline.cli.named import named_case
 from repair_pipeline.cli.run import run_and_show
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
@@ -57,12 +56,12 @@ def show() -> None:
         watched = template.spec.nightly.failures if template.spec.nightly else ""
         said = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
         table.add_row(template.name, watched, str(len(nights)), *said)
-    console = Console()
+    console = plain_console()
     print_whole(console, table)
     on = ", ".join(switched_on(layout)) or "nothing"
-    console.print(f"switched on: {on} (while repair ui runs)", highlight=False, soft_wrap=True)
+    console.print(f"switched on: {on} (while repair ui runs)", soft_wrap=True)
     if layout.notices.exists():
-        console.print(f"notices  {layout.notices}", highlight=False, soft_wrap=True)
+        console.print(f"notices  {layout.notices}", soft_wrap=True)
 
 
 def tick(name: str) -> None:

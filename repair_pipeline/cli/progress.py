@@ -42,7 +42,7 @@ class StepBars:
                 yield partial(show, bars, bar)
         else:
             yield types.silent
-        self._console.print(f"{step.name:<24}{time.perf_counter() - started:6.1f} s", highlight=False)
+        self._console.print(f"{step.name:<24}{time.perf_counter() - started:6.1f} s")
 
 
 def show(bars: Progress, bar: TaskID, done: int, total: int) -> None:
@@ -61,7 +61,7 @@ class Rate(ProgressColumn):
 
 
 COLUMNS = (
-    TextColumn("{task.description}"),
+    TextColumn("{task.description}", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
     Rate(),

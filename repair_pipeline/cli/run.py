@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.console import Console
 
-from repair_pipeline.cli.console import print_whole
+from repair_pipeline.cli.console import plain_console, print_whole
 from repair_pipeline.cli.named import named_case, tracked_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
@@ -36,9 +36,9 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
     Raises:
         InputError: there is no such run, or it is none of a case.
     """
-    run, console = tracked(Layout.from_environment(), run_id), Console()
+    run, console = tracked(Layout.from_environment(), run_id), plain_console()
     case = tracked_case(run, settings, device)
-    console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", highlight=False, soft_wrap=True)
+    console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
     _run_and_show(case, force, console, comparing)
     comparing.compare()
@@ -46,7 +46,7 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
 
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
     """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
-    console = Console()
+    console = plain_console()
     _run_and_show(named_case(source, settings, device), force, console, StepBars(console))
 
 
@@ -54,7 +54,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     layout = case.layout
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)", highlight=False)
+    console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)")
     try:
         outcome = run_case(case, watch, force)
     except StepError as error:
@@ -79,15 +79,15 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
         few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
         said = f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n"
-        console.print(said, highlight=False, soft_wrap=True)
+        console.print(said, soft_wrap=True)
     if _is_candidate(case):
-        console.print(f"promote  repair promote {case.spec.model_name}", highlight=False)
+        console.print(f"promote  repair promote {case.spec.model_name}")
     if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):
         rows = case.layout.patch(case.id, "patch.csv")
-        console.print(f"patch    repair patch apply {case.id}: {rows}", highlight=False, soft_wrap=True)
-    console.print(f"report   {report}", highlight=False, soft_wrap=True)
-    console.print(f'SQL      repair query "{example}"', highlight=False, soft_wrap=True)
-    console.print("pages    repair ui", highlight=False)
+        console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
+    console.print(f"report   {report}", soft_wrap=True)
+    console.print(f'SQL      repair query "{example}"', soft_wrap=True)
+    console.print("pages    repair ui")
     for row in read_parquet(layout.table("detection", case.id))[0].to_pylist():
         if row["converged"] is False:
             print(f"repair: {row['method']} has not converged, its ranking is not to be trusted", file=sys.stderr)

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.progress import COLUMNS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.studies import costs
@@ -24,7 +24,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
     Raises:
         InputError: there is no such study, or no such part of it.
     """
-    study, layout, console = find_study(name, only), Layout.from_environment(), Console()
+    study, layout, console = find_study(name, only), Layout.from_environment(), plain_console()
     if register:
         from repair_pipeline.defs.partitions import dagster_instance, register_cases  # Dagster takes seconds to import
 
@@ -40,7 +40,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
         failed = run_study(
             study, layout, data_dir(), workers, lambda done, total: bars.update(bar, completed=done, total=total)
         )
-    console.print(f"tables   {layout.study(name) / 'tables.md'}", highlight=False, soft_wrap=True)
+    console.print(f"tables   {layout.study(name) / 'tables.md'}", soft_wrap=True)
     for line in failed:
         print(f"repair: {line}; run the same command again to retry it", file=sys.stderr)
     if failed:
