@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
+from repair_pipeline.models.weight_names import by_the_models_names
 
 Adapted = Literal["all", "last_layer", "last_block"] | tuple[str, ...]
 """Which parameters are adapted: one of these, or patterns of names as in a shell."""
@@ -90,20 +91,16 @@ def _names(model: nn.Module, modules: list[nn.Module]) -> set[str]:
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Fill the model with trained weights, all of them; in place.
+    """Fill the model with trained weights, all of them; in place. A prefix of their names is no hindrance.
 
     Raises:
-        InputError: a tensor is missing, not known, or of another shape.
+        InputError: a tensor is missing, not known, there under two prefixes, or of another shape.
     """
-    due = model.state_dict()
-    for name, tensor in due.items():
-        if name not in tensors:
-            raise InputError(f"{where} lacks {name!r}, which the model has: give the weights of this architecture")
-        if tensors[name].shape != tensor.shape:
+    found = by_the_models_names(model, tensors, where)
+    for name, tensor in model.state_dict().items():
+        if found[name].shape != tensor.shape:
             raise InputError(
-                f"{where} holds {name!r} of shape {tuple(tensors[name].shape)}, the model's is {tuple(tensor.shape)}: "
+                f"{where} holds {name!r} of shape {tuple(found[name].shape)}, the model's is {tuple(tensor.shape)}: "
                 "give the weights of this architecture, for as many classes as the data have"
             )
-    if extra := [name for name in tensors if name not in due]:
-        raise InputError(f"{where} holds {extra[0]!r}, which the model has not: give the weights of this architecture")
-    model.load_state_dict(dict(tensors))
+    model.load_state_dict(found)
