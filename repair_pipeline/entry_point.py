@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from repair_pipeline.errors import InputError
 
+_OURS = __name__.split(".")[0]
+"""This package, whose code is nobody's own."""
+_imported: dict[str, tuple[Path, bytes]] = {}
+"""Local modules that were imported: from which file, and what it held."""
 
-def entry_point(key: str, name: str) -> Callable[..., Any]:
-    """The callable that ``package.module:function`` names; modules in the current folder are found too.
+
+def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
+    """The callable that ``package.module:function`` names, as its files are now.
 
     Args:
         key: the key of the case that says so, for the message.
+        folder: whose modules are found, before those of the current folder and what is installed.
 
     Raises:
         InputError: it is not of that form, cannot be imported, is not there, or cannot be called.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise InputError(f"{key} is {name!r}: write package.module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    module_name, attribute = _parts(key, name)
+    _forget_what_changed(module_name, folder)
+    for where in map(str, (Path.cwd(), folder)):  # the last that is put first is searched first
+        if where in sys.path:
+            sys.path.remove(where)
+        sys.path.insert(0, where)
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a check leaves nothing in her folder
+    importlib.invalidate_caches()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{key} names the module {module_name!r}, and there is no {error.name!r} here: run in the folder that "
-            "holds it, or install it"
+            f"{key} names the module {module_name!r}, and there is no {error.name!r} here: put it beside the case "
+            f"file, into {folder}, or install it"
         ) from error
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{key}: importing {module_name!r} fails ({why}): mend it") from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
+    _imported.update({name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()})
     try:
         found = getattr(module, attribute)
     except AttributeError as error:
@@ -47,3 +57,81 @@ def entry_point(key: str, name: str) -> Callable[..., Any]:
     if not callable(found):
         raise InputError(f"{key} names {name!r}, a {type(found).__name__}: name something that can be called")
     return found
+
+
+def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
+    """The code behind ``package.module:function``: its module, and the modules beside it that it imports, by name.
+
+    Nothing is imported. What is installed is the module's own file alone.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    module_name, _ = _parts(key, name)
+    if local := local_modules(module_name, folder):
+        return local
+    try:
+        spec = importlib.util.find_spec(module_name)
+    except (ImportError, ValueError):
+        spec = None
+    return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
+
+
+def local_modules(module_name: str, folder: Path) -> dict[str, Path]:
+    """A module of ``folder``, or of the current folder, and the modules of the same folder that it imports, by name."""
+    for root in (folder, Path.cwd()):
+        modules, waiting = dict[str, Path](), [module_name]
+        while waiting:
+            name = waiting.pop()
+            for part in _with_packages(name):
+                if part not in modules and name.split(".")[0] != _OURS and (file := _file(part, root)):
+                    modules[part] = file
+                    waiting += _imports(part, file)
+        if module_name in modules:
+            return modules
+    return {}
+
+
+def _parts(key: str, name: str) -> tuple[str, str]:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise InputError(f"{key} is {name!r}: write package.module:function")
+    return module_name, attribute
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    """A module's name and before it those of the packages that it is in."""
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _file(name: str, root: Path) -> Path | None:
+    path = root.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _imports(name: str, file: Path) -> list[str]:
+    """Names that a module imports; where it cannot be parsed, none: importing it will say so."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return []
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    names = list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            names += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+    return list(filter(None, names))
+
+
+def _forget_what_changed(module_name: str, folder: Path) -> None:
+    """Let local modules be imported anew where their files have changed, or where another folder's are loaded."""
+    now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
+    if any(name in _imported and _imported[name] != content for name, content in now.items()):
+        for name in now.keys() | _imported.keys():
+            sys.modules.pop(name, None)
+            _imported.pop(name, None)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from repair_pipeline.entry_point import entry_point
+from repair_pipeline.entry_point import entry_point, source_files
 
 
 @pytest.mark.parametrize("writes_bytecode", [True, False])
@@ -15,6 +15,48 @@ def test_naming_somebodys_code_leaves_nothing_in_her_folder(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", not writes_bytecode)
     monkeypatch.setattr(sys, "pycache_prefix", None)
-    assert entry_point("model.factory", f"{name}:net")() == 7
+    assert entry_point("model.factory", f"{name}:net", tmp_path)() == 7
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.py"]
     assert sys.dont_write_bytecode is not writes_bytecode
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two projects with modules of the same names."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    made = [tmp_path / name for name in ("A", "B")]
+    for folder in made:
+        (folder / "shared_parts").mkdir(parents=True)
+        (folder / "their_model.py").write_text(
+            "import json\nfrom shared_parts.layers import width\nnet = lambda: width\n"
+        )
+        (folder / "shared_parts" / "__init__.py").write_text("")
+        (folder / "shared_parts" / "layers.py").write_text(
+            f"from . import sizes\nwidth = '{folder.name}', sizes.SIZE\n"
+        )
+        (folder / "shared_parts" / "sizes.py").write_text("SIZE = 3\n")
+    return made
+
+
+def net(folder):
+    return entry_point("model.factory", "their_model:net", folder)()
+
+
+def test_each_folder_has_its_own_modules_though_they_have_one_name(folders):
+    first, second = folders
+    assert [net(folder) for folder in (first, second, first)] == [("A", 3), ("B", 3), ("A", 3)]
+
+
+def test_code_that_was_changed_is_imported_anew_wherever_it_was_changed(folders):
+    folder, _ = folders
+    assert net(folder) == ("A", 3)
+    (folder / "shared_parts" / "sizes.py").write_text("SIZE = 4\n")
+    assert net(folder) == ("A", 4)
+
+
+def test_the_source_of_code_is_its_module_and_those_beside_it_that_it_imports(folders):
+    folder, _ = folders
+    due = {"their_model", "shared_parts", "shared_parts.layers", "shared_parts.sizes"}
+    assert source_files("model.factory", "their_model:net", folder).keys() == due
+    assert set(source_files("model.factory", "json.decoder:net", folder)) == {"json.decoder"}
+    assert source_files("model.factory", "nowhere.at_all:net", folder) == {}

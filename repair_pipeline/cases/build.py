@@ -36,9 +36,9 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
     """
     match spec.dataset:
         case OwnData():
-            return read(spec.dataset, Path.cwd())
+            return read(spec.dataset, spec.root)
         case TorchvisionData():
-            return read_torchvision(spec.dataset, data_dir)
+            return read_torchvision(spec.dataset, data_dir, spec.root)
         case KnownData("digits", train_size):
             return digits(train_size, rng)
         case KnownData("mnist", train_size):
@@ -47,11 +47,6 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return cifar10(train_size, rng, data_dir)
         case _:
             raise AssertionError(f"no such data: {spec.dataset}")
-
-
-def data_sources(spec: CaseSpec) -> tuple[Path, ...]:
-    """The owner's files, which may change."""
-    return (Path(spec.dataset.train), Path(spec.dataset.test)) if isinstance(spec.dataset, OwnData) else ()
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
@@ -83,11 +78,11 @@ def build_model(
     """A newly initialised model of the case, for inputs like those of ``like``."""
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        return _architecture(spec.model, like, classes).to(device)
+        return _architecture(spec, like, classes).to(device)
 
 
-def _architecture(model: KnownModel | OwnModel, like: Examples, classes: int) -> nn.Module:
-    channels = like.shape[0]
+def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
+    channels, model = like.shape[0], spec.model
     match model:
         case KnownModel("cnn"):
             return cnn(channels, classes)
@@ -98,7 +93,7 @@ def _architecture(model: KnownModel | OwnModel, like: Examples, classes: int) ->
         case KnownModel("resnet50"):
             return resnet(50, channels, classes)
         case OwnModel(factory=str(factory)):
-            return own_model(factory, model.arguments)
+            return own_model(factory, model.arguments, spec.root)
         case OwnModel(torchvision=str(name)):
             return torchvision_model(name, classes, model.arguments)
         case _:

@@ -1,6 +1,7 @@
 """From what a user types to a spec."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def load_spec(source: str) -> CaseSpec:
         raise InputError(f"{source} is not YAML ({str(error).splitlines()[0]}): mend the file") from error
     if not isinstance(fields, dict):
         raise InputError(f"{source} holds {type(fields).__name__}, not keys and values: see docs/cases.md")
-    return parse_spec({"name": path.stem, **fields})
+    return replace(parse_spec({"name": path.stem, **fields}), folder=str(path.absolute().parent))
 
 
 def with_settings(spec: CaseSpec, settings: Sequence[str]) -> CaseSpec:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -132,6 +133,10 @@ class CaseSpec:
     """The template that this is a night of, whose model it repairs."""
     patches: tuple[str, ...] | None = None
     """Cases whose data set patches are applied to the training rows as they are read."""
+    folder: str | None = None
+    """Where its relative paths start from and its modules are found; None: the current folder."""
+    inputs: dict[str, str] | None = None
+    """What its files and code hold, a digest for each key that names one; None: it was not looked at yet."""
 
     @field_validator("influence")
     @classmethod
@@ -186,7 +191,7 @@ class CaseSpec:
         data = self.dataset
         if isinstance(data, KnownData):
             return f"{data.name}, {self.model_name}"
-        return os.path.normpath(data.test) if isinstance(data, OwnData) else data.torchvision
+        return os.path.normpath(self.root / data.test) if isinstance(data, OwnData) else data.torchvision
 
     @property
     def plants(self) -> bool:
@@ -215,16 +220,37 @@ class CaseSpec:
         return _SPEC.dump_python(self, mode="json")
 
     @property
+    def root(self) -> Path:
+        """The folder that its relative paths start from."""
+        return Path(self.folder) if self.folder else Path.cwd()
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        """All that decides its numbers: the fields, with what files hold in the place of where they lie."""
+        fields = {key: value for key, value in self.resolved.items() if key not in ("name", "nightly", "folder")}
+        for place, name in (key.split(".") for key in self.inputs or () if key in FILES):
+            if fields[place] is not None:
+                fields[place] = {key: value for key, value in fields[place].items() if key != name}
+        return fields
+
+    @property
     def digest(self) -> str:
         """Eight hex digits of the canonical hash: of all fields but the name, and what a template watches."""
-        return hash_of({key: value for key, value in self.resolved.items() if key not in ("name", "nightly")})[:8]
+        return hash_of(self._content)[:8]
 
     @property
     def base_id(self) -> str:
         """Names what lies upstream of the failures, which cases that agree in these fields share."""
-        return hash_of({key: self.resolved[key] for key in _UPSTREAM_OF_FAILURES})[:12]
+        content = self._content
+        upstream = {key: content[key] for key in _UPSTREAM_OF_FAILURES}
+        inputs = {key: value for key, value in (self.inputs or {}).items() if not key.startswith("failures.")}
+        return hash_of({**upstream, "inputs": inputs or None})[:12]
 
 
+FILES = ("dataset.train", "dataset.test", "model.weights", "failures.list", "failures.reported")
+"""Keys that name the owner's files."""
+CODE = ("dataset.transform", "model.factory")
+"""Keys that name the owner's code."""
 _MAKERS = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
 _UPSTREAM_OF_FAILURES = (
     "dataset",

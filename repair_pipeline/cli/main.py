@@ -193,12 +193,14 @@ def check(
 @app.command(epilog="Example: repair promote wards")
 def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Make the candidate of the model NAME (a case's name) its champion."""
+    from repair_pipeline.pipeline.inputs import require_judged_data
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.tracking.registry import promote as promoted
     from repair_pipeline.tracking.registry import repairs_champion
 
     layout = Layout.from_environment()
     with one_line():
+        require_judged_data(layout, name)
         of_champion = repairs_champion(layout, name)
         former, new = promoted(layout, name)
     typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f", before it was {former}"))

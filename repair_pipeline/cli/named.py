@@ -4,7 +4,8 @@ from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.device import DeviceName, resolve_device
 from repair_pipeline.pipeline.case import Case, stored_spec
-from repair_pipeline.pipeline.weights import pinned
+from repair_pipeline.pipeline.inputs import opened, require_unchanged
+from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.tracking.runs import Tracked
 
@@ -13,11 +14,16 @@ def named_case(source: str, settings: list[str], device: DeviceName) -> Case:
     """A preset, a stored case or a case file, with settings changed.
 
     Raises:
-        InputError: there is no such case, or a setting is not valid.
+        InputError: there is no such case, a setting is not valid, or a stored case's files are not what they were.
     """
-    in_file = source.endswith((".yaml", ".yml"))
-    found = load_spec(source) if in_file else stored_spec(Layout.from_environment(), source)
-    return _case(found, settings, device)
+    layout = Layout.from_environment()
+    if source.endswith((".yaml", ".yml")):
+        return _case(load_spec(source), settings, device)
+    spec = stored_spec(layout, source)
+    if not settings:
+        require_runnable(Case(spec, layout, data_dir(), resolve_device(device)))
+        require_unchanged(spec, layout)
+    return _case(spec, settings, device)
 
 
 def tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
@@ -31,4 +37,4 @@ def tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
 
 def _case(spec: CaseSpec, settings: list[str], device: DeviceName) -> Case:
     layout = Layout.from_environment()
-    return Case(pinned(with_settings(spec, settings), layout), layout, data_dir(), resolve_device(device))
+    return Case(opened(with_settings(spec, settings), layout), layout, data_dir(), resolve_device(device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 from rich.table import Column, Table
@@ -25,7 +24,7 @@ def add(file: str) -> None:
         InputError: it is no case, or says nothing of its nights.
     """
     layout, spec = Layout.from_environment(), named_case(file, [], "auto").spec
-    add_template(layout, spec, Path.cwd())
+    add_template(layout, spec, spec.root)
     on = "on" if switched_on(layout) else "off: repair nightly on"
     typer.echo(f"template {spec.name} is kept; its nights are {on}")
 

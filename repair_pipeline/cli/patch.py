@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import typer
 
 from repair_pipeline.cases.spec import CaseSpec
-from repair_pipeline.datasets.own import OwnData
-from repair_pipeline.datasets.patching import apply_patch, revert_patch
+from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.own import OwnData, read
+from repair_pipeline.datasets.patching import apply_patch, changed_labels, is_applied, revert_patch
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.inputs import changed_data
+from repair_pipeline.pipeline.patch import patch_as_edited
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 
 
 def apply(key: str) -> None:
-    """Apply a case's patch: its rows of the groups whose repair is accepted or recommended.
+    """Apply a case's patch as ``patch.csv`` has it: its rows of the groups whose repair is accepted or recommended.
 
     Raises:
-        InputError: the case has no patch, none that its verdict calls for, or its data cannot be patched.
+        InputError: the case has no patch, none that its verdict calls for, or its data cannot be patched or are not
+            those that it was judged on.
     """
     layout = Layout.from_environment()
-    data, path = _own(stored_spec(layout, key)), layout.table("patch", key)
-    if not path.exists():
+    spec = stored_spec(layout, key)
+    data = _own(spec)
+    if not layout.table("patch", key).exists():
         raise InputError(f"case {key} has no patch yet: run it first: repair run {key}")
-    patch = _called_for(layout, key, read_parquet(path)[0])
-    dropped, relabelled = apply_patch(data, Path.cwd(), patch, key)
+    patch, edited = patch_as_edited(layout, key)
+    patch = _called_for(layout, key, patch)
+    if not is_applied(data, spec.root, key) and "dataset.train" in changed_data(spec, layout, key):
+        rows = changed_labels(read(data, spec.root), patch)
+        has = f"; {len(rows)} rows of the patch have another label now: {shown(rows, 5)}" if rows else ""
+        raise InputError(
+            f"{data.train} has changed since {key} was judged on it{has}: nothing is applied; run the case file "
+            "again, and apply the patch of the data as they are"
+        )
+    dropped, relabelled = apply_patch(data, spec.root, patch, key)
+    if edited:
+        typer.echo(f"{layout.patch(key, 'patch.csv')}: {edited} rows as you edited them")
     typer.echo(f"{data.train}: {dropped} rows dropped, {relabelled} relabelled; back by: repair patch revert {key}")
     typer.echo("next: train on it; a model of the patched data is repaired by a case of another name")
 
@@ -39,8 +52,9 @@ def revert(key: str) -> None:
     Raises:
         InputError: it is not applied.
     """
-    data = _own(stored_spec(Layout.from_environment(), key))
-    revert_patch(data, Path.cwd(), key)
+    spec = stored_spec(Layout.from_environment(), key)
+    data = _own(spec)
+    revert_patch(data, spec.root, key)
     typer.echo(f"{data.train}: as before {key}")
 
 

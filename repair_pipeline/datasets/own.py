@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from repair_pipeline.datasets.labels import Labels
 from repair_pipeline.datasets.own_tables import Rows, folder_rows, is_image_folder, table_rows
 from repair_pipeline.datasets.prepared import Prepared, Scale, size
 from repair_pipeline.datasets.table_files import require_local
+from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples
 
@@ -69,7 +70,7 @@ def read(spec: OwnData, folder: Path) -> Dataset:
         require_local(key, name)
         path = folder / name
         if not path.exists():
-            raise InputError(f"{path} does not exist: give dataset.train and dataset.test, from {folder.resolve()}")
+            raise InputError(f"{path} does not exist: give {key} from {folder.resolve()}, where the case file is")
         parts.append(folder_rows(path) if is_image_folder(path) else table_rows(path, spec))
     train, test = parts
     if train.features != test.features:
@@ -78,14 +79,18 @@ def read(spec: OwnData, folder: Path) -> Dataset:
             "give dataset.features, which both have"
         )
     classes = spec.classes or train.labels.places or train.labels.sorted_names
-    return _dataset(train, test, tuple(classes), spec.transform, spec.id)
+    return _dataset(train, test, tuple(classes), _transform(spec.transform, folder), spec.id)
 
 
-def read_torchvision(spec: TorchvisionData, folder: Path) -> Dataset:
+def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dataset:
     """A data set of torchvision; its rows are known by their ``position`` too.
 
+    Args:
+        data_dir: where torchvision's data sets lie.
+        folder: where the transform's module is found.
+
     Raises:
-        InputError: torchvision has no such data set, or it is not in ``folder``.
+        InputError: torchvision has no such data set, or it is not in ``data_dir``.
     """
     import torchvision  # here: it takes seconds, and most commands do without
 
@@ -93,13 +98,13 @@ def read_torchvision(spec: TorchvisionData, folder: Path) -> Dataset:
     if make is None:
         raise InputError(f"dataset.torchvision is {spec.torchvision!r}, which torchvision.datasets has not")
     try:
-        found = [make(str(folder), train=part) for part in (True, False)]
+        found = [make(str(data_dir), train=part) for part in (True, False)]
     except (RuntimeError, TypeError, OSError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{spec.torchvision} cannot be read from {folder} ({why}): set REPAIR_DATA_DIR") from error
+        raise InputError(f"{spec.torchvision} cannot be read from {data_dir} ({why}): set REPAIR_DATA_DIR") from error
     places = tuple(str(name) for name in getattr(found[0], "classes", ())) or None
     train, test = (_torchvision_rows(part, places) for part in found)
-    return _dataset(train, test, places or train.labels.sorted_names, spec.transform)
+    return _dataset(train, test, places or train.labels.sorted_names, _transform(spec.transform, folder))
 
 
 def _torchvision_rows(part: Any, places: tuple[str, ...] | None) -> Rows:
@@ -108,8 +113,15 @@ def _torchvision_rows(part: Any, places: tuple[str, ...] | None) -> Rows:
     return Rows(list(images), column, pa.table({"position": list(range(len(images)))}), ())
 
 
+Transform = Callable[[Any], Any] | None
+
+
+def _transform(name: str | None, folder: Path) -> Transform:
+    return entry_point("dataset.transform", name, folder) if name else None
+
+
 def _dataset(
-    train: Rows, test: Rows, classes: tuple[str, ...], transform: str | None, id_column: str | None = None
+    train: Rows, test: Rows, classes: tuple[str, ...], transform: Transform, id_column: str | None = None
 ) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"the training rows hold one class only ({classes[0]}): give two or more")
@@ -154,7 +166,7 @@ def _named(column: str, names: Sequence[str]) -> NDArray[np.str_]:
     return np.array(names, dtype=np.str_)
 
 
-def _prepared(train: Rows, test: Rows, transform: str | None) -> tuple[Prepared, Prepared]:
+def _prepared(train: Rows, test: Rows, transform: Transform) -> tuple[Prepared, Prepared]:
     """The inputs of both parts; what is white in deep images is decided over the training rows."""
     of_train = of_test = None
     if transform is None and not (isinstance(train.inputs, np.ndarray) or isinstance(test.inputs, np.ndarray)):

@@ -50,6 +50,11 @@ def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tupl
             f"{train} has no row {min(strangers)!r}, one of {len(strangers)} that the patch {name} names and the data "
             "lack: they have changed since, run the case again"
         )
+    classes = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
+    if unknown := sorted(classes - set(data.classes)):
+        raise InputError(
+            f"the patch {name} gives rows the class {unknown[0]!r}, the classes are {shown(data.classes)}: give one"
+        )
     if changed := changed_labels(data, patch):
         raise InputError(
             f"{len(changed)} of {len(changes)} rows of the patch {name} have another label in {train} than when they "
@@ -116,7 +121,15 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
 
 def is_applied(spec: OwnData, folder: Path, name: str) -> bool:
     """Whether the training data are those that ``apply_patch`` has left."""
-    return _before(spec, folder, name).exists()
+    return name in applied_patches(spec, folder)
+
+
+def applied_patches(spec: OwnData, folder: Path) -> dict[str, Path]:
+    """The patches that are applied to the training data, by name: what each has kept of the data before it."""
+    train = folder / spec.train
+    head = _before(spec, folder, "").name
+    kept = train.parent.iterdir() if train.parent.is_dir() else ()
+    return {path.name.removeprefix(head): path for path in kept if path.name.startswith(head)}
 
 
 def _put_back(original: Path, file: Path) -> None:

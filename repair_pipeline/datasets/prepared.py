@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class Prepared:
 
     Args:
         rows: encoded or PIL images, or vectors of features.
-        transform: ``package.module:function`` of one row.
+        transform: the owner's, of one row.
         where: what the rows are, for messages.
         scale: how images without a transform are scaled; None: vectors, or a transform.
 
@@ -135,10 +134,14 @@ class Prepared:
     """
 
     def __init__(
-        self, rows: Sequence[Any] | NDArray[np.float64], transform: str | None, where: str, scale: Scale | None
+        self,
+        rows: Sequence[Any] | NDArray[np.float64],
+        transform: Callable[[Any], Any] | None,
+        where: str,
+        scale: Scale | None,
     ) -> None:
         self._rows, self._where, self._scale = rows, where, scale
-        self._transform = entry_point("dataset.transform", transform) if transform else None
+        self._transform = transform
         self._images = not isinstance(rows, np.ndarray)
         self.shape = torch.Size([len(rows), *self._prepared(0).shape])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -17,13 +18,13 @@ Adapted = Literal["all", "last_layer", "last_block"] | tuple[str, ...]
 """Which parameters are adapted: one of these, or patterns of names as in a shell."""
 
 
-def own_model(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """The untrained model that ``package.module:function`` makes.
+def own_model(factory: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
+    """The untrained model that ``package.module:function`` makes; modules of ``folder`` are found.
 
     Raises:
         InputError: there is no such function, it fails, or it gives no ``torch.nn.Module``.
     """
-    make = entry_point("model.factory", factory)
+    make = entry_point("model.factory", factory, folder)
     try:
         model = make(**arguments)
     except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import torch
@@ -26,14 +25,6 @@ from repair_pipeline.storage.views import holds
 from repair_pipeline.types import CorruptedDataset, Examples
 
 Masks = Mapping[str, Bool[Tensor, " n"]]
-
-
-def list_files(spec: CaseSpec) -> tuple[Path, ...]:
-    """The owner's list, which may change."""
-    match spec.failures:
-        case ListedFailures(file) | ReportedFailures(file):
-            return (Path(file),)
-    return ()
 
 
 def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> Masks | None:
@@ -98,7 +89,7 @@ def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) 
 
 def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, strangers: bool = False) -> Tensor:
     named = spec.dataset.id if isinstance(spec.dataset, OwnData) else None
-    ids = read_failures(Path(file), data.test.ids, data.metadata, named, strangers)
+    ids = read_failures(spec.root / file, data.test.ids, data.metadata, named, strangers)
     return data.test.having(frozenset(ids.tolist()))
 
 

@@ -1,19 +1,13 @@
 """A file that a step makes."""
 
-import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from repair_pipeline.datasets.ids import digest
+from repair_pipeline.storage.locks import locked, scratch_folder
 from repair_pipeline.types import Progress
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,17 +35,5 @@ class File:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while it is made: another process of this user on this machine waits, and finds it finished then."""
-        locks = Path(tempfile.gettempdir()) / f"repair_pipeline-{os.getuid()}"  # in the home they would be left lying
-        locks.mkdir(mode=0o700, exist_ok=True)
-        lock = FileLock(locks / f"{digest(str(self.path).encode())}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.warning("waiting: another process makes %s", self.path)
-            lock.acquire()
-        try:
+        with locked(scratch_folder() / f"{digest(str(self.path).encode())}.lock", self.path):
             yield
-        finally:
-            # Who waits for it sees that it has gone, and takes a new one. Whoever cleans up may have been first.
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()

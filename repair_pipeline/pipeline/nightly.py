@@ -19,7 +19,7 @@ from repair_pipeline.datasets.table_files import is_table, read_table, text_of
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import FEWEST_FAILURES
 from repair_pipeline.pipeline.case import stored_spec
-from repair_pipeline.pipeline.weights import pinned
+from repair_pipeline.pipeline.inputs import opened
 from repair_pipeline.storage.files import read_parquet, write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import CHAMPION, Version, champion
@@ -51,12 +51,19 @@ class Skip:
 
 
 def add_template(layout: Layout, spec: CaseSpec, folder: Path) -> None:
-    """Keep a template; one of the same name is replaced.
+    """Keep a template; one of the same name and folder is replaced.
 
     Raises:
-        InputError: the case says nothing of its nights, or what it watches is not there.
+        InputError: the case says nothing of its nights, what it watches is not there, or another folder has a template
+            of its name.
     """
     template = Template(spec, folder)
+    other = _read(_file(layout, spec.name)).folder if _file(layout, spec.name).is_file() else folder
+    if other.is_dir() and not other.samefile(folder):
+        raise InputError(
+            f"there is a template {spec.name} of {other} in this home: give this one another name, or take that one "
+            f"off: repair nightly remove {spec.name}"
+        )
     _reported(template)
     fields = {"folder": str(folder), "spec": spec.resolved}
     write_text(_file(layout, spec.name), json.dumps(fields, indent=1))
@@ -109,10 +116,8 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
     stopped.
 
     Raises:
-        InputError: a report cannot be read, or the template was added in another folder than this one.
+        InputError: a report cannot be read.
     """
-    if template.folder != Path.cwd():
-        raise InputError(f"template {template.name} was added in {template.folder}, this is {Path.cwd()}: start there")
     reported = _reported(template)
     key = template.spec.dataset.id if isinstance(template.spec.dataset, OwnData) else None
     taken = list(_taken(layout, template.name))
@@ -127,7 +132,7 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
     said = pa.BufferOutputStream()
     pa.csv.write_csv(pa.table({key or "example_id": waiting}), said)
     write_bytes(listed, said.getvalue().to_pybytes())
-    return replace(_of_champion(layout, template, name), failures=ReportedFailures(str(listed)))
+    return _of_champion(layout, template, name, ReportedFailures(str(listed)))
 
 
 def make_base(layout: Layout, template: Template, version: Version) -> CaseSpec:
@@ -135,16 +140,23 @@ def make_base(layout: Layout, template: Template, version: Version) -> CaseSpec:
     return _of_champion(layout, template, f"{template.name}-v{version.number}")
 
 
-def _of_champion(layout: Layout, template: Template, name: str) -> CaseSpec:
-    spec = replace(template.spec, name=name, template=template.name, nightly=None)
+def _of_champion(layout: Layout, template: Template, name: str, failures: ReportedFailures | None = None) -> CaseSpec:
+    spec = replace(
+        template.spec,
+        name=name,
+        template=template.name,
+        nightly=None,
+        failures=failures,
+        folder=str(template.folder),
+    )
     version, model = champion(layout, template.name), spec.model
     assert isinstance(model, OwnModel), "a template is refused that repairs another"
     if version is None:
-        return pinned(spec, layout)
+        return opened(spec, layout)
     repaired = version.repaired_by
     patches = (*(stored_spec(layout, repaired).patches or ()), repaired) if repaired else ()
     weights = f"models:/{template.name}@{CHAMPION}"
-    return pinned(replace(spec, model=replace(model, weights=weights), patches=patches or None), layout)
+    return opened(replace(spec, model=replace(model, weights=weights), patches=patches or None), layout)
 
 
 def _unused(layout: Layout, name: str) -> str:

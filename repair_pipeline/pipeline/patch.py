@@ -12,8 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import torch
 
-from repair_pipeline.datasets.own import OwnData
-from repair_pipeline.datasets.patching import is_applied
+from repair_pipeline.datasets.table_files import read_table, text_of
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.pairs import pairs
 from repair_pipeline.pipeline.case import Case
@@ -23,6 +22,7 @@ from repair_pipeline.reporting.gallery import are_images
 from repair_pipeline.reporting.picture import Picture, png
 from repair_pipeline.reporting.picture import look as drawn
 from repair_pipeline.storage.files import read_parquet, write_bytes
+from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.stopwatch import Stopwatch
@@ -34,21 +34,6 @@ PAIRED = 200
 """The most harmful rows, which are paired with every failure."""
 _NAMED = 3
 """Failures that a row of the patch names."""
-
-
-def require_unpatched(case: Case) -> None:
-    """A case is about the data that it was judged on: with its own patch applied, a run would judge others in its name.
-
-    Raises:
-        InputError: its patch is applied, and it would be run.
-    """
-    data = case.spec.dataset
-    if isinstance(data, OwnData) and is_applied(data, Path.cwd(), case.id):
-        raise InputError(
-            f"the patch of {case.id} is applied to {data.train}, and its verdict is about the data before: "
-            f"repair report {case.id} shows it, repair patch revert {case.id} goes back; "
-            "to repair a model of the patched data, give the case another name"
-        )
 
 
 def write_pairs(case: Case, path: Path, progress: Progress) -> None:
@@ -92,6 +77,54 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
     write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
     if rows and are_images(case.data.test):
         write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.each_group()[0])))
+
+
+_ACTIONS = ("drop", "relabel", "keep")
+
+
+def patch_as_edited(layout: Layout, key: str) -> tuple[pa.Table, int]:
+    """A case's patch as its owner left it in ``patch.csv``, and how many of its rows she has changed.
+
+    There a row may be taken out or be given another action (drop, relabel, keep) or another class.
+
+    Raises:
+        InputError: the file cannot be read, or a row of it is none of the patch's or says nothing that can be done.
+    """
+    table = read_parquet(layout.table("patch", key))[0]
+    path = layout.patch(key, "patch.csv")
+    if not path.exists() or not len(table):
+        return table, 0
+    judged = {(row["failure_group"], row["example_id"]): row for row in table.to_pylist()}
+    rows, edited = [], len(judged)
+    for row in _texts(path):
+        given = judged.pop((row["failure_group"], row["example_id"]), None)
+        if given is None:
+            raise InputError(
+                f"{path} names the row {row['example_id']!r}, which is none of the patch of {key}, or names it twice: "
+                "take it out; rows that no repair removed are changed in the data themselves"
+            )
+        action, label = row["action"].strip(), row["suggested_label"] or None
+        if action not in _ACTIONS or (action == "relabel") != (label is not None):
+            raise InputError(
+                f"{path}: row {row['example_id']!r} has the action {action!r} and the class {label or ''!r}: write "
+                "drop or keep without a class, or relabel with one"
+            )
+        edited -= (action, label) == (given["action"], given["suggested_label"])
+        if action != "keep":
+            rows.append({**given, "action": action, "suggested_label": label})
+    if not rows:
+        raise InputError(f"{path} keeps every row of the patch of {key}: there is nothing to apply")
+    return pa.Table.from_pylist(rows, schema=table.schema), edited
+
+
+def _texts(path: Path) -> list[dict[str, str]]:
+    """The rows of a patch that somebody may have edited, each field as its text."""
+    table = read_table(path)
+    needed = ("failure_group", "example_id", "action", "suggested_label")
+    if missing := [name for name in needed if name not in table.column_names]:
+        raise InputError(f"{path} has no column {missing[0]!r}: it is needed to know what to do with a row")
+    columns = [text_of(path, table, name) for name in needed]
+    return [dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch import nn
 from repair_pipeline.cases.build import build_corruption, build_model
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.cases.sources import FailureGroups
+from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
@@ -24,8 +25,10 @@ from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.models.own import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks
-from repair_pipeline.pipeline.patch import require_unpatched
-from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting
+from repair_pipeline.pipeline.standing import require_runnable
+from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
+from repair_pipeline.pipeline.weights import read_file, require_fitting, weights_path
+from repair_pipeline.tracking.weights_only import not_exported
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.types import CorruptedDataset, Examples
 
@@ -51,7 +54,7 @@ def preflight(case: Case) -> Iterator[Finding]:
     Raises:
         InputError: the case cannot be run at all.
     """
-    require_unpatched(case)
+    require_runnable(case)
     with threads(case.spec.compute.threads):
         spec = case.spec
         found = case.found(numpy_stream(spec.seed, "dataset"))
@@ -61,21 +64,19 @@ def preflight(case: Case) -> Iterator[Finding]:
         yield from _data(data, named)
         generator = torch_stream(spec.seed, "base_model")
         model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)
-        require_fitting(model, data.fit.examples, data.classes)
-        weights = own_weights(case)
+        require_fitting(model, data.fit.examples, data.classes, adapted=spec.parameters or "all")
+        weights = weights_path(case.spec, case.layout)
         if weights:
             load_weights(model, read_file(weights), str(weights))
         model = freeze(model, spec.parameters or "all").eval()
-        about_model = list(_model(model, data.fit.examples[:8]))
-        yield from about_model
+        yield from _model(spec, model, data.fit.examples[:8], trains=weights is None)
         if weights:
             yield from _failures(case, data, model)
         else:
             yield Finding("failures", "known when the base model is trained: the case gives no weights")
             fresh = len(data.test) - len(data.also_in_training)
             yield from _provable(case, fresh - fresh // 2, "at most ")  # it is half of what the model gets right
-        if not any(finding.name == "gradients" for finding in about_model):  # which a run needs, and so does its cost
-            yield from _cost(case, data, model, trains=weights is None)
+        yield from _cost(case, data, model, trains=weights is None)
 
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
@@ -100,7 +101,7 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
         yield Finding("overlap", says, fine=False)
 
 
-def _model(model: nn.Module, rows: Examples) -> Iterator[Finding]:
+def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> Iterator[Finding]:
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     same = torch.equal(logits(model, rows), logits(model, rows))
     says = "two passes give the same outputs" if same else "two passes differ: it draws at random in eval mode"
@@ -108,21 +109,30 @@ def _model(model: nn.Module, rows: Examples) -> Iterator[Finding]:
     moved = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
     says = f"{moved[0]} moves in eval mode" if moved else f"{len(before)} buffers stay as they are in eval mode"
     yield Finding("buffers", says, not moved)
+    if same and not moved and mixes_rows(model, rows):
+        says = "a row's outputs change with the rows beside it: let the model read each row by itself in eval mode"
+        yield Finding("batches", says, fine=False)
+    if squashed(model, rows):
+        says = "all lie within [0, 1], as a Sigmoid's, where logits are due: end the model before it"
+        yield Finding("outputs", says, fine=False)
     own = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adapted, everything = (sum(p.numel() for p in of) for of in (own, list(model.parameters())))
     yield Finding("parameters", f"{adapted:,} of {everything:,} are adapted")
     classifier = Classifier(model)
-    try:
-        fisher = squared_gradients(classifier, classifier.theta_hat, rows.to(classifier.theta_hat.device))
-    except Exception as error:
-        why = " ".join(str(error).split())[:160]
-        yield Finding(
-            "gradients", f"per-example gradients fail ({why}): torch.func.vmap must run the model", fine=False
-        )
-        return
+    rows = rows.to(classifier.theta_hat.device)
+    fisher = squared_gradients(classifier, classifier.theta_hat, rows)
+    if classifier.way(rows.inputs) != "batched":
+        says = "taken one row at a time, which is slower: torch.func.vmap does not run the model"
+        yield Finding("gradients", says)
     share = (fisher > 0).double().mean().item()
     says = f"the Fisher of {len(rows)} rows is above 0 in {share:.0%} of the adapted parameters"
     yield Finding("fisher", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)
+    for name, why in unsupported(spec, classifier, rows):
+        yield Finding(f"influence: {name}", f"cannot work on this model ({why}): leave it out", fine=False)
+    if (trains or "retrain" in spec.treatments) and (reason := fails_in_train_mode(model, rows)):
+        yield Finding("training", f"the model fails in train mode on {len(rows)} rows ({reason})", fine=False)
+    if reason := not_exported(model, rows):
+        yield Finding("tracking", f"MLflow gets the weights alone, no program to serve: torch.export fails ({reason})")
 
 
 def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.patch import require_unpatched
+from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -44,7 +44,7 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     made: list[Path] = []
     failed: dict[str, Exception] = {}
     known = case.record is not None
-    require_unpatched(case)
+    require_runnable(case)
     try:
         for step in steps:
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from repair_pipeline.cases.build import build_corruption, data_sources
+from repair_pipeline.cases.build import build_corruption
 from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
@@ -22,10 +22,11 @@ from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.own import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.failures import group_masks, group_of, list_files
+from repair_pipeline.pipeline.failures import group_masks, group_of
 from repair_pipeline.pipeline.file import File
+from repair_pipeline.pipeline.inputs import require_unchanged
 from repair_pipeline.pipeline.summary import summary
-from repair_pipeline.pipeline.weights import own_weights, read_file, require_fitting, weights_files
+from repair_pipeline.pipeline.weights import read_file, require_fitting, weights_path
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
@@ -71,10 +72,10 @@ class Step:
                     try:
                         if self._made(file, force, progress):
                             made += [file.path, *file.beside]
-                    except InputError:
-                        raise
                     except Exception as error:
                         file.path.unlink(missing_ok=True)  # or it would pass for this run's result
+                        if isinstance(error, InputError):
+                            raise
                         failures.append(error)
         if failures:
             raise failures[0]
@@ -100,9 +101,10 @@ def _corrupted_dataset(case: Case) -> list[File]:
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes, progress)
+        require_unchanged(spec, case.layout, ("dataset.train", "dataset.test", "dataset.transform"))
 
     beside = (inputs_path(case.dataset_path),)
-    return [File(case.dataset_path, case.patch_paths, make, data_sources(case.spec), beside)]
+    return [File(case.dataset_path, case.patch_paths, make, beside=beside)]
 
 
 def _base_model(case: Case) -> list[File]:
@@ -111,14 +113,15 @@ def _base_model(case: Case) -> list[File]:
         generator = torch_stream(spec.seed, "base_model")
         fit_rows, validation = data.fit.examples, data.validation.examples
         model = case.untrained(generator)
-        require_fitting(model, fit_rows, data.classes)
-        if weights := own_weights(case):
+        require_fitting(model, fit_rows, data.classes, adapted=spec.parameters or "all")
+        if weights := weights_path(spec, case.layout):
             load_weights(model, read_file(weights), str(weights))
         else:
             model = fit(model, fit_rows, validation, spec.training, generator, "train", progress)
         write_tensors(path, model.state_dict(), watch.notes())
+        require_unchanged(spec, case.layout, ("model.weights", "model.factory"))
 
-    return [File(case.base_model_path, (case.dataset_path,), make, optional=weights_files(case))]
+    return [File(case.base_model_path, (case.dataset_path,), make)]
 
 
 def _fisher_diagonal(case: Case) -> list[File]:
@@ -140,8 +143,9 @@ def _failure_partition(case: Case) -> list[File]:
         groups = group_masks(spec, data, predicted)
         tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
         save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)
+        require_unchanged(spec, case.layout, ("failures.list", "failures.reported"))
 
-    return [File(case.partition_path, (case.base_model_path,), make, optional=list_files(case.spec))]
+    return [File(case.partition_path, (case.base_model_path,), make)]
 
 
 # Step I and step II.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -14,10 +13,11 @@ from torch import Tensor, nn
 from repair_pipeline.cases.sources import OwnModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.models.copying import copied
+from repair_pipeline.models.own import Adapted, freeze
+from repair_pipeline.pipeline.fitting import require_differentiable, require_logits, require_readable
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import resolve
-from repair_pipeline.training.fit import logits
 from repair_pipeline.types import Examples
 
 
@@ -40,18 +40,12 @@ def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
     return replace(spec, model=replace(model, weights=uri))
 
 
-def weights_files(case: Case) -> tuple[Path, ...]:
-    """The owner's file, which may change."""
-    model = case.spec.model
-    return (Path(str(model.weights)),) if isinstance(model, OwnModel) and model.weights and not model.registered else ()
-
-
-def own_weights(case: Case) -> Path | None:
+def weights_path(spec: CaseSpec, layout: Layout) -> Path | None:
     """Where the trained weights lie; None: they are to be trained."""
-    model = case.spec.model
+    model = spec.model
     if not isinstance(model, OwnModel) or model.weights is None:
         return None
-    return resolve(case.layout, model.weights)[1] if model.registered else Path(model.weights)
+    return resolve(layout, model.weights)[1] if model.registered else spec.root / model.weights
 
 
 def read_file(path: Path) -> Mapping[str, Tensor]:
@@ -67,24 +61,26 @@ def read_file(path: Path) -> Mapping[str, Tensor]:
     except SafetensorError as error:
         raise InputError(
             f"model.weights is {str(path)!r}, which is no safetensors file ({error}): "
-            "save it by safetensors.torch.save_file(model.state_dict(), ...)"
+            "save it by safetensors.torch.save_model(model, ...)"
         ) from error
 
 
-def require_fitting(model: nn.Module, rows: Examples, classes: tuple[str, ...]) -> None:
-    """Refuse a model that cannot read the rows, or that gives another number of outputs than there are classes.
+def require_fitting(
+    model: nn.Module,
+    rows: Examples,
+    classes: tuple[str, ...],
+    features: tuple[str, ...] = (),
+    adapted: Adapted = "all",
+) -> None:
+    """Refuse a model that cannot read the rows, gives other outputs than a logit a class, or has no gradients.
+
+    Args:
+        features: the names of the feature columns in use, in their order, where there are any.
+        adapted: which parameters the gradients are taken by.
 
     Raises:
         InputError: says which.
     """
-    shape = tuple(rows.shape)
-    try:
-        outputs = logits(model, rows[:2])
-    except Exception as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(f"the model cannot read inputs of shape {shape} ({why}): give dataset.transform") from error
-    if outputs.shape != torch.Size([2, len(classes)]):
-        raise InputError(
-            f"the model gives outputs of shape {tuple(outputs.shape)} for 2 rows, (2, {len(classes)}) is due, a logit "
-            f"for each of the classes {', '.join(classes[:10])}: set model.arguments or dataset.classes"
-        )
+    require_readable(model, rows[:2], classes, features)
+    require_logits(model, rows)
+    require_differentiable(freeze(copied(model), adapted), rows[:2])

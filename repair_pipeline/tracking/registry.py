@@ -17,9 +17,10 @@ from mlflow import MlflowClient
 from torch import nn
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.runs import log_model, tracking_uri
+from repair_pipeline.tracking.runs import log_model, open_store, tracking_uri
 from repair_pipeline.types import Examples
 
 CHAMPION, CANDIDATE = "champion", "candidate"
@@ -49,6 +50,7 @@ def publish(
         tests: rows that show the model's input.
         run_id: the run that vouches for it.
     """
+    open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with mlflow.start_run(run_id=run_id):
@@ -56,7 +58,7 @@ def publish(
             model,
             tests,
             tags["repair.model_is"],
-            extra_files=[str(weights)],
+            extra_files=[str(addressable(weights.parent) / weights.name)],  # which MLflow reads as a URL
             metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
         )
     with redirect_stderr(io.StringIO()):  # it says there what it does
@@ -85,6 +87,12 @@ def champion(layout: Layout, name: str) -> Version | None:
 def candidate(layout: Layout, name: str) -> int | None:
     """The version of the model ``name`` that may follow its champion."""
     return _aliases(layout, name).get(CANDIDATE)
+
+
+def repaired_by(layout: Layout, name: str) -> str | None:
+    """The case whose repair the candidate of the model ``name`` is; None where there is no candidate."""
+    version = candidate(layout, name)
+    return None if version is None else _client(layout).get_model_version(name, str(version)).tags.get(_CASE)
 
 
 def set_candidate(layout: Layout, name: str, version: int) -> None:
@@ -190,8 +198,7 @@ def _version(layout: Layout, uri: str) -> tuple[str, int]:
 
 
 def _client(layout: Layout) -> MlflowClient:
-    layout.mlflow.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri(layout))
+    return open_store(layout)
 
 
 def _aliases(layout: Layout, name: str) -> dict[str, int]:

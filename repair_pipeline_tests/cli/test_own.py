@@ -71,6 +71,34 @@ def test_check_names_what_it_looked_at(ward):
     assert "duplicates" not in said
 
 
+@pytest.mark.parametrize("file", ["train.parquet", "test.parquet"])
+def test_where_the_data_have_changed_nothing_of_the_case_is_used(ward, file):
+    case = ask("SELECT case_id FROM cases")[0]["case_id"]
+    given, rows = Path(file).read_bytes(), pd.read_parquet(file)
+    patch = [row["example_id"] for row in ask("SELECT example_id FROM patch")]
+    if file == "train.parquet":
+        rows.loc[rows.row == patch[0], "label"] = {"sick": "well", "well": "sick"}[
+            rows.label[rows.row == patch[0]].item()
+        ]
+    else:
+        rows = rows[::-1]
+    rows.to_parquet(file, index=False)
+    try:
+        before = files(ward[0])
+        refused = [repair("promote", "wards"), repair("run", case), repair("check", case)]
+        if file == "train.parquet":
+            refused.append(repair("patch", "apply", case))
+            assert f"1 rows of the patch have another label now: {patch[0]} is" in refused[-1].stderr
+        for result in refused:
+            assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+            assert "changed since" in result.stderr
+        assert files(ward[0]) == before
+    finally:
+        Path(file).write_bytes(given)
+    assert repair("patch", "apply", case).exit_code == 0
+    assert repair("patch", "revert", case).exit_code == 0
+
+
 def test_the_accepted_repair_is_promoted_and_taken_back(ward):
     assert ask("SELECT verdict FROM verdicts WHERE judge = 'gate'") == [{"verdict": "accepted"}]
     assert "version 2" in repair("promote", "wards").output
@@ -102,6 +130,60 @@ def test_the_patch_is_applied_and_taken_back_byte_by_byte(ward):
     assert (twice.exit_code, twice.stderr.count("\n")) == (2, 1)
     assert repair("patch", "revert", case["case_id"]).exit_code == 0
     assert hashlib.sha256(Path("train.parquet").read_bytes()).digest() == hashlib.sha256(given).digest()
+
+
+def applied_as(edit, case):
+    """What applying the patch says and does where its owner has edited ``patch.csv`` so; then all is as before."""
+    path = Path("home/results/patches") / f"case_id={case}" / "patch.csv"
+    given, rows = path.read_bytes(), pd.read_csv(path, dtype=str, keep_default_na=False)
+    edit(rows).to_csv(path, index=False)
+    try:
+        result = repair("patch", "apply", case)
+        after = pd.read_parquet("train.parquet").set_index("row")
+        if result.exit_code == 0:
+            assert repair("patch", "revert", case).exit_code == 0
+        return result, rows, after
+    finally:
+        path.write_bytes(given)
+
+
+def test_the_patch_is_applied_as_its_owner_edited_it(ward):
+    case = ask("SELECT case_id FROM cases")[0]["case_id"]
+    before = pd.read_parquet("train.parquet").set_index("row")
+    result, rows, after = applied_as(
+        lambda rows: rows[:3].assign(action=["keep", "drop", "relabel"], suggested_label=["", "", "sick"]), case
+    )
+    assert result.exit_code == 0, result.output
+    same = sum([rows.action[1] == "drop", (rows.action[2], rows.suggested_label[2]) == ("relabel", "sick")])
+    assert f"patch.csv: {len(rows) - same} rows as you edited them" in result.stdout
+    assert set(before.index) - set(after.index) == {rows.example_id[1]}
+    changed = after.label != before.label[after.index]
+    assert set(after.index[changed]) <= {rows.example_id[2]}
+    assert after.label[rows.example_id[2]] == "sick"
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda rows: rows.assign(example_id="stranger"), "names the row 'stranger', which is none of the patch"),
+        (lambda rows: pd.concat([rows, rows]), "or names it twice"),
+        (lambda rows: rows.assign(action="delete"), "has the action 'delete'"),
+        (lambda rows: rows.assign(action="relabel", suggested_label=""), "relabel with one"),
+        (
+            lambda rows: rows.assign(action="relabel", suggested_label="ill"),
+            "gives rows the class 'ill', the classes are sick, well",
+        ),
+        (lambda rows: rows.assign(action="keep", suggested_label=""), "keeps every row"),
+        (lambda rows: rows.drop(columns="action"), "has no column 'action'"),
+    ],
+)
+def test_an_edited_patch_that_cannot_be_meant_changes_nothing(ward, edit, says):
+    case = ask("SELECT case_id FROM cases")[0]["case_id"]
+    before = files(ward[0])
+    result, _, _ = applied_as(edit, case)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert says in result.stderr
+    assert files(ward[0]) == before
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.cli.main import app
 from repair_pipeline.pipeline.case import stored_spec
-from repair_pipeline.pipeline.patch import require_unpatched
+from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.views import query
@@ -67,4 +67,4 @@ def test_a_case_whose_patch_is_applied_is_not_run_again_under_its_name(judged):
     [known] = query(Layout.from_environment(), "SELECT status FROM cases").to_pylist()
     assert known["status"] == "finished"
     assert CliRunner().invoke(app, ["patch", "revert", case_id]).exit_code == 0
-    require_unpatched(case_at(Layout.from_environment().home, stored_spec(Layout.from_environment(), case_id)))
+    require_runnable(case_at(Layout.from_environment().home, stored_spec(Layout.from_environment(), case_id)))

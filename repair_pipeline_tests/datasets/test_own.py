@@ -167,9 +167,9 @@ def test_a_missing_feature_is_refused(tables):
 
 def test_a_data_set_that_torchvision_lacks_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"dataset\.torchvision is 'Nothing'"):
-        read_torchvision(TorchvisionData("Nothing"), tmp_path)
+        read_torchvision(TorchvisionData("Nothing"), tmp_path, tmp_path)
     with pytest.raises(InputError, match="MNIST cannot be read from"):
-        read_torchvision(TorchvisionData("MNIST"), tmp_path)
+        read_torchvision(TorchvisionData("MNIST"), tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("row_group", [7, 1000])

@@ -1,6 +1,7 @@
 """A patch of the owner's training data, and back."""
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -234,12 +235,20 @@ def test_a_row_that_was_corrected_since_it_was_judged_is_not_touched_nor_is_any_
 
 
 def test_a_class_that_the_labels_cannot_hold_leaves_everything_as_it_is(tmp_path):
-    spec = table(tmp_path, "parts", numbers=True)
+    spec = replace(table(tmp_path, "parts", numbers=True), classes=("0", "1", "cat"))
     data = read(spec, tmp_path)
     change = pa.Table.from_pylist([{"example_id": data.train.ids[-1], "action": "relabel", "suggested_label": "cat"}])
     before = everything(tmp_path)
     with pytest.raises(InputError, match="a column of int64 cannot hold the class 'cat'"):
         apply_patch(spec, tmp_path, change, "x")
+    assert everything(tmp_path) == before
+
+
+def test_a_class_that_the_data_do_not_have_is_refused(tmp_path, spec):
+    change = [{"example_id": read(spec, tmp_path).train.ids[0], "action": "relabel", "suggested_label": "cat"}]
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="the patch x gives rows the class 'cat', the classes are "):
+        apply_patch(spec, tmp_path, pa.Table.from_pylist(change), "x")
     assert everything(tmp_path) == before
 
 

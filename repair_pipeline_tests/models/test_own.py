@@ -20,8 +20,8 @@ def broken():
     raise RuntimeError("no disk")
 
 
-def test_a_factory_is_called_with_its_arguments():
-    assert own_model(f"{__name__}:net", {"width": 7})[0].out_features == 7
+def test_a_factory_is_called_with_its_arguments(tmp_path):
+    assert own_model(f"{__name__}:net", {"width": 7}, tmp_path)[0].out_features == 7
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_a_factory_is_called_with_its_arguments():
         (f"{__name__}:broken", "fails .RuntimeError: no disk."),
     ],
 )
-def test_a_factory_that_makes_no_model_is_refused(factory, says):
+def test_a_factory_that_makes_no_model_is_refused(factory, says, tmp_path):
     with pytest.raises(InputError, match=says):
-        own_model(factory, {})
+        own_model(factory, {}, tmp_path)
 
 
 def test_torchvision_makes_a_model_for_the_classes():

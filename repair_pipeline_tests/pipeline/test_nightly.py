@@ -111,7 +111,7 @@ def test_a_file_that_grows_is_watched_like_a_folder(layout):
 
 
 def test_the_champion_is_the_base_and_its_patches_are_in_the_data(layout, monkeypatch):
-    monkeypatch.setattr(nightly, "pinned", lambda spec, layout: spec)
+    monkeypatch.setattr(nightly, "opened", lambda spec, layout: spec)
     report("monday.csv", *range(8))
     first = night(layout)
     assert (first.patches, first.model.weights) == (None, None)
@@ -131,12 +131,18 @@ def test_the_champion_is_the_base_and_its_patches_are_in_the_data(layout, monkey
 
 
 def test_a_champions_base_is_the_one_that_its_nights_share(layout, monkeypatch):
-    monkeypatch.setattr(nightly, "pinned", lambda spec, layout: spec)
+    monkeypatch.setattr(nightly, "opened", lambda spec, layout: spec)
     monkeypatch.setattr(nightly, "champion", lambda *args: Version(4, None))
     report("monday.csv", *range(8))
     early, late = make_base(layout, find_template(layout, "wards"), Version(4, None)), night(layout)
     assert case_id(early) == "wards-v4"
     assert early.base_id == late.base_id
+
+
+def test_another_folders_template_is_not_replaced(layout, tmp_path):
+    (tmp_path / "other" / "incoming").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"there is a template wards of {tmp_path} in this home"):
+        add_template(layout, parse_spec(WARDS), tmp_path / "other")
 
 
 def test_templates_are_kept_replaced_and_forgotten(layout):
@@ -163,13 +169,43 @@ def test_what_cannot_be_a_template_is_refused(layout, change, says):
         add_template(layout, parse_spec(WARDS | change), Path.cwd())
 
 
-def test_a_report_that_names_no_rows_and_another_folder_are_refused(layout, monkeypatch, tmp_path):
+def test_a_night_is_made_from_whatever_folder_it_is_asked_in(layout, monkeypatch, tmp_path):
+    report("monday.csv", *range(8))
+    monkeypatch.chdir(tmp_path / "incoming")
+    spec = night(layout)
+    assert (spec.root, spec.inputs.keys() >= {"dataset.train", "dataset.test"}) == (tmp_path, True)
+    assert len(failures(spec)) == 8
+
+
+def test_a_report_that_names_no_rows_is_refused(layout):
     pd.DataFrame({"x": [1.0]}).to_csv("incoming/odd.csv", index=False)
     with pytest.raises(InputError, match="has the columns x: a report names test rows by example_id or row"):
         night(layout)
-    monkeypatch.chdir(tmp_path / "incoming")
-    with pytest.raises(InputError, match=r"was added in .*: start there"):
-        night(layout)
+
+
+@pytest.mark.parametrize("name", ["monday.csv", "monday.CSV", "monday.csv.gz", "monday.tsv", "monday.parquet"])
+def test_a_report_is_a_table_of_any_kind(layout, name):
+    rows = pd.DataFrame({"row": [f"2-{at}" for at in range(8)]})
+    path = Path("incoming") / name
+    rows.to_parquet(path) if path.suffix == ".parquet" else rows.to_csv(path, sep="\t" if "tsv" in name else ",")
+    assert len(failures(night(layout))) == 8
+
+
+def test_a_report_that_is_no_table_is_named(layout, caplog):
+    report("monday.xlsx", *range(8))
+    assert isinstance(night(layout), Skip)
+    assert "monday.xlsx is no .csv, .tsv or .parquet file, so it is not read" in caplog.text
+
+
+def test_ids_that_look_like_numbers_are_taken_once(layout):
+    for name in ("train", "test"):
+        rows = pd.read_parquet(f"{name}.parquet")
+        rows["row"] = [f"{at + (name == 'test') * 1000:06d}" for at in range(len(rows))]
+        rows.to_parquet(f"{name}.parquet", index=False)
+    pd.DataFrame({"row": [f"{at:06d}" for at in range(1000, 1008)]}).to_csv("incoming/monday.csv", index=False)
+    first = night(layout)
+    assert Path(first.failures.reported).read_text().splitlines()[1].strip('"') == "001000"
+    assert isinstance(night(layout), Skip)
 
 
 def test_a_template_is_a_case_too(layout):

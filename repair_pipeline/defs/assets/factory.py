@@ -16,7 +16,8 @@ from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import missing
-from repair_pipeline.pipeline.patch import require_unpatched
+from repair_pipeline.pipeline.inputs import require_unchanged
+from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -106,7 +107,9 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         last: it is not tried again.
         status: of the case from now on.
     """
-    require_unpatched(case)
+    require_runnable(case)
+    if step.name == "corrupted_dataset":
+        require_unchanged(case.spec, case.layout)
     try:
         fresh = step.run(case, force, _progress(step, log))
     except Exception as error:

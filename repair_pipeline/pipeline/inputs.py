@@ -1,0 +1,121 @@
+"""The owner's files and code that a case is about: what they hold now, and what they held when it was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from repair_pipeline.cases.sources import OwnModel
+from repair_pipeline.cases.spec import CODE, FILES, CaseSpec
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.own_tables import image_files, is_image_folder
+from repair_pipeline.datasets.patching import applied_patches
+from repair_pipeline.datasets.table_files import parquet_files
+from repair_pipeline.entry_point import source_files
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.weights import pinned, weights_path
+from repair_pipeline.storage.identity import content_digest
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.registry import repaired_by
+
+
+def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
+    """The case as its files and code are now, with the model version that its alias means today.
+
+    Raises:
+        InputError: a file cannot be read, or the registry does not know the model.
+    """
+    spec = pinned(spec, layout)
+    inputs = digests(spec, layout, (*FILES, *CODE))
+    return replace(spec, inputs=inputs, folder=str(spec.root.absolute())) if inputs else replace(spec, folder=None)
+
+
+def digests(spec: CaseSpec, layout: Layout, keys: Iterable[str]) -> dict[str, str]:
+    """What the files and code behind some keys hold, of those keys that the case has and whose files are there."""
+    found = {key: _files(spec, layout, key) for key in keys}
+    return {key: content_digest(files) for key, files in found.items() if files}
+
+
+def changed_inputs(spec: CaseSpec, layout: Layout, keys: Iterable[str] = (*FILES, *CODE)) -> list[str]:
+    """The keys whose files or code hold something else than when the case was opened, or are gone."""
+    judged = {key: (spec.inputs or {})[key] for key in keys if key in (spec.inputs or {})}
+    now = digests(spec, layout, judged)
+    return [key for key, digest in judged.items() if now.get(key) != digest]
+
+
+def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
+    """The keys of the data and weights that a case was judged on which hold something else now.
+
+    That its own patch is applied is no change, nor is one that it was judged with.
+    """
+    changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "model.weights"))
+    if "dataset.train" in changed and isinstance(spec.dataset, OwnData):
+        ours = (case_id, *(spec.patches or ()))
+        before = {name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in ours}
+        if (spec.inputs or {})["dataset.train"] in {content_digest(_files_at(path)) for path in before.values()}:
+            changed.remove("dataset.train")
+    return changed
+
+
+def require_unchanged(spec: CaseSpec, layout: Layout, keys: Iterable[str] = (*FILES, *CODE)) -> None:
+    """Refuse a case whose files are not those that it was opened with.
+
+    Raises:
+        InputError: says which have changed.
+    """
+    if changed := changed_inputs(spec, layout, keys):
+        raise InputError(
+            f"{described(spec, changed)} changed since case {spec.name} was opened: give its case file again, "
+            "repair run FILE.yaml, which makes a case of the files as they are"
+        )
+
+
+def require_judged_data(layout: Layout, name: str) -> None:
+    """Refuse to promote a repair where the data on disk are not those that it was judged on.
+
+    Raises:
+        InputError: there is no such model, or says what has changed since its candidate was judged.
+    """
+    key = repaired_by(layout, name)
+    spec = stored_spec(layout, key) if key else None
+    if key and spec and (changed := changed_data(spec, layout, key)):
+        raise InputError(
+            f"{described(spec, changed)} changed since {key}, the candidate of {name}, was judged: run its case file "
+            "again, and promote what that accepts"
+        )
+
+
+def described(spec: CaseSpec, keys: Iterable[str]) -> str:
+    """Inputs as a message names them: the key, and the file or the code."""
+    return " and ".join(f"{key} ({_value(spec, key)})" for key in keys)
+
+
+def _value(spec: CaseSpec, key: str) -> object:
+    place, name = key.split(".")
+    return getattr(getattr(spec, place), name)
+
+
+def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
+    """The files behind a key; none where the case has no such key, or there are none."""
+    place, name = key.split(".")
+    value = getattr(getattr(spec, place), name, None)
+    if not isinstance(value, str):
+        return {}
+    if key in CODE:
+        return source_files(key, value, spec.root)
+    if isinstance(spec.model, OwnModel) and key == "model.weights":
+        return _one(weights_path(spec, layout))
+    return _files_at(spec.root / value)
+
+
+def _files_at(path: Path) -> dict[str, Path]:
+    if not path.is_dir():
+        return _one(path)
+    files = image_files(path) if is_image_folder(path) else parquet_files(path)
+    return {file.relative_to(path).as_posix(): file for file in files}
+
+
+def _one(path: Path | None) -> dict[str, Path]:
+    return {"": path} if path is not None and path.is_file() else {}

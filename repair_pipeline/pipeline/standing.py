@@ -1,0 +1,54 @@
+"""Whether a case may be run where it stands: on data that are not patched by it, under a name that is its project's."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.patching import applied_patches
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import Case, stored_spec
+
+
+def require_runnable(case: Case) -> None:
+    """Refuse a case whose run would say something in another's name.
+
+    Raises:
+        InputError: its patch, or that of an earlier case of its name, is applied to its data; or the registered model
+            that its repair would become a version of is another folder's.
+    """
+    _require_unpatched(case)
+    _require_own_model(case)
+
+
+def _require_unpatched(case: Case) -> None:
+    """A case is about the data that it was judged on: with its own patch applied, a run would judge others."""
+    data, alike = case.spec.dataset, re.compile(rf"{re.escape(case.spec.name)}(-[0-9a-f]{{8}})?")
+    if not isinstance(data, OwnData):
+        return
+    applied = sorted(applied_patches(data, case.spec.root))
+    if ours := [name for name in applied if name == case.id or alike.fullmatch(name)]:
+        raise InputError(
+            f"the patch of {ours[0]} is applied to {data.train}, and its verdict is about the data before: "
+            f"repair report {ours[0]} shows it, repair patch revert {ours[0]} goes back; "
+            "to repair a model of the patched data, give the case another name"
+        )
+
+
+def _require_own_model(case: Case) -> None:
+    """Two projects of one home may not share a registered model: the repair of one would replace that of the other."""
+    name, folder = case.spec.model_name, case.spec.folder
+    if case.spec.gate is None or folder is None:
+        return
+    for path in sorted(case.layout.results.glob("registered/*/candidate.json")):
+        if json.loads(path.read_text(encoding="utf-8"))["name"] != name:
+            continue
+        key = path.parent.name.removeprefix("case_id=")
+        other = stored_spec(case.layout, key).folder
+        if key != case.id and other and Path(other).is_dir() and not Path(other).samefile(folder):
+            raise InputError(
+                f"{name} is called as the model of {other}, whose case {key} has a repair in this home: give this one "
+                "another name (--set name=...), or set REPAIR_HOME to a home of its own"
+            )

@@ -1,0 +1,74 @@
+"""What a run needs of a model besides gradients, tried on a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.continual.kfac import kfac
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.continual.trajectory import change_if_left_out, run_sgd
+from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.sgd import SGDInfluence
+from repair_pipeline.models.copying import copied
+from repair_pipeline.training.fit import logits
+from repair_pipeline.training.outputs import require_tensor
+from repair_pipeline.types import Examples
+
+
+def squashed(model: nn.Module, rows: Examples) -> bool:
+    """Whether all outputs lie within [0, 1] whatever the parameters are, as those of a Sigmoid do."""
+    larger = copied(model)
+    with torch.no_grad():
+        for parameter in larger.parameters():
+            parameter.mul_(10)
+    return all(bool(((out >= 0) & (out <= 1)).all()) for out in (logits(each, rows) for each in (model, larger)))
+
+
+def mixes_rows(model: nn.Module, rows: Examples) -> bool:
+    """Whether a row's outputs change with the rows beside it."""
+    together, alone = logits(model, rows), logits(model, rows, batch_size=1)
+    return not torch.allclose(
+        alone, together, rtol=1e-3, atol=1e-3 * max(1.0, float(together.abs().max())), equal_nan=True
+    )
+
+
+def fails_in_train_mode(model: nn.Module, rows: Examples) -> str | None:
+    """Why the model cannot be trained, where it cannot.
+
+    Raises:
+        InputError: it returns no tensor in train mode.
+    """
+    with torch.random.fork_rng(), torch.no_grad():
+        try:
+            outputs = copied(model).train()(rows.inputs)
+        except Exception as error:
+            return one_line(error)
+    require_tensor(outputs, mode=" in train mode")
+    return None
+
+
+def unsupported(spec: CaseSpec, classifier: Classifier, rows: Examples) -> Iterator[tuple[str, str]]:
+    """The case's influence methods that cannot work on the model, each with the reason.
+
+    The methods that need more of a model than gradients: K-FAC what each layer reads, SGD-influence second derivatives.
+    """
+    theta = classifier.theta_hat
+    for name in spec.influence:
+        method = spec.influence_method(name)
+        try:
+            if isinstance(method, EWCInfluence) and method.curvature == "kfac":
+                kfac(classifier, theta, rows, gamma=1.0)
+            if isinstance(method, SGDInfluence):
+                one_step = run_sgd(classifier, theta, rows, (torch.arange(len(rows)),), learning_rate=1e-6, spacing=1)
+                change_if_left_out(one_step, classifier, rows, torch.ones_like(theta))
+        except Exception as error:
+            yield name, one_line(error)
+
+
+def one_line(error: Exception) -> str:
+    """The start of what it says, on one line."""
+    return " ".join(str(error).split())[:200]
