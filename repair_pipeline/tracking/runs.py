@@ -30,7 +30,7 @@ from mlflow import ActiveRun
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
 
-from repair_pipeline.tracking.weights_only import log_weights
+from repair_pipeline.tracking.weights_only import log_weights, quiet_export
 
 log = logging.getLogger(__name__)
 
@@ -204,14 +204,15 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
     try:
-        return mlflow.pytorch.log_model(
-            model,
-            name=name,
-            input_example=example.numpy(),
-            signature=signature,
-            pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
-            **more,
-        )
+        with quiet_export():
+            return mlflow.pytorch.log_model(
+                model,
+                name=name,
+                input_example=example.numpy(),
+                signature=signature,
+                pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
+                **more,
+            )
     except (mlflow.MlflowException, OSError):
         raise
     except Exception as error:  # the exporter has no error of its own: it raises what it met in the model's code

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
+import torch
 from mlflow.models import Model, ModelSignature  # after tracking.runs, which switches its telemetry off
 from mlflow.models.model import ModelInfo
 from torch import nn
 
+from repair_pipeline.models.copying import copied
 from repair_pipeline.storage.files import write_tensors
+from repair_pipeline.types import Examples
 
 _FLAVOUR, _FOLDER = "safetensors", "extra_files"
+
+
+@contextmanager
+def quiet_export() -> Iterator[None]:
+    """torch.export prints the whole graph beside the error that it raises, and logs it."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def log_weights(
@@ -42,3 +60,15 @@ def log_weights(
             mlflow_model.save(str(Path(path) / "MLmodel"))
 
     return Model.log(artifact_path=None, name=name, flavor=Flavour, signature=signature, **more)
+
+
+def not_exported(model: nn.Module, rows: Examples) -> str | None:
+    """Why torch.export cannot export the model for inputs like these, where it cannot."""
+    example = rows[:2].inputs.cpu()
+    any_batch = {0: torch.export.Dim.AUTO}
+    try:
+        with quiet_export():
+            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch,))
+    except Exception as error:  # it has no error of its own: it raises what it met in the model's code
+        return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return None

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.models.copying import copied
+from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Examples, Progress, silent
 
@@ -49,6 +50,7 @@ def fit(
 
     Raises:
         FloatingPointError: no epoch had a score.
+        InputError: the model returns no tensor, as one with auxiliary outputs does in train mode.
     """
     device = next(model.parameters()).device
     model = copied(model)
@@ -62,7 +64,8 @@ def fit(
             for chosen in torch.randperm(len(train), generator=generator).split(schedule.batch_size):
                 batch = train[chosen].to(device)
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
+                outputs = require_tensor(model(batch.inputs), mode=" in train mode" if mode == "train" else "")
+                nn.functional.cross_entropy(outputs, batch.labels).backward()
                 optimiser.step()
             progress(epoch + 1, schedule.max_epochs)
             if patience.improves(mean_probability(model, validation)):

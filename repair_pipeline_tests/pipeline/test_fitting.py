@@ -1,0 +1,244 @@
+"""Models that do not fit the data: what is refused, and in which words."""
+
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.errors import InputError
+from repair_pipeline.models.own import torchvision_model
+from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed
+from repair_pipeline.pipeline.weights import require_fitting
+from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline_tests.architectures import EVERY
+from repair_pipeline_tests.problems import blobs, examples
+
+CLASSES = ("a", "b", "c")
+TWO = ("a", "b")
+BLOBS = blobs(300, seed=1)
+ROWS = examples(BLOBS.inputs.float(), BLOBS.labels)
+
+
+class Returning(nn.Module):
+    """A linear classifier whose outputs are made into something else."""
+
+    def __init__(self, then, outputs=3, reads=4):
+        super().__init__()
+        self.linear, self.then = nn.Linear(reads, outputs), then
+
+    def forward(self, x):
+        return self.then(self.linear(x))
+
+
+@dataclass
+class Out:
+    logits: Tensor
+    hidden: Tensor
+
+
+class Tokens(nn.Module):
+    def __init__(self, size, long=False, kind=nn.Embedding):
+        super().__init__()
+        self.table, self.head, self.long = kind(size, 4), nn.Linear(4, 3), long
+
+    def forward(self, x):
+        found = self.table(x.long() if self.long else x)
+        return self.head(found if found.dim() == 2 else found.mean(dim=1))
+
+
+class Hot(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(9, 3)
+
+    def forward(self, x):
+        return self.head(nn.functional.one_hot(x, 9).float().mean(dim=1))
+
+
+Pair = namedtuple("Pair", ["logits", "aux"])
+
+
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        (lambda y: (y, y), r"returns a tuple of 2: wrap it so that it returns the \(n, 3\) tensor of logits"),
+        (lambda y: [y], "returns a list of 1: wrap"),
+        (
+            lambda y: {"logits": y, "loss": y},
+            "a dict with the keys 'logits', 'loss': wrap it so that it returns its 'log",
+        ),
+        (lambda y: OrderedDict(out=y), r"a OrderedDict with the keys 'out': wrap it so that it returns the \(n, 3\)"),
+        (
+            lambda y: Out(y, y),
+            r"an object Out with logits, hidden: wrap it so that it returns its \.logits, the \(n, 3\)",
+        ),
+        (lambda y: Pair(y, y), r"a Pair of 2 \(logits, aux\): wrap it so that it returns its logits, the"),
+        (
+            lambda y: y[:, :2],
+            r"outputs of shape \(2, 2\) for 2 rows, \(2, 3\) is due, a logit for each of the classes a",
+        ),
+        (lambda y: y.detach().tolist(), "returns a list of 2"),
+    ],
+)
+def test_what_is_no_tensor_of_logits_is_named(then, says):
+    with pytest.raises(InputError, match=says):
+        require_fitting(Returning(then), ROWS, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("then", "move"),
+    [
+        (lambda z: z, r"return torch\.cat\(\[0 \* z, z\], 1\)"),
+        (lambda z: z[:, 0], r"return torch\.stack\(\[0 \* z, z\], 1\)"),
+    ],
+)
+def test_a_single_logit_of_two_classes_is_told_what_to_return(then, move):
+    with pytest.raises(InputError, match=f"a sigmoid's single logit z stands for two classes: {move}"):
+        require_fitting(Returning(then, outputs=1), ROWS, TWO)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(torch.float64, "float64"), (torch.bfloat16, "bfloat16")])
+def test_another_precision_is_named(kind, name):
+    with pytest.raises(
+        InputError, match=rf"parameters are {name}, inputs are float32: float32 is due, call \.float\(\)"
+    ):
+        require_fitting(Returning(torch.tanh).to(kind), ROWS, CLASSES)
+
+
+def test_a_double_model_that_reads_floats_is_taken():
+    class Casting(Returning):
+        def forward(self, x):
+            return super().forward(x.double())
+
+    require_fitting(Casting(lambda y: y).double(), ROWS, CLASSES)
+
+
+@pytest.mark.parametrize("model", [Tokens(9), Tokens(9, kind=nn.EmbeddingBag), Tokens(3), Hot()])
+def test_a_model_that_reads_token_ids_is_told_to_make_them_integers(model):
+    ids = examples(torch.randint(0, 9, (20, 4)).float(), torch.zeros(20, dtype=torch.int64))
+    with pytest.raises(
+        InputError, match=r"reads integers and inputs are float32 .*: call \.long\(\) on them in the model"
+    ):
+        require_fitting(model, ids, CLASSES)
+    require_fitting(Tokens(9, long=True), ids, CLASSES)
+
+
+def test_another_width_is_named_with_the_columns_in_use():
+    says = r"inputs of shape \(4,\): it reads 7 features, the data have 4 \(f0, f1, f2, site\): set dataset\.features"
+    with pytest.raises(InputError, match=says):
+        require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES, ("f0", "f1", "f2", "site"))
+    with pytest.raises(InputError, match=r"it reads 7 features, the data have 4: set"):
+        require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES)
+
+
+def test_another_fault_is_told_in_its_own_words():
+    with pytest.raises(InputError, match=r"cannot read inputs of shape \(4,\) \(.*\): give dataset\.transform"):
+        require_fitting(nn.Conv2d(3, 3, 3), ROWS, CLASSES)
+
+
+PROBABILITIES = [
+    nn.Softmax(dim=1),
+    lambda y: y.softmax(dim=1),
+    lambda y: y.abs() / y.abs().sum(dim=1, keepdim=True),
+    lambda y: torch.stack([y[:, 0].sigmoid() / 2, y[:, 0].sigmoid() / 2, 1 - y[:, 0].sigmoid()], 1),
+    lambda y: y.softmax(dim=1) if not torch.is_grad_enabled() else y,
+]
+
+
+@pytest.mark.parametrize("then", PROBABILITIES)
+def test_probabilities_are_refused(then):
+    says = "outputs are probabilities .*: end the model before its Softmax, or return log-probabilities"
+    with pytest.raises(InputError, match=says):
+        require_fitting(Returning(then), ROWS, CLASSES)
+
+
+LOGITS = [nn.LogSoftmax(dim=1), nn.Identity(), nn.ReLU(), nn.Tanh(), nn.Softplus(), nn.LayerNorm(3)]
+
+
+@pytest.mark.parametrize("then", LOGITS)
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0])
+def test_logits_are_not_taken_for_probabilities(then, scale):
+    torch.manual_seed(0)
+    model = Returning(then)
+    with torch.no_grad():
+        for parameter in model.linear.parameters():
+            parameter.mul_(scale)
+    require_fitting(model, ROWS, CLASSES)
+    if scale == 1:
+        assert not squashed(model, ROWS[:8])
+
+
+@pytest.mark.parametrize("then", [nn.Sigmoid(), nn.Hardsigmoid(), lambda y: y.clamp(0, 1)])
+def test_a_sigmoids_outputs_are_noticed(then):
+    model = Returning(then)
+    require_fitting(model, ROWS, CLASSES)
+    assert squashed(model, ROWS[:8])
+
+
+def test_small_positive_logits_are_no_sigmoids():
+    model = Returning(nn.Identity())
+    nn.init.zeros_(model.linear.weight)
+    nn.init.constant_(model.linear.bias, 0.3)
+    assert not squashed(model, ROWS[:8])
+
+
+class Squeezing(nn.Module):
+    """Reads no batch of one row."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.linear(x).unsqueeze(0).squeeze()
+
+
+@pytest.mark.parametrize("model", [Squeezing()])
+def test_a_model_without_gradients_is_refused(model):
+    with pytest.raises(InputError, match=r"the gradient of a single row cannot be had from the model .*: let it read"):
+        require_fitting(model, ROWS, CLASSES)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_a_model_of_every_kind_fits(make):
+    torch.manual_seed(0)
+    model = make(4, 3)
+    require_fitting(model, ROWS, CLASSES)
+    assert not mixes_rows(model, ROWS[:8])
+    assert not squashed(model, ROWS[:8])
+    assert fails_in_train_mode(model, ROWS[:8]) is None
+    assert len(Classifier(model).theta_hat) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_only_what_is_adapted_needs_a_gradient():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            h = self.first(x)
+            if h.requires_grad:
+                raise RuntimeError("not for training")
+            return self.last(h)
+
+    require_fitting(Frozen(), ROWS, CLASSES, adapted="last_layer")
+    with pytest.raises(InputError, match=r"cannot be had from the model .not for training."):
+        require_fitting(Frozen(), ROWS, CLASSES)
+
+
+def test_a_model_that_mixes_rows_is_noticed():
+    assert mixes_rows(Returning(lambda y: y - y.mean(dim=0)), ROWS[:8])
+
+
+def test_auxiliary_outputs_of_train_mode_are_named():
+    images = examples(torch.randn(4, 3, 64, 64), torch.arange(4) % 2)
+    model = torchvision_model("googlenet", 2, {"init_weights": False})
+    says = r"returns a GoogLeNetOutputs of 3 \(logits, aux_logits2, aux_logits1\) in train mode: wrap it so"
+    with pytest.raises(InputError, match=says):
+        fit(model, images, images, Schedule(max_epochs=1), torch.Generator(), "train")
+    with pytest.raises(InputError, match=says):
+        fails_in_train_mode(model, images)
