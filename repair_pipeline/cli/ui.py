@@ -20,8 +20,9 @@ from repair_pipeline.defs.assets.backlink import DAGSTER_PORT
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import WORKSPACE
 from repair_pipeline.errors import InputError
+from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.layout import Layout, data_dir
-from repair_pipeline.tracking.runs import MLFLOW_PORT, tracking_uri
+from repair_pipeline.tracking.runs import MLFLOW_PORT, open_store, tracking_uri
 
 
 def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> None:
@@ -33,11 +34,11 @@ def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> 
     _require_free(**{"--dagster-port": dagster_port, "--mlflow-port": mlflow_port})
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, preset_names())
-    layout.mlflow.mkdir(parents=True, exist_ok=True)
+    open_store(layout)
     servers = [_dagster(layout, dagster_port), _mlflow(layout, mlflow_port)]
     environment = {
         **os.environ,
-        "DAGSTER_HOME": str(layout.dagster_home),
+        "DAGSTER_HOME": str(addressable(layout.dagster_home)),
         "REPAIR_HOME": str(layout.home),
         "REPAIR_DATA_DIR": str(data_dir()),
         DAGSTER_PORT: str(dagster_port),  # which the links from page to page name
@@ -72,7 +73,12 @@ def _dagster(layout: Layout, port: int) -> Server:
 
 
 def _mlflow(layout: Layout, port: int) -> Server:
-    store = ["--backend-store-uri", tracking_uri(layout), "--artifacts-destination", str(layout.mlflow / "artifacts")]
+    store = [
+        "--backend-store-uri",
+        tracking_uri(layout),
+        "--artifacts-destination",
+        str(addressable(layout.mlflow) / "artifacts"),
+    ]
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store]
     return Server(
         "MLflow", command, port, "/health", "/#/experiments?workflowType=machine_learning", layout.mlflow / "server.log"

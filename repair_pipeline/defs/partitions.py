@@ -9,8 +9,10 @@ import torch
 
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.storage.locks import locked
 
 CASES = dg.DynamicPartitionsDefinition(name="case")
 """Every case is a key, so lineage, backfills and schedules work per case."""
@@ -38,11 +40,13 @@ concurrency:
 
 
 def dagster_instance(layout: Layout) -> dg.DagsterInstance:
-    """Dagster's state in its fixed home, which is made where it is not there."""
+    """Dagster's state in its fixed home, which is made where it is not there; a second process waits for that."""
     settings = layout.dagster_home / "dagster.yaml"
-    if not settings.exists():
-        write_text(settings, _SETTINGS)
-    return dg.DagsterInstance.from_config(str(layout.dagster_home))
+    layout.dagster_home.mkdir(parents=True, exist_ok=True)
+    with locked(layout.dagster_home / ".dagster.lock", layout.dagster_home):
+        if not settings.exists():
+            write_text(settings, _SETTINGS)
+        return dg.DagsterInstance.from_config(str(addressable(layout.dagster_home)))
 
 
 def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable[str | CaseSpec]) -> list[str]:

@@ -19,14 +19,16 @@ from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.copying import copied
+from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.locks import locked
 from repair_pipeline.types import Examples, Progress, silent
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
-from mlflow import ActiveRun
+from mlflow import ActiveRun, MlflowClient
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
 
@@ -44,7 +46,25 @@ _NEEDED = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
 
 def tracking_uri(layout: Layout) -> str:
     """The sqlite store below the results' home."""
-    return f"sqlite:///{layout.mlflow / 'mlflow.db'}"
+    return f"sqlite:///{addressable(layout.mlflow) / 'mlflow.db'}"
+
+
+def open_store(layout: Layout) -> MlflowClient:
+    """MLflow's store, made where it is not there; a second process waits until it is whole."""
+    layout.mlflow.mkdir(parents=True, exist_ok=True)
+    _make_whole(layout)
+    return MlflowClient(tracking_uri(layout))
+
+
+@cache
+def _make_whole(layout: Layout) -> None:
+    for name in ("mlflow", "alembic"):  # which say there what they do
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with locked(layout.mlflow / ".mlflow.db.lock", layout.mlflow / "mlflow.db"):
+        # MLflow makes its tables, the default experiment and the registry as each is first asked for.
+        client = MlflowClient(tracking_uri(layout))
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
 
 
 def run_url(run: Mapping[str, str]) -> str:
@@ -88,7 +108,7 @@ def track(
         ``experiment_id`` and ``run_id`` of the parent run.
     """
     case = _rows(layout, "cases", case_id)[0]
-    layout.mlflow.mkdir(parents=True, exist_ok=True)
+    open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
     experiment_id = _experiment(layout)
     every = {
@@ -156,8 +176,8 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
     """
     if not (layout.mlflow / "mlflow.db").exists():  # which asking would make
         raise InputError(f"there is no MLflow run {run_id!r}, nor any other below {layout.mlflow}: set REPAIR_HOME")
+    client = open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
-    client = mlflow.MlflowClient()
     try:
         run = client.get_run(run_id)
         run = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))

@@ -15,6 +15,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline_tests.defs.conftest import PRESET, TINY
+from repair_pipeline_tests.racing import outcomes
 
 
 @pytest.fixture
@@ -69,3 +70,24 @@ def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterI
     assert stuck_slots(instance) == {}
     [slot] = storage.get_concurrency_info("gpu").claimed_slots
     assert slot.run_id == living.run_id
+
+
+def test_first_runs_at_once_find_one_whole_home(tmp_path: Path) -> None:
+    assert outcomes(_register, Layout(tmp_path), 3) == [None] * 3
+    assert not list((tmp_path / "dagster_home").glob("*.lock"))
+
+
+def _register(layout: Layout) -> None:
+    with dagster_instance(layout) as instance:
+        register_cases(instance, layout, [PRESET])
+
+
+@pytest.mark.parametrize("name", ["feature%2Flabels", "what?", "it's [x] * # ; & + : = é"])
+def test_the_home_may_be_called_as_its_owner_likes(tmp_path: Path, name: str) -> None:
+    layout = Layout(tmp_path / name)
+    for _ in range(2):
+        with dagster_instance(layout) as instance:
+            register_cases(instance, layout, [PRESET])
+            assert instance.get_dynamic_partitions(str(CASES.name)) == [PRESET]
+    assert (layout.dagster_home / "history" / "runs.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -1,0 +1,27 @@
+"""MLflow's store in a fresh home."""
+
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.runs import open_store
+from repair_pipeline_tests.racing import outcomes
+
+
+def test_first_runs_at_once_find_one_whole_store(tmp_path):
+    assert outcomes(_open, Layout(tmp_path), 3) == [None] * 3
+    assert [path.name for path in (tmp_path / "mlflow").iterdir()] == ["mlflow.db"]
+
+
+def _open(layout: Layout) -> None:
+    open_store(layout).search_experiments()
+
+
+def test_the_store_lies_in_its_home_whatever_that_is_called(tmp_path):
+    name = "what? feature%2Flabels it's [x] * # ; & + : = é"
+    layout = Layout(tmp_path / name)
+    client = open_store(layout)
+    location = (layout.mlflow / "artifacts").as_uri()
+    run = client.create_run(client.create_experiment("one", artifact_location=location))
+    client.log_text(run.info.run_id, "text", "a.txt")
+    assert (layout.mlflow / "mlflow.db").is_file()
+    assert [path.read_text() for path in layout.mlflow.rglob("a.txt")] == ["text"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["a.txt"]
