@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
-from repair_pipeline.datasets.labels import Labels
+from repair_pipeline.datasets.labels import Labels, class_name
 from repair_pipeline.datasets.own_tables import Rows, folder_rows, is_image_folder, table_rows
 from repair_pipeline.datasets.prepared import Prepared, Scale, size
 from repair_pipeline.datasets.table_files import require_local
@@ -46,6 +47,15 @@ class OwnData:
     """``package.module:function`` of a PIL image, or of a float32 vector of features; returns floats."""
     classes: tuple[str, ...] | None = None
     """In the order of the model's outputs; None: what the file says, or the sorted training labels."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named_as_labels(cls, classes: Any) -> Any:
+        """A number is called as a label that is that number: 1 and 1.0 are ``1``."""
+        if not isinstance(classes, list | tuple):
+            return classes
+        numbers = [type(name) in (int, float) and isfinite(name) for name in classes]
+        return [class_name(name) if number else name for name, number in zip(classes, numbers, strict=True)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -144,6 +154,7 @@ def _dataset(
         classes=classes,
         mean=torch.zeros(inputs[0].shape[1]),
         metadata=known,
+        features=train.features,
         also_in_training=frozenset(
             example_id for example_id, name in zip(ids[cut:].tolist(), digests[1], strict=True) if name in in_training
         ),

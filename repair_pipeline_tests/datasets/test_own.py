@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from repair_pipeline.datasets import own_tables
 from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
@@ -202,3 +203,11 @@ def test_a_row_without_an_image_is_named(tmp_path):
     pq.write_table(kept.cast(table.schema), tmp_path / "train.parquet")
     with pytest.raises(InputError, match="training row 0 holds 0 bytes that are no image"):
         read(spec(), tmp_path)
+
+
+def test_classes_that_are_numbers_are_called_as_the_labels_are():
+    given = OwnData("a.csv", "b.csv", classes=[0, 1.0, 2.5, "03", "1.0"])
+    assert given.classes == ("0", "1", "2.5", "03", "1.0")
+    for name in (False, None, float("nan"), [1]):
+        with pytest.raises(ValidationError, match="valid string"):
+            OwnData("a.csv", "b.csv", classes=["a", name])
