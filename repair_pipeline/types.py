@@ -126,6 +126,8 @@ class Dataset:
     """What else is known: a row for every train and test example, ``example_id`` first, then the owner's columns."""
     also_in_training: frozenset[str] = frozenset()
     """Ids of the test rows whose input is a training row's too: what is right on them proves nothing."""
+    features: tuple[str, ...] = ()
+    """The columns that a row's inputs are, in their order; none for images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +158,7 @@ class CorruptedDataset:
     metadata: pa.Table | None = None
     """As found, for the rows that are left."""
     also_in_training: frozenset[str] = frozenset()
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

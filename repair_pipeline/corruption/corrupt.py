@@ -41,4 +41,5 @@ def corrupt(
         dataset.mean,
         dataset.metadata,
         dataset.also_in_training,
+        dataset.features,
     )

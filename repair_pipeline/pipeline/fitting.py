@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.datasets.labels import shown
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.trials import one_line
 from repair_pipeline.training.fit import logits
@@ -39,7 +40,7 @@ def require_readable(
         raise InputError(_why_unread(model, inputs, error, features)) from error
     outputs = require_tensor(returned, len(classes))
     if outputs.shape != torch.Size([len(rows), len(classes)]):
-        due = f"({len(rows)}, {len(classes)}) is due, a logit for each of the classes {', '.join(classes[:10])}"
+        due = f"({len(rows)}, {len(classes)}) is due, a logit for each of the classes {shown(classes, 10)}"
         move = "set model.arguments or dataset.classes"
         if len(classes) == 2 and outputs.numel() == len(rows):
             both = "torch.stack([0 * z, z], 1)" if outputs.dim() == 1 else "torch.cat([0 * z, z], 1)"
@@ -95,7 +96,7 @@ def _why_unread(model: nn.Module, inputs: Tensor, error: Exception, features: tu
             f"the model reads integers and inputs are float32 ({one_line(error)}): call .long() on them in the model, "
             "which is exact up to 16,777,216"
         )
-    named = f" ({', '.join(features[:20])}{', …' if len(features) > 20 else ''})" if features else ""
+    named = f" ({shown(features)})" if features else ""
     widths = re.search(r"\(\d+x(\d+) and (\d+)x\d+\)", str(error))
     if len(shape) == 1 and widths and int(widths[1]) == shape[0]:
         return (

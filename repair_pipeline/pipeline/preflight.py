@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, log
 
+import pyarrow as pa
 import torch
 from torch import nn
 
@@ -20,6 +21,7 @@ from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.models.own import freeze, load_weights
@@ -64,7 +66,7 @@ def preflight(case: Case) -> Iterator[Finding]:
         yield from _data(data, named)
         generator = torch_stream(spec.seed, "base_model")
         model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)
-        require_fitting(model, data.fit.examples, data.classes, adapted=spec.parameters or "all")
+        require_fitting(model, data.fit.examples, data.classes, data.features, adapted=spec.parameters or "all")
         weights = weights_path(case.spec, case.layout)
         if weights:
             load_weights(model, read_file(weights), str(weights))
@@ -82,11 +84,16 @@ def preflight(case: Case) -> Iterator[Finding]:
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
     shape = "×".join(map(str, fit.shape)) + (" features" if len(fit.shape) == 1 else "")
+    shape += f" ({shown(data.features, 4)})" if data.features else ""
     counted = f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test"
     yield Finding("rows", f"{counted}, each {shape}")
-    shown = ", ".join(f"{at} = {name} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
+    known = data.metadata.schema if data.metadata is not None else ()
+    flags = [field.name for field in known if pa.types.is_boolean(field.type)]
+    if data.features and flags:
+        yield Finding("features", f"truth values are none unless dataset.features names them: {shown(flags, 4)}")
+    classes = ", ".join(f"{at} = {shown([name])} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
     rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
-    yield Finding("labels", f"output = class (fit rows): {shown}{rest}")
+    yield Finding("labels", f"output = class (fit rows): {classes}{rest}")
     absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
     if absent:
         yield Finding("labels", f"no fit row is of {', '.join(absent)}: give some, or leave the class out", fine=False)

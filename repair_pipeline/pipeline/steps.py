@@ -113,7 +113,7 @@ def _base_model(case: Case) -> list[File]:
         generator = torch_stream(spec.seed, "base_model")
         fit_rows, validation = data.fit.examples, data.validation.examples
         model = case.untrained(generator)
-        require_fitting(model, fit_rows, data.classes, adapted=spec.parameters or "all")
+        require_fitting(model, fit_rows, data.classes, data.features, adapted=spec.parameters or "all")
         if weights := weights_path(spec, case.layout):
             load_weights(model, read_file(weights), str(weights))
         else:

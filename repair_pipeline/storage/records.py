@@ -78,6 +78,7 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
         "classes": list(data.classes),
         "mean": data.mean.tolist(),
         "also_in_training": sorted(data.also_in_training),
+        "features": list(data.features),
     }
     write_inputs(inputs_path(path), (len(ids), *data.test.shape), inputs())
     write_parquet(path, table, {**notes(), **kept})
@@ -111,6 +112,7 @@ def load_dataset(path: Path) -> CorruptedDataset:
         torch.tensor(notes["mean"], dtype=torch.float32),
         table.select(["example_id", *own]).rename_columns(names) if own else None,
         frozenset(notes.get("also_in_training", ())),
+        tuple(notes.get("features", ())),
     )
 
 

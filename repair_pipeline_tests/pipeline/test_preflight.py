@@ -44,7 +44,20 @@ def test_a_bound_that_half_of_the_test_rows_cannot_prove_is_named_before_trainin
 
 def test_the_size_of_a_row_of_features_is_said_in_words(tmp_path):
     found = {finding.name: finding.says for finding in looked_at(tmp_path, 400, bound=0.2)}
-    assert found["rows"] == "54 fit, 6 validation, 400 test, each 2 features"
+    assert found["rows"] == "54 fit, 6 validation, 400 test, each 2 features (x, y)"
+
+
+def test_names_that_look_alike_are_told_apart_and_what_is_no_feature_is_said(tmp_path):
+    for part, count in (("train", 60), ("test", 400)):
+        table = rows(count, 1, flipped=False)
+        table.label = table.label.replace("sick", "well ")
+        table.assign(flag=table.x > 0).to_parquet(tmp_path / f"{part}.parquet", index=False)
+    own = spec(tmp_path, failures=None)
+    own = replace(own, dataset=replace(own.dataset, id=None))
+    found = {finding.name: finding.says for finding in preflight(case_at(tmp_path / "home", own))}
+    assert "0 = well (" in found["labels"]
+    assert "1 = 'well ' (" in found["labels"]
+    assert found["features"] == "truth values are none unless dataset.features names them: flag"
 
 
 def line():
