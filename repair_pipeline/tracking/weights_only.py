@@ -15,6 +15,7 @@ from mlflow.models import Model, ModelSignature  # after tracking.runs, which sw
 from mlflow.models.model import ModelInfo
 from torch import nn
 
+from repair_pipeline.influence.peers import own_logging
 from repair_pipeline.models.copying import copied
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.types import Examples
@@ -24,11 +25,14 @@ _FLAVOUR, _FOLDER = "safetensors", "extra_files"
 
 @contextmanager
 def quiet_export() -> Iterator[None]:
-    """torch.export prints the whole graph beside the error that it raises, and logs it."""
+    """torch.export prints the whole graph beside the error that it raises, and logs it.
+
+    What mlflow.pytorch does to the root logger as it is imported, which would silence our warnings, is undone.
+    """
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with redirect_stderr(io.StringIO()):
+        with own_logging(), redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.disable(disabled)
