@@ -224,6 +224,82 @@ def test_a_case_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, conten
     assert len(str(refused.value).splitlines()) == 1
 
 
+OWN_FILE = "dataset: {train: a.parquet, test: b.parquet%s}\nmodel: {factory: 'a:b'}\n%s"
+NO_TEXT = {
+    "a class no": (", classes: [no, yes]", "", 'dataset.classes.0: YAML reads no as false: write "no" in quotes'),
+    "a class Off": (", classes: ['1', Off]", "", 'dataset.classes.1: YAML reads Off as false: write "Off" in quotes'),
+    "a class true": (", classes: [true, 1]", "", 'dataset.classes.0: YAML reads true as a truth value: write "true"'),
+    "a class that is a date": (", classes: [2024-01-31, b]", "", "YAML reads 2024-01-31 as a date: write"),
+    "a class that is none": (", classes: [a, ~]", "", "dataset.classes.1: YAML reads ~ as nothing"),
+    "a predicate that is left out": ("", "failures: {where: }", "failures.where: nothing is given: give a value"),
+    "a class that is octal": (", classes: [007, 008]", "", "dataset.classes.0: YAML reads 007 as the number 7: write"),
+    "a class that is a time": (", classes: [12:30, 12:45]", "", "YAML reads 12:30 as the number 750"),
+    "a column yes": (", label: yes", "", 'dataset.label: YAML reads yes as true: write "yes" in quotes'),
+    "a column 7": (", id: 7", "", 'dataset.id: YAML reads 7 as a number: write "7" in quotes'),
+    "columns 0 and 1": (", features: [0, 1]", "", 'dataset.features.0: YAML reads 0 as a number: write "0" in quotes'),
+    "a predicate": ("", "failures: {where: true}", "failures.where: YAML reads true as a truth value: write"),
+    "a group's name": ("", "failures: {groups: {on: 'a = 1'}}", 'YAML reads on as true: write "on" in quotes'),
+    "a group's predicate": ("", "failures: {groups: {a: off}}", "failures.groups.a: YAML reads off as false"),
+    "a method": ("", "influence: {no: {}}", "YAML reads no as false"),
+    "what is treated": ("", "treat: [no]", "treat.0: YAML reads no as false"),
+    "a key of the case": ("", "on: 1", 'YAML reads on as true: write "on" in quotes'),
+    "a name that is a number": ("", "name: 1.50", "name: YAML reads 1.50 as the number 1.5"),
+    "a name with an accent": ("", "name: é", "name: 'é' begins with 'é': a name is a letter or digit"),
+    "a group with a blank": ("", "failures: {groups: {a b: x}}", "failures.groups.a b: 'a b' has a blank: a name is"),
+}
+
+
+@pytest.mark.parametrize(("data", "more", "says"), NO_TEXT.values(), ids=NO_TEXT)
+def test_what_yaml_does_not_read_as_text_is_told_as_it_is_written(tmp_path, data, more, says):
+    (tmp_path / "case.yaml").write_text(OWN_FILE % (data, more))
+    with pytest.raises(InputError) as refused:
+        load_spec(str(tmp_path / "case.yaml"))
+    assert says in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("data", "more", "says"), [NO_TEXT[key] for key in ("a class no", "a class that is octal")])
+def test_a_setting_is_told_as_it_is_written_too(tmp_path, data, more, says):
+    (tmp_path / "case.yaml").write_text(OWN_FILE % ("", more))
+    spec = load_spec(str(tmp_path / "case.yaml"))
+    with pytest.raises(InputError) as refused:
+        with_settings(spec, [f"dataset.classes={data.partition(': ')[2]}"])
+    assert says in str(refused.value)
+
+
+def test_numbers_are_names_of_classes(tmp_path):
+    (tmp_path / "case.yaml").write_text(OWN_FILE % (", classes: [0, 1.0, 2.5, '007', y, n]", ""))
+    spec = load_spec(str(tmp_path / "case.yaml"))
+    assert spec.dataset.classes == ("0", "1", "2.5", "007", "y", "n")
+    assert with_settings(spec, ["dataset.classes=[1, 0]"]).dataset.classes == ("1", "0")
+
+
+def test_a_list_that_holds_itself_is_read_to_its_end(tmp_path):
+    (tmp_path / "case.yaml").write_text(OWN_FILE % (", classes: &a [no, *a]", ""))
+    with pytest.raises(InputError, match=r"dataset\.classes\.0: YAML reads no"):
+        load_spec(str(tmp_path / "case.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("stem", "why"),
+    [
+        ("my case", "has a blank"),
+        ("köln", "has 'ö'"),
+        ("case [b]", "has a blank"),
+        ("case(1)", r"has '\('"),
+        ("_case", "begins with '_'"),
+        ("c" * 101, "has 101 characters"),
+    ],
+)
+def test_a_file_whose_name_no_case_can_have_needs_a_name_in_it(tmp_path, stem, why):
+    file = tmp_path / f"{stem}.yaml"
+    file.write_text(OWN_FILE % ("", ""))
+    with pytest.raises(InputError, match=rf"called as its file, and .* {why}: rename it, or give name:"):
+        load_spec(str(file))
+    file.write_text(OWN_FILE % ("", "name: mine"))
+    assert load_spec(str(file)).name == "mine"
+
+
 def test_a_case_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_spec(str(tmp_path / "none.yaml"))

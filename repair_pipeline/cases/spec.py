@@ -35,6 +35,7 @@ from repair_pipeline.cases.sources import (
     Nightly,
     OwnModel,
 )
+from repair_pipeline.cases.yaml_values import KEY, NOT_WRITTEN, Spellings
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
@@ -46,6 +47,7 @@ from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 _strict = ConfigDict(extra="forbid")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Settings = dict[str, Any]
 """Departures from a method's defaults, by field name."""
 
@@ -103,7 +105,7 @@ class ComputeSpec:
 class CaseSpec:
     """All that decides a case's numbers."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     dataset: DatasetSpec
     seed: NonNegativeInt = 0
     model: ModelSpec = Field(default_factory=KnownModel)
@@ -266,8 +268,11 @@ _UPSTREAM_OF_FAILURES = (
 _SPEC = TypeAdapter(CaseSpec)
 
 
-def parse_spec(fields: object) -> CaseSpec:
+def parse_spec(fields: object, spellings: Spellings = NOT_WRITTEN) -> CaseSpec:
     """A validated spec.
+
+    Args:
+        spellings: how values of ``fields`` are written, where they were read as YAML.
 
     Raises:
         InputError: a field is unknown, missing or out of range.
@@ -275,10 +280,22 @@ def parse_spec(fields: object) -> CaseSpec:
     try:
         return _SPEC.validate_python(fields)
     except ValidationError as error:
-        raise InputError(_first_line(error)) from error
+        raise InputError(_first_line(error, spellings)) from error
 
 
-def _first_line(error: ValidationError) -> str:
+def misfit_of(name: str, pattern: str = _NAME) -> str | None:
+    """Why a name cannot be a case's, or does not fit another pattern of names; None where it does."""
+    if re.fullmatch(pattern, name):
+        return None
+    if not re.match(r"[A-Za-z0-9]", name):
+        return f"begins with {name[0]!r}" if name.strip() else "is empty"
+    for character in name:
+        if not re.fullmatch(pattern, f"a{character}"):
+            return "has a blank" if character == " " else f"has {character!r}"
+    return f"has {len(name)} characters"
+
+
+def _first_line(error: ValidationError, spellings: Spellings = NOT_WRITTEN) -> str:
     """The first thing wrong, in one line: where, what, and the value received."""
     first = error.errors()[0]
     # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
@@ -293,6 +310,16 @@ def _first_line(error: ValidationError) -> str:
         return f"{where} is not a key of a case: {alike}docs/cases.md has the keys"
     if first["type"] == "missing":
         return f"{where} is missing: give a value"
+    if first["type"] in ("string_type", "invalid_key"):
+        if first["type"] == "invalid_key" or KEY in first["loc"]:  # true is the place 1 to pydantic, not the key
+            where, path = ".".join(keys[:-1]) or "the case", ".".join([*keys[:-1], f"{first['input']}{KEY}"])
+        else:
+            path = where
+        if spelling := spellings.get(path):
+            return f"{where}: {spelling.advice}"
+    if first["type"] == "string_pattern_mismatch" and (misfit := misfit_of(first["input"], first["ctx"]["pattern"])):
+        dash = ", -" if misfit_of("a-", first["ctx"]["pattern"]) is None else ""
+        return f"{where}: {first['input']!r} {misfit}: a name is a letter or digit, then letters, digits, ., _{dash}"
     shown = "" if isinstance(first["input"], (dict, CaseSpec)) else f" (got {first['input']!r})"
     return f"{where}: {what[0].lower()}{what[1:]}{shown}"
 
