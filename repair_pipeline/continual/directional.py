@@ -32,10 +32,13 @@ def plain_kernels() -> Iterator[None]:
     """Attention and recurrent layers from elementary operations, which have the derivatives that fused ones lack."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # Not by mkldnn.flags, which sets TF32 besides and warns where there is none.
+    mkldnn, *_ = torch.backends.mkldnn.set_flags(False, _fp32_precision=None)
     try:
-        with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
+        torch.backends.mkldnn.set_flags(mkldnn, _fp32_precision=None)
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 

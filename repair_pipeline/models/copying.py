@@ -38,7 +38,8 @@ def _computed(model: nn.Module) -> Iterator[Tensor]:
             continue
         seen.add(id(held))
         if isinstance(held, Tensor):
-            if not held.is_leaf or debug_unwrap(held) is not held:
+            # Not by is_leaf, which fails on a view of what has changed since: an LSTM keeps such views of lent weights.
+            if (held.requires_grad and not isinstance(held, nn.Parameter)) or debug_unwrap(held) is not held:
                 yield held
         elif isinstance(held, Mapping):
             stack += held.values()

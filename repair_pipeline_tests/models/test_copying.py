@@ -30,7 +30,17 @@ def lent(model):
     functional_call(model, values, (X,)).sum().backward()
 
 
-@pytest.mark.parametrize("after", [forward, transformed, lent])
+def stepped(model):
+    """Parameters that were parts of one tensor, which an optimiser has moved since."""
+    values = dict(model.named_parameters())
+    theta = torch.cat([value.detach().flatten() for value in values.values()]).requires_grad_(True)
+    parts = theta.split([value.numel() for value in values.values()])
+    shaped = {name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}
+    functional_call(model, shaped, (X,)).sum().backward()
+    torch.optim.SGD([theta], lr=0.1).step()
+
+
+@pytest.mark.parametrize("after", [forward, transformed, lent, stepped])
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 def test_a_copy_computes_the_same_and_shares_no_tensor(make, after):
     torch.manual_seed(0)
