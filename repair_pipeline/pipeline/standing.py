@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.storage.layout import Layout
 
 
 def require_runnable(case: Case) -> None:
@@ -25,16 +25,21 @@ def require_runnable(case: Case) -> None:
 
 def _require_unpatched(case: Case) -> None:
     """A case is about the data that it was judged on: with its own patch applied, a run would judge others."""
-    data, alike = case.spec.dataset, re.compile(rf"{re.escape(case.spec.name)}(-[0-9a-f]{{8}})?")
+    data = case.spec.dataset
     if not isinstance(data, OwnData):
         return
     applied = sorted(applied_patches(data, case.spec.root))
-    if ours := [name for name in applied if name == case.id or alike.fullmatch(name)]:
+    if ours := [key for key in applied if key == case.id or _name_of(case.layout, key) == case.spec.name]:
         raise InputError(
             f"the patch of {ours[0]} is applied to {data.train}, and its verdict is about the data before: "
             f"repair report {ours[0]} shows it, repair patch revert {ours[0]} goes back; "
             "to repair a model of the patched data, give the case another name"
         )
+
+
+def _name_of(layout: Layout, key: str) -> str | None:
+    """What the case of a key is called; None where this home does not know it."""
+    return stored_spec(layout, key).name if layout.table("cases", key).exists() else None
 
 
 def _require_own_model(case: Case) -> None:
