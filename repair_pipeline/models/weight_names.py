@@ -60,7 +60,7 @@ def _renamed(due: Mapping[str, Tensor], tied: Tied, tensors: Mapping[str, Tensor
         first = next(iter(plain))
         endings = {other for name in tied[plain[first]] for other in plain if plain[other] == name}
         prefixes = {_bare(name)[: -len(end)] for name in tensors for end in endings if _ends(_bare(name), end)}
-        for prefix in sorted(prefixes, key=len):
+        for prefix in sorted(prefixes):
             named = {
                 plain[rest]: name
                 for name in tensors
