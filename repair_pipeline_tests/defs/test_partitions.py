@@ -14,6 +14,7 @@ from repair_pipeline.defs.slots import free_slots, stuck_slots
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
+from repair_pipeline.tracking.runs import open_store
 from repair_pipeline_tests.defs.conftest import PRESET, TINY
 from repair_pipeline_tests.racing import outcomes
 
@@ -72,12 +73,13 @@ def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterI
     assert slot.run_id == living.run_id
 
 
-def test_first_runs_at_once_find_one_whole_home(tmp_path: Path) -> None:
-    assert outcomes(_register, Layout(tmp_path), 3) == [None] * 3
-    assert not list((tmp_path / "dagster_home").glob("*.lock"))
+def test_first_runs_at_once_find_whole_databases(tmp_path: Path) -> None:
+    assert outcomes(_first_run, Layout(tmp_path), 2) == [None] * 2
+    assert not list(tmp_path.rglob("*.lock"))
 
 
-def _register(layout: Layout) -> None:
+def _first_run(layout: Layout) -> None:
+    open_store(layout).search_experiments()
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [PRESET])
 

@@ -1,17 +1,7 @@
-"""MLflow's store in a fresh home."""
+"""MLflow's store in a fresh home; defs/test_partitions.py has what processes do there at once."""
 
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.runs import open_store
-from repair_pipeline_tests.racing import outcomes
-
-
-def test_first_runs_at_once_find_one_whole_store(tmp_path):
-    assert outcomes(_open, Layout(tmp_path), 3) == [None] * 3
-    assert [path.name for path in (tmp_path / "mlflow").iterdir()] == ["mlflow.db"]
-
-
-def _open(layout: Layout) -> None:
-    open_store(layout).search_experiments()
 
 
 def test_the_store_lies_in_its_home_whatever_that_is_called(tmp_path):
