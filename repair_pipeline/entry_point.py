@@ -131,7 +131,10 @@ def _imports(name: str, file: Path) -> list[str]:
 def _forget_what_changed(module_name: str, folder: Path) -> None:
     """Let local modules be imported anew where their files have changed, or where another folder's are loaded."""
     now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
-    if any(name in _imported and _imported[name] != content for name, content in now.items()):
-        for name in now.keys() | _imported.keys():
+    if all(_imported.get(name, content) == content for name, content in now.items()):
+        return
+    packages = {name.split(".")[0] for name in now}  # whole: a package that is imported anew lacks its other modules
+    for name in [*sys.modules, *_imported]:
+        if name.split(".")[0] in packages:
             sys.modules.pop(name, None)
             _imported.pop(name, None)
