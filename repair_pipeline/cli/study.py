@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console
-from repair_pipeline.cli.progress import COLUMNS
+from repair_pipeline.compute.bars import COLUMNS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.studies import find_study

@@ -1,12 +1,13 @@
 """What is given to whoever looks for causes or treats them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import Examples, Progress, QuerySide, Theta, silent
@@ -42,3 +43,9 @@ class RepairTask:
     def gamma(self, given: float | None) -> float:
         """``given``, or the posterior's own γ = 2/N (the contract's reading; ``docs/adr/0004``)."""
         return 2 / len(self.fit) if given is None else given
+
+
+def in_fair_order(tests: QuerySide, seed: int) -> QuerySide:
+    """The same rows, the guard's in the random order of ``seed``, as ``QuerySide`` asks for."""
+    shuffled = torch.randperm(len(tests.guard), generator=torch_stream(seed, "guard"))
+    return replace(tests, guard=tests.guard[shuffled])

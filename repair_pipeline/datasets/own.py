@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
 from repair_pipeline.datasets.labels import Labels, class_name
-from repair_pipeline.datasets.own_tables import Rows, folder_rows, is_image_folder, table_rows
+from repair_pipeline.datasets.own_tables import Rows, rows_at
 from repair_pipeline.datasets.prepared import Prepared, Scale, size
 from repair_pipeline.datasets.table_files import require_local
 from repair_pipeline.entry_point import entry_point
@@ -81,7 +81,7 @@ def read(spec: OwnData, folder: Path) -> Dataset:
         path = folder / name
         if not path.exists():
             raise InputError(f"{path} does not exist: give {key} from {folder.resolve()}, where the case file is")
-        parts.append(folder_rows(path) if is_image_folder(path) else table_rows(path, spec))
+        parts.append(rows_at(path, spec))
     train, test = parts
     if train.features != test.features:
         raise InputError(
@@ -135,7 +135,7 @@ def _dataset(
 ) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"the training rows hold one class only ({classes[0]}): give two or more")
-    digests = [[digest(_content(row)) for row in rows.inputs] for rows in (train, test)]
+    digests = [[digest(content(row)) for row in rows.inputs] for rows in (train, test)]
     everything = [name for part in digests for name in part]
     ids = numbered(everything) if id_column is None else _named(id_column, [*train.names, *test.names])
     labels = [rows.labels.numbers(classes, where) for rows, where in ((train, "training"), (test, "test"))]
@@ -161,7 +161,8 @@ def _dataset(
     )
 
 
-def _content(row: Any) -> bytes:
+def content(row: Any) -> bytes:
+    """The bytes of a raw input, which its id is the hash of."""
     if isinstance(row, bytes):
         return row
     return row.tobytes() if isinstance(row, (np.ndarray, Image.Image)) else repr(row).encode()

@@ -112,6 +112,15 @@ _PIECE, _BUFFER = 256, 2**20
 """Rows and bytes that are read at once."""
 
 
+def rows_at(path: Path, columns: Columns) -> Rows:
+    """The rows of a table, or of a folder of images.
+
+    Raises:
+        InputError: they cannot be used.
+    """
+    return folder_rows(path) if is_image_folder(path) else table_rows(path, columns)
+
+
 def table_rows(path: Path, columns: Columns) -> Rows:
     """The rows of a table.
 

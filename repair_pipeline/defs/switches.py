@@ -12,11 +12,10 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-import repair_pipeline
 from repair_pipeline.defs.partitions import dagster_instance
 from repair_pipeline.storage.layout import Layout
 
-WORKSPACE = Path(repair_pipeline.__file__).parents[1] / "workspace.yaml"
+WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 _BY_NIGHT, _AS_THEY_COME = ("nightly", "new_champion", "run_failed"), ("new_failures",)
 
 

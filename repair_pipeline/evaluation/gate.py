@@ -49,8 +49,8 @@ class Outcomes:
     remaining_labels: Int64[np.ndarray, " r"]
     share: float
     """Of failures among the test rows: the natural mix."""
-    removed: int
-    """Training rows that the repair removed."""
+    removed: int | None
+    """Training rows that the repair removed; None for a model made elsewhere: the controls then remove nothing."""
     reused: int = 0
     """How many earlier repairs were judged on this holdout."""
 
@@ -93,7 +93,7 @@ def judge(
     """Accept, reject, or say that the data is not to blame. The order of rows does not matter.
 
     - ``not_a_data_problem``: nothing was removed, or removing as many random rows repairs as much: one of the controls
-      fixes as many holdout rows.
+      fixes as many holdout rows. Where it is not known what was removed, that is ``not_proven``.
     - ``not_proven``: the repair fixes more than each of them, which may be chance: ``over_control_low`` is not above 0.
     - ``rejected``: ``gain_low`` is not above 0, or ``remaining_low`` not above −``bound``, or a class's lower bound
       not above −``class_bound``; or a class with too few rows for that has lost more than it by its upper bound.
@@ -148,12 +148,15 @@ def _decided(gate: Gate, outcomes: Outcomes, found: Verdict, lost_class: str | N
     if outcomes.removed == 0:
         return "not_a_data_problem", "No training row was removed, so there is no repair to judge."
     failures, rows = len(outcomes.repaired_holdout), len(outcomes.repaired_remaining)
-    repairs = f"Removing {outcomes.removed} training rows fixes {found.fixed} of {failures} held-out failures"
+    does = "The model" if outcomes.removed is None else f"Removing {outcomes.removed} training rows"
+    repairs = f"{does} fixes {found.fixed} of {failures} held-out failures"
     compared = f"{found.over_control:+.3f} [{found.over_control_low:+.3f}, {found.over_control_high:+.3f}]"
-    controls = f"{len(outcomes.controls_holdout)} repairs that remove as many random rows"
+    alike = "that remove as many random rows" if outcomes.removed is not None else "that remove nothing"
+    controls = f"{len(outcomes.controls_holdout)} repairs {alike}"
     best = int(outcomes.controls_holdout.sum(axis=1).max())
     if found.fixed <= best:
-        return "not_a_data_problem", f"{repairs}: the best of {controls} fixes {best}."
+        unmoved: Decision = "not_proven" if outcomes.removed is None else "not_a_data_problem"
+        return unmoved, f"{repairs}: the best of {controls} fixes {best}."
     if found.over_control_low <= 0:
         return "not_proven", f"{repairs}: that it is more than {controls} fix is not proven, {compared}."
     breaks = f"breaks {found.broken} of {rows} remaining rows"

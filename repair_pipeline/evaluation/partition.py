@@ -78,8 +78,14 @@ def _split_failures(
     known = torch.nonzero(failures & seen).flatten().numpy()
     holdout, side = np.split(fresh, [(len(fresh) + len(known)) // 2])
     side, unused = np.split(np.concatenate([side, known]), [max(2, round(query_fraction * (len(side) + len(known))))])
-    tuning, query = np.split(side, [max(1, round(0.1 * len(side)))])
+    tuning, query = with_tuning(side)
     return query, tuning, holdout, unused
+
+
+def with_tuning(side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first tenth of a query side in random order, one row at least, is query_tuning; the others are the query."""
+    tuning, query = np.split(side, [max(1, round(0.1 * len(side)))])
+    return tuning, query
 
 
 def _require_enough(failures: int, tests: int, of: str) -> None:

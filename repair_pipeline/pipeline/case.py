@@ -21,7 +21,7 @@ from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.continual.task import RepairTask, in_fair_order
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import ALL_FAILURES
@@ -127,15 +127,13 @@ class Case:
     def task(self, step: str, progress: Progress) -> RepairTask:
         """All that a method may read, with the random stream of ``step``."""
         tensors, _ = read_tensors(self.fisher_path)
-        tests = self.partition.query_side
-        shuffled = torch.randperm(len(tests.guard), generator=torch_stream(self.spec.seed, "guard"))
         return RepairTask(
             classifier=Classifier(self.model(self.base_model_path)),
             fisher=tensors["fisher"].to(self.device),
             log_lik_hat=tensors["log_lik_hat"],
             fit=self.data.fit.examples,
             validation=self.data.validation.examples,
-            tests=replace(tests, guard=tests.guard[shuffled]),
+            tests=in_fair_order(self.partition.query_side, self.spec.seed),
             corrupted=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids,
             schedule=self.spec.training,
             untrained=self.untrained,

@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.compute.streams import numpy_stream
-from repair_pipeline.evaluation.gate import Outcomes, Verdict, judge
+from repair_pipeline.evaluation.gate import Verdict, judge
+from repair_pipeline.evaluation.outcomes import outcomes_of
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
 from repair_pipeline.pipeline.file import File
@@ -32,7 +30,7 @@ from repair_pipeline.tracking.registry import (
     set_candidate,
     set_champion_if_none,
 )
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.treatment.control import control
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress
@@ -99,14 +97,12 @@ def _control_path(case: Case, number: int) -> Path:
 
 
 def _write_control(case: Case, number: int, path: Path, progress: Progress) -> None:
-    watch, made, step = Stopwatch(case.device), repair(case), f"gate_control/{number}"
+    watch, made = Stopwatch(case.device), repair(case)
     assert made is not None, "its model is a source of the file"
-    task = case.task(step, progress)
-    ids = numpy_stream(case.spec.seed, step).permutation(task.fit.ids)[: made.removed]
     settings = {} if made.cell.removes == "chosen" else made.cell.settings
     treatment = TREATMENTS[made.treatment if made.removed else "base"].treatment(**(settings if made.removed else {}))
     assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
-    model = treatment.repaired(task, Causes(tuple(ids.tolist())))
+    model = control(number, treatment, made.removed, case.spec.seed, partial(case.task, progress=progress))
     write_tensors(path, model.state_dict(), watch.notes(removed=made.removed))
 
 
@@ -145,23 +141,19 @@ def _judged(case: Case, made: Repair, progress: Progress) -> Verdict:
     gate, tests = case.spec.gate, case.partition
     assert gate is not None
 
-    def right(path: Path, rows: Any) -> np.ndarray:
-        return (predictions(case.model(path), rows, progress) == rows.labels).numpy()
-
     counted = len(tests.guard) + len(tests.remaining)
     failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
-    model = case.model_path(made.cell)
     read, times = earlier_reads(case)
-    reused = bool(read.all())
-    holdout = tests.holdout if reused else tests.holdout[torch.from_numpy(~read)]
-    outcomes = Outcomes(
-        repaired_holdout=right(model, holdout),
-        controls_holdout=np.stack([right(_control_path(case, at), holdout) for at in range(gate.controls)]),
-        repaired_remaining=right(model, tests.remaining),
-        remaining_labels=tests.remaining.labels.numpy(),
+    outcomes = outcomes_of(
+        case.model(case.model_path(made.cell)),
+        (case.model(_control_path(case, number)) for number in range(gate.controls)),
+        tests.holdout,
+        tests.remaining,
         share=failures / (failures + counted),
         removed=made.removed,
-        reused=times if reused else 0,
+        read=read,
+        times=times,
+        progress=progress,
     )
     return judge(gate, outcomes, case.data.classes, numpy_stream(case.spec.seed, "gate"))
 

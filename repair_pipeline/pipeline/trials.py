@@ -11,6 +11,7 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.continual.kfac import kfac
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.trajectory import change_if_left_out, run_sgd
+from repair_pipeline.errors import one_line
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
 from repair_pipeline.models.copying import copied
@@ -67,8 +68,3 @@ def unsupported(spec: CaseSpec, classifier: Classifier, rows: Examples) -> Itera
                 change_if_left_out(one_step, classifier, rows, torch.ones_like(theta))
         except Exception as error:
             yield name, one_line(error)
-
-
-def one_line(error: Exception) -> str:
-    """The start of what it says, on one line."""
-    return " ".join(str(error).split())[:200]

@@ -8,17 +8,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from repair_pipeline.cases.sources import OwnModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
-from repair_pipeline.models.copying import copied
-from repair_pipeline.models.own import Adapted, freeze
-from repair_pipeline.pipeline.fitting import require_differentiable, require_logits, require_readable
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import resolve
-from repair_pipeline.types import Examples
 
 
 def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
@@ -63,24 +59,3 @@ def read_file(path: Path) -> Mapping[str, Tensor]:
             f"model.weights is {str(path)!r}, which is no safetensors file ({error}): "
             "save it by safetensors.torch.save_model(model, ...)"
         ) from error
-
-
-def require_fitting(
-    model: nn.Module,
-    rows: Examples,
-    classes: tuple[str, ...],
-    features: tuple[str, ...] = (),
-    adapted: Adapted = "all",
-) -> None:
-    """Refuse a model that cannot read the rows, gives other outputs than a logit a class, or has no gradients.
-
-    Args:
-        features: the names of the feature columns in use, in their order, where there are any.
-        adapted: which parameters the gradients are taken by.
-
-    Raises:
-        InputError: says which.
-    """
-    require_readable(model, rows[:2], classes, features)
-    require_logits(model, rows)
-    require_differentiable(freeze(copied(model), adapted), rows[:2])

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from repair_pipeline.continual.query import watched_and_trained
 from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.errors import InputError
 from repair_pipeline.training.fit import accuracy, mean_probability
 from repair_pipeline.types import Theta
 
@@ -19,8 +20,16 @@ def repair_within_guard(task: RepairTask, tolerance: Tolerance) -> Callable[[The
 
     Of a few rows the mean probability tells more than the accuracy. θ̂ has a score too, so whoever keeps the best, and
     repairs nothing within the tolerance, leaves the model as it is.
+
+    Raises:
+        InputError: there are too few guard rows to watch any.
     """
     watched, _ = watched_and_trained(task.tests.guard)
+    if not len(watched):
+        raise InputError(
+            f"{len(task.tests.guard)} guard rows are given, and this treatment watches some of them: "
+            "give rows that the base model gets right, or treat by finetune"
+        )
 
     def score(theta: Theta) -> float:
         model = task.classifier.module(theta)

@@ -5,7 +5,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from repair_pipeline.cli.console import plain_console
-from repair_pipeline.cli.progress import COLUMNS
+from repair_pipeline.compute.bars import COLUMNS
 
 TEXTS = ("[red]x[/red]", "ok [/b]", "[INST] hi [/INST]", "[unk]", ":smile:", "[link=x]", r"a\[b]", "[@click=a]x")
 

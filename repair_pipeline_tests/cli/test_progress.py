@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from repair_pipeline.cli.progress import COLUMNS, StepBars, show
+from repair_pipeline.cli.progress import StepBars
+from repair_pipeline.compute.bars import COLUMNS, show
 from repair_pipeline.pipeline.steps import STEPS
 
 

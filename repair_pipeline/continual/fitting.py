@@ -10,14 +10,36 @@ from torch import Tensor, nn
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.errors import InputError
-from repair_pipeline.pipeline.trials import one_line
+from repair_pipeline.errors import InputError, one_line
+from repair_pipeline.models.copying import copied
+from repair_pipeline.models.own import Adapted, freeze
 from repair_pipeline.training.fit import logits
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.types import Examples
 
 _SAMPLE = 256
 """Rows by which probabilities are told from logits."""
+
+
+def require_fitting(
+    model: nn.Module,
+    rows: Examples,
+    classes: tuple[str, ...],
+    features: tuple[str, ...] = (),
+    adapted: Adapted = "all",
+) -> None:
+    """Refuse a model that cannot read the rows, gives other outputs than a logit a class, or has no gradients.
+
+    Args:
+        features: the names of the feature columns in use, in their order, where there are any.
+        adapted: which parameters the gradients are taken by.
+
+    Raises:
+        InputError: says which.
+    """
+    require_readable(model, rows[:2], classes, features)
+    require_logits(model, rows)
+    require_differentiable(freeze(copied(model), adapted), rows[:2])
 
 
 def require_readable(
