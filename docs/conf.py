@@ -7,7 +7,7 @@ sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(Path(__file__).parents[
 
 project = "repair_pipeline"
 html_title = "repair_pipeline"
-extensions = ["myst_parser", "sphinx_click", "mathml", "tables"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "mathml", "tables"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 master_doc = "index"
@@ -16,6 +16,9 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nitpicky = True
 suppress_warnings = ["toc.empty_glob"]
+
+autodoc_typehints = "none"  # the names of torch's and pandas's types have no page here
+nitpick_ignore = [("py:exc", "InputError")]
 
 smartquotes = False  # an option is no dash
 

@@ -1,1 +1,35 @@
 """Repair trained neural networks by forgetting the training examples that caused their failures."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repair_pipeline.library.judging import Verdict, judge
+    from repair_pipeline.library.problem import RepairProblem
+    from repair_pipeline.library.repairing import Repair, repair
+    from repair_pipeline.library.scoring import Scores, attribute
+    from repair_pipeline.types import Causes
+
+__all__ = ["Causes", "Repair", "RepairProblem", "Scores", "Verdict", "attribute", "judge", "repair"]
+
+_MODULES = {
+    "Causes": "types",
+    "Repair": "library.repairing",
+    "RepairProblem": "library.problem",
+    "Scores": "library.scoring",
+    "Verdict": "library.judging",
+    "attribute": "library.scoring",
+    "judge": "library.judging",
+    "repair": "library.repairing",
+}
+"""Where each name is defined. It is imported when it is first asked for, as the commands import the package too."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

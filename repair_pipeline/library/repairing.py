@@ -1,0 +1,91 @@
+"""A repaired model, and what was removed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from repair_pipeline.errors import InputError
+from repair_pipeline.library.problem import RepairProblem
+from repair_pipeline.library.scoring import require_guard
+from repair_pipeline.library.settings import configured, named, require_no_settings
+from repair_pipeline.library.tables import Shown
+from repair_pipeline.training.fit import accuracy
+from repair_pipeline.treatment.auto import Auto
+from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import Causes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Repair(Shown):
+    """A treated model. What it gets right of rows that the repair has read proves nothing: ``judge`` does."""
+
+    model: nn.Module
+    """In eval mode, on the device of the problem's model, which is left as it is."""
+    name: str
+    """The treatment's."""
+    treatment: Treatment
+    causes: Causes
+    """The training rows that were removed."""
+    right: tuple[tuple[str, int, float], ...]
+    """Each part of the problem that has rows: its name, its rows, and the share that is right now."""
+
+    def shown(self) -> tuple[str, pd.DataFrame]:
+        """What was done, and the share of rows that is right, by part."""
+        line = f"Repair by {self.name} without {len(self.causes)} training rows; rows that it may have read:"
+        return line, pd.DataFrame(self.right, columns=["part", "rows", "right"])
+
+
+def repair(
+    problem: RepairProblem, causes: Causes | Iterable[str], treatment: str | Treatment = "finetune", **settings: Any
+) -> Repair:
+    """Erase training rows from the model (Eq. 15, or what ``treatment`` does in its place).
+
+    A treatment that removes nothing (``learn_query``, ``reseed``) leaves ``causes`` aside, ``semi_oracle`` takes the
+    rows that are known to be wrong.
+
+    Args:
+        causes: ``scores.top(count)``, or ids.
+        treatment: its name as in cases, or an instance of one.
+        settings: of a treatment that is named.
+
+    Raises:
+        InputError: there is no such treatment, setting or row, or it needs what the problem has not.
+    """
+    removed = causes if isinstance(causes, Causes) else Causes(tuple(map(str, _ids(causes))))
+    known = {*problem.fit.ids.tolist(), *problem.validation.ids.tolist()}
+    if unknown := [name for name in removed.ids if name not in known]:
+        raise InputError(
+            f"{len(unknown)} causes are no training row's ids, {unknown[0]!r} the first: give scores.top()"
+        )
+    if isinstance(treatment, str):
+        name, recipe = treatment, named("treatment", treatment, TREATMENTS)
+        chosen = configured(name, recipe.treatment, settings)
+        if "planted" in recipe.removes and "causes" not in recipe.removes:
+            if not problem.corrupted:
+                raise InputError(f"{name} removes rows that are known to be wrong: give the problem corrupted= ids")
+            removed = Causes(tuple(sorted(problem.corrupted)))
+        elif "causes" not in recipe.removes:
+            removed = Causes(())
+    else:
+        require_no_settings(treatment, settings)
+        name, chosen = type(treatment).__name__, treatment
+    if isinstance(chosen, Auto):
+        raise InputError("auto searches many scores and treatments: choose one here, or let repair run do it")
+    require_guard(problem, name, chosen)
+    with problem.watched(name) as progress:
+        model = chosen.repaired(problem.task(f"treatment/{name}", progress), removed).eval()
+    tests = {"failures": problem.tests.query, "tuning": problem.tests.query_tuning, "guard": problem.tests.guard}
+    right = tuple((part, len(rows), accuracy(model, rows)) for part, rows in tests.items() if len(rows))
+    return Repair(model, name, chosen, removed, right)
+
+
+def _ids(causes: Iterable[str]) -> Iterable[str]:
+    if isinstance(causes, str):
+        raise InputError(f"causes is {causes!r}: give scores.top(count), or a list of ids")
+    return causes

@@ -1,0 +1,177 @@
+"""Rows of any kind as examples in memory: tensors, a torch data set, a loader, or a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import Dataset as TorchDataset
+
+from repair_pipeline.datasets.ids import digest, numbered
+from repair_pipeline.datasets.own import OwnData, content
+from repair_pipeline.datasets.own_tables import rows_at
+from repair_pipeline.datasets.prepared import Prepared, Scale
+from repair_pipeline.entry_point import entry_point
+from repair_pipeline.errors import InputError, one_line
+from repair_pipeline.library.settings import configured
+from repair_pipeline.types import Examples
+
+Source = Any
+"""``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of such, or the path of a table or a folder of images."""
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that were given together."""
+
+    inputs: Tensor
+    labels: Tensor
+    digests: list[str]
+    """Hashes of the inputs: the same row has the same, in whatever kind of source."""
+    ids: list[str] | None
+    """Those that were given."""
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+
+class Reader:
+    """Reads every part of a problem in the same way; the training rows first, which say what classes there are.
+
+    Args:
+        columns: of files, by the keys of a case's data: label, features, image, id, metadata, transform.
+        classes: their names in the order of the model's outputs.
+        dtype: of the model's parameters, which inputs are converted to.
+        seed: of what a data set draws at random while it is read.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, Any], classes: Sequence[str] | None, dtype: torch.dtype, seed: int
+    ) -> None:
+        names = tuple(classes) if classes else None
+        self._columns = configured("columns", partial(OwnData, train="", test="", classes=names), columns)
+        self.classes = self._columns.classes
+        self._dtype, self._seed = dtype, seed
+        self._white: int | None = None
+        self._features: tuple[str, ...] | None = None
+
+    def __call__(self, where: str, source: Source) -> Part:
+        """The rows of ``source``.
+
+        Args:
+            where: what they are, for messages.
+
+        Raises:
+            InputError: they cannot be used.
+        """
+        if isinstance(source, str | Path):
+            return self._file(where, Path(source))
+        if isinstance(source, tuple):
+            return self._tensors(where, source)
+        if isinstance(source, DataLoader | TorchDataset):
+            return self._tensors(where, self._loaded(where, source))
+        raise InputError(
+            f"{where} is {type(source).__name__}: give (x, y), a torch Dataset, a DataLoader, or the path of a file"
+        )
+
+    def _file(self, where: str, path: Path) -> Part:
+        if not path.exists():
+            raise InputError(f"{where} is {str(path)!r}, which does not exist: give a path from {Path.cwd()}")
+        rows = rows_at(path, self._columns)
+        self._features = rows.features if self._features is None else self._features
+        if rows.features != self._features:
+            raise InputError(
+                f"{path} has the features {', '.join(rows.features)}, the rows before it {', '.join(self._features)}: "
+                "give columns={'features': [...]}, which both have"
+            )
+        self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
+        named = self._columns.transform
+        transform = entry_point("columns.transform", named, Path.cwd()) if named else None
+        scale = None
+        if transform is None and not isinstance(rows.inputs, np.ndarray):
+            scale = Scale(rows.inputs, where, self._white)
+            self._white = scale.white
+        inputs = Prepared(rows.inputs, transform, where, scale)[torch.arange(len(rows.labels.values))]
+        digests = [digest(content(row)) for row in rows.inputs]
+        labels = rows.labels.numbers(self.classes, where)
+        return Part(inputs.to(self._dtype), labels, digests, list(rows.names) or None)
+
+    def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
+        """All rows of a data set or loader, in the data set's order where the loader shuffles."""
+        batches: Any = source
+        if not isinstance(source, DataLoader):
+            batches = DataLoader(source, _BATCH)
+        elif source.batch_size is not None and type(source.sampler) in (RandomSampler, SequentialSampler):
+            batches = DataLoader(source.dataset, source.batch_size, collate_fn=source.collate_fn)
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed)
+            read = [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+        if not read:
+            raise InputError(f"{where} holds no row: give one that does")
+        if len(read[0]) not in (2, 3):
+            raise InputError(f"{where} yields {len(read[0])} values a row: yield (x, y), or (x, y, id)")
+        columns = list(zip(*read, strict=True))
+        try:
+            joined = tuple(torch.cat([torch.as_tensor(batch) for batch in column]) for column in columns[:2])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{where} yields no tensors of one shape ({one_line(error)}): convert them first"
+            ) from error
+        ids = [name for batch in columns[2] for name in _texts(batch)] if len(columns) == 3 else None
+        return joined if ids is None else (*joined, ids)
+
+    def _tensors(self, where: str, given: tuple[Any, ...]) -> Part:
+        if len(given) not in (2, 3):
+            raise InputError(f"{where} is a tuple of {len(given)}: give (x, y), or (x, y, ids)")
+        try:
+            inputs, labels = (
+                value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+                for value in given[:2]
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{where} is no pair of tensors ({one_line(error)}): give numbers") from error
+        ids = _texts(given[2]) if len(given) == 3 else None
+        if inputs.dim() < 2 or labels.dim() != 1 or {len(labels), len(labels if ids is None else ids)} != {len(inputs)}:
+            counted = "" if ids is None else f" and {len(ids)} ids"
+            raise InputError(
+                f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{counted}: "
+                "give (n, ...) inputs and n labels"
+            )
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise InputError(f"{where} has labels of {labels.dtype}: give class numbers, by .long()")
+        # Vectors are hashed as files of features are, whose numbers are read as float64.
+        raw = inputs.double() if inputs.dim() == 2 else inputs
+        digests = [digest(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for row in raw]
+        return Part(inputs.to(self._dtype), labels.long(), digests, ids)
+
+
+def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
+    """The parts as examples: ids are those given, or the input's hash and its occurrence among all parts.
+
+    Raises:
+        InputError: an id stands twice.
+    """
+    hashed = numbered(name for part in parts.values() for name in part.digests)
+    examples, at = {}, 0
+    for where, part in parts.items():
+        ids: NDArray[np.str_] = np.array(part.ids, dtype=np.str_) if part.ids else hashed[at : at + len(part)]
+        examples[where], at = Examples(ids, part.inputs, part.labels), at + len(part)
+    counts = Counter(name for rows in examples.values() for name in rows.ids.tolist())
+    name, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if count > 1:
+        raise InputError(f"the id {name!r} is given {count} times: give each row an id of its own, or none")
+    return examples
+
+
+def _texts(ids: Any) -> list[str]:
+    return [str(name) for name in (ids.tolist() if hasattr(ids, "tolist") else ids)]

@@ -1,0 +1,124 @@
+"""The harm that training rows do to the failures, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from repair_pipeline.continual.query import QueryBased
+from repair_pipeline.errors import InputError
+from repair_pipeline.influence.baselines import Oracle
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.library.problem import RepairProblem
+from repair_pipeline.library.settings import configured, named, require_no_settings
+from repair_pipeline.library.tables import Shown
+from repair_pipeline.types import Causes, InfluenceScores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Shown):
+    """r̃(z) of every scored training row: greater is more harmful. In nats, unless ``influence.unit`` says otherwise."""
+
+    method: str
+    influence: InfluenceScores
+    """The values in the order of the rows, what is neutral among them, and the method's notes."""
+    labels: tuple[str, ...]
+    """The rows' given classes."""
+    positions: np.ndarray
+    """Where the rows stand in ``train``, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def top(self, count: int) -> Causes:
+        """The ``count`` most harmful rows, ties broken by id.
+
+        Raises:
+            InputError: that is none of them, or all.
+        """
+        if not 0 < count < len(self):
+            raise InputError(f"top({count}) of {len(self)} rows: leave some, take some")
+        return self.influence.top(count)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A line for each row, the most harmful first: rank from 1, example_id, position in train, label, influence."""
+        order = self.influence.order
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(order) + 1),
+                "example_id": self.influence.ids[order],
+                "position": self.positions[order],
+                "label": np.array(self.labels, dtype=object)[order],
+                "influence": self.influence.values.numpy()[order],
+            }
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """A histogram of the values, with a line at what is neutral.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+        """
+        if ax is None:
+            from matplotlib import pyplot  # here: it takes a second
+
+            _, ax = pyplot.subplots()
+        ax.hist(self.influence.values.numpy(), bins=50)
+        if self.influence.neutral is not None:
+            ax.axvline(self.influence.neutral, color="black", linestyle="--")
+        ax.set(xlabel=f"influence by {self.method} ({self.influence.unit})", ylabel="training rows")
+        return ax
+
+    def shown(self) -> tuple[str, pd.DataFrame]:
+        """What it is, and the five most harmful rows."""
+        neutral = self.influence.neutral
+        above = "" if neutral is None else f", {int((self.influence.values > neutral).sum())} above {neutral:.3f}"
+        line = f"Scores of {len(self)} training rows by {self.method}, in {self.influence.unit}{above}"
+        return line, self.to_pandas().head(5)
+
+
+def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **settings: Any) -> Scores:
+    """Score every training row by the harm it does to the failures; r̃ > 0 opposes their correction (Eq. 7).
+
+    Args:
+        method: an influence method's name as in cases, or an instance of one.
+        settings: of a method that is named.
+
+    Returns:
+        One value for each of the N scored rows.
+
+    Raises:
+        InputError: there is no such method or setting, or it needs what the problem has not.
+    """
+    if isinstance(method, str):
+        name, scorer = method, configured(method, named("influence method", method, METHODS), settings)
+    else:
+        require_no_settings(method, settings)
+        name, scorer = type(method).__name__, method
+    if isinstance(scorer, Oracle) and not problem.corrupted:
+        raise InputError(f"{name} reads which rows are known to be wrong: give the problem corrupted= ids")
+    require_guard(problem, name, scorer)
+    with problem.watched(name) as progress:
+        influence = scorer.scores(problem.task(f"influence/{name}", progress))
+    labels = tuple(problem.classes[label] for label in problem.fit.labels.tolist())
+    return Scores(name, influence, labels, problem.positions)
+
+
+def require_guard(problem: RepairProblem, name: str, method: object) -> None:
+    """Refuse what learns guard rows where there are none, before anything long starts.
+
+    Raises:
+        InputError: it does.
+    """
+    if isinstance(method, QueryBased) and method.guard != "none" and not len(problem.tests.guard):
+        raise InputError(
+            f"{name} learns guard rows beside the failures, and the problem has none: give guard= rows that the model "
+            "gets right, or where the method has it set guard='none', which is less steady"
+        )

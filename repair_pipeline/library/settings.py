@@ -1,0 +1,60 @@
+"""Methods, treatments and gates by name, with their settings as keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from repair_pipeline.errors import InputError
+
+T = TypeVar("T")
+
+
+def named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What is called ``name`` among ``known``.
+
+    Raises:
+        InputError: nothing is.
+    """
+    if name not in known:
+        choices = get_close_matches(name, known) or list(known)
+        raise InputError(f"there is no {kind} {name!r}: choose among {', '.join(choices)}")
+    return known[name]
+
+
+def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:
+    """``make`` called with ``settings``, which all have a default.
+
+    Raises:
+        InputError: it has no such setting, or the value cannot be one.
+    """
+    try:
+        return make(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "unexpected_keyword_argument":
+            default: Any = make()
+            has = ", ".join(field.name for field in fields(default)) or "none"
+            raise InputError(f"{name} has no setting {where!r}: it has {has}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{name}: {where or 'its settings'}: {what[0].lower()}{what[1:]} (got {first['input']!r})"
+        ) from error
+
+
+def require_no_settings(instance: object, settings: Mapping[str, Any]) -> None:
+    """Refuse settings beside an instance, which has its own.
+
+    Raises:
+        InputError: there are any.
+    """
+    if settings:
+        raise InputError(
+            f"{', '.join(settings)} is given beside an instance of {type(instance).__name__}: "
+            "set it on the instance, or give a name"
+        )

@@ -1,0 +1,466 @@
+"""The library: the same numbers as its parts give by hand, whatever the rows come as, and errors of one line."""
+
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict, replace
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import repair_pipeline as rp
+from repair_pipeline.compute.streams import numpy_stream, torch_stream
+from repair_pipeline.continual.fisher import fisher_diagonal
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.corruption.planting import stratified_split
+from repair_pipeline.datasets.ids import content_ids
+from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.gate import Gate, Outcomes
+from repair_pipeline.evaluation.gate import judge as gate_judge
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.training.fit import Schedule, accuracy, predictions
+from repair_pipeline.treatment.newton import Newton
+from repair_pipeline.treatment.training import Finetune, Untouched
+from repair_pipeline.types import Causes, Examples, QuerySide
+from repair_pipeline_tests.docs.pages import ROOT, blocks
+
+
+def pair(rows):
+    return rows.inputs, rows.labels
+
+
+@pytest.fixture(scope="module")
+def trained(_trained_task):
+    return _trained_task
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return trained.classifier.module(trained.theta_hat)
+
+
+@pytest.fixture(scope="module")
+def rows(trained, model):
+    """The rows of a problem, and those that a verdict rests on."""
+    query, guard = trained.tests.query, trained.tests.guard
+    # Failures are copies of training rows there, of which none may be held out.
+    apart = Examples(query.ids, query.inputs + 1e-3, query.labels)
+    wrong, right = (
+        part[(predictions(model, part) == part.labels) == is_right]
+        for part, is_right in ((apart, False), (guard, True))
+    )
+    assert len(wrong) >= 20
+    return {
+        "train": pair(trained.fit),
+        "failures": pair(wrong[::2]),
+        "guard": pair(right[::2]),
+        "holdout": pair(wrong[1::2]),
+        "remaining": pair(right[1::2]),
+        "validation": pair(trained.validation),
+    }
+
+
+@pytest.fixture
+def given(rows):
+    return dict(rows)
+
+
+@pytest.fixture(scope="module")
+def problem(model, rows):
+    return problem_of(model, rows)
+
+
+@pytest.fixture(scope="module")
+def scores(problem):
+    return rp.attribute(problem, "ewc")
+
+
+@pytest.fixture(scope="module")
+def repair(problem, scores):
+    return rp.repair(problem, scores.top(24), "finetune")
+
+
+def problem_of(model, given, **settings):
+    rows = {part: given[part] for part in ("failures", "guard", "validation") if part in given}
+    return rp.RepairProblem(model, given["train"], **{**rows, **settings})
+
+
+def by_hand(model, given, step, seed=0):
+    """The task that the documentation describes, from its parts."""
+    sizes = [len(given[part][1]) for part in ("train", "failures", "guard")]
+    inputs, labels = (torch.cat([given[part][at] for part in ("train", "failures", "guard")]) for at in (0, 1))
+    everything = Examples(content_ids(inputs.numpy()), inputs, labels)
+    train, failures, guard = (
+        everything[slice(end - size, end)] for size, end in zip(sizes, np.cumsum(sizes), strict=True)
+    )
+    fit, validation = stratified_split(train.labels, 0.1, numpy_stream(seed, "validation"))
+    order = numpy_stream(seed, "tuning").permutation(len(failures))
+    tuning, query = np.sort(order[: max(1, round(0.1 * len(order)))]), np.sort(order[max(1, round(0.1 * len(order))) :])
+    shuffled = torch.randperm(len(guard), generator=torch_stream(seed, "guard"))
+    classifier = Classifier(model)
+    return RepairTask(
+        classifier=classifier,
+        fisher=fisher_diagonal(classifier, classifier.theta_hat, train[fit]),
+        log_lik_hat=log_likelihoods(classifier, classifier.theta_hat, train[fit]),
+        fit=train[fit],
+        validation=train[validation],
+        tests=QuerySide(failures[torch.from_numpy(query)], failures[torch.from_numpy(tuning)], guard[shuffled]),
+        corrupted=frozenset(),
+        schedule=Schedule(),
+        untrained=lambda generator: model,
+        generator=torch_stream(seed, step),
+    )
+
+
+@pytest.mark.parametrize("method", ["ewc", "linear_gd", "loss", "random"])
+def test_scores_are_the_methods_own_on_a_task_made_by_hand(model, given, method):
+    del given["validation"]
+    scores = rp.attribute(problem_of(model, given), method)
+    expected = METHODS[method]().scores(by_hand(model, given, f"influence/{method}"))
+    assert torch.equal(scores.influence.values, expected.values)
+    assert scores.influence.ids.tolist() == expected.ids.tolist()
+
+
+def test_settings_and_instances_are_the_methods(model, given, problem):
+    scores = rp.attribute(problem, "ewc", gamma=0.01)
+    task = problem.task("influence/ewc", lambda done, total: None)
+    assert torch.equal(scores.influence.values, METHODS["ewc"](gamma=0.01).scores(task).values)
+    assert torch.equal(
+        rp.attribute(problem, METHODS["loss"]()).influence.values, rp.attribute(problem, "loss").influence.values
+    )
+
+
+class Stream(IterableDataset):
+    def __init__(self, inputs, labels):
+        self.rows = list(zip(inputs, labels, strict=True))
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def as_parquet(folder, part, inputs, labels):
+    table = pd.DataFrame(inputs.numpy(), columns=["a", "b"]).assign(label=labels.numpy())
+    table.to_parquet(folder / f"{part}.parquet", index=False)
+    return folder / f"{part}.parquet"
+
+
+KINDS = {
+    "arrays": lambda folder, part, inputs, labels: (inputs.numpy(), labels.numpy()),
+    "dataset": lambda folder, part, inputs, labels: TensorDataset(inputs, labels),
+    "stream": lambda folder, part, inputs, labels: Stream(inputs, labels),
+    "loader": lambda folder, part, inputs, labels: DataLoader(TensorDataset(inputs, labels), 7, shuffle=True),
+    "parquet": as_parquet,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kind_of_input_does_not_matter(model, given, scores, kind, tmp_path):
+    other = problem_of(model, {part: KINDS[kind](tmp_path, part, *rows) for part, rows in given.items()})
+    pd.testing.assert_frame_equal(rp.attribute(other, "ewc").to_pandas(), scores.to_pandas())
+
+
+def test_ids_that_are_given_are_kept_and_positions_are_the_trainers(model, given):
+    inputs, labels = given["train"]
+    names = [f"row {at}" for at in range(len(labels))]
+    table = rp.attribute(problem_of(model, {**given, "train": (inputs, labels, names)}), "loss").to_pandas()
+    assert table["example_id"].tolist() == [f"row {at}" for at in table["position"]]
+    assert table["label"].tolist() == [str(int(labels[at])) for at in table["position"]]
+    assert table["influence"].is_monotonic_decreasing
+    log_p = model(inputs).log_softmax(dim=1)[torch.arange(len(labels)), labels].detach().numpy()
+    np.testing.assert_allclose(table["influence"], -log_p[table["position"]], rtol=1e-9)
+
+
+def test_mislabelled_rows_come_first(trained, scores):
+    planted = trained.fit.having(trained.corrupted).numpy()
+    assert planted[scores.to_pandas()["position"][:24]].mean() > 0.8
+
+
+def test_the_seed_decides_what_is_set_aside(model, given):
+    del given["validation"]
+    first, again, other = (problem_of(model, given, seed=seed) for seed in (0, 0, 1))
+    assert first.positions.tolist() == again.positions.tolist() != other.positions.tolist()
+    assert first.tests.query_tuning.ids.tolist() == again.tests.query_tuning.ids.tolist()
+    assert len(first.fit) + len(first.validation) == len(given["train"][1])
+    assert not set(first.fit.ids) & set(first.validation.ids)
+
+
+def test_tuning_and_validation_that_are_given_are_used(model, given):
+    problem = problem_of(model, given, tuning=given["holdout"])
+    assert len(problem.tests.query) == len(given["failures"][1])
+    assert torch.equal(problem.tests.query_tuning.inputs, given["holdout"][0])
+    assert torch.equal(problem.validation.inputs, given["validation"][0])
+    assert len(problem.fit) == len(given["train"][1])
+
+
+def test_the_owners_model_is_left_as_it_is(trained, given):
+    model = trained.classifier.module(trained.theta_hat).train()
+    problem = problem_of(model, given)
+    rp.repair(problem, rp.attribute(problem, "loss").top(20), "newton")
+    assert model.training
+    assert torch.equal(Classifier(model).theta_hat, trained.theta_hat)
+
+
+def same_weights(one, other):
+    return all(torch.equal(*both) for both in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_repair_is_the_treatments_by_name_or_as_an_instance(problem, scores, repair):
+    task = problem.task("treatment/finetune", lambda done, total: None)
+    assert same_weights(repair.model, Finetune().repaired(task, scores.top(24)))
+    assert {part: share for part, _, share in repair.right}["guard"] == accuracy(repair.model, problem.tests.guard)
+    by_ids = rp.repair(problem, list(scores.top(24).ids), Untouched())
+    assert by_ids.causes == repair.causes == scores.top(24)
+    assert same_weights(by_ids.model, problem.base)
+
+
+def test_settings_are_the_treatments(problem, scores):
+    repair = rp.repair(problem, scores.top(24), "newton", gamma=1e-3)
+    task = problem.task("treatment/newton", lambda done, total: None)
+    assert same_weights(repair.model, Newton(gamma=1e-3).repaired(task, scores.top(24)))
+
+
+def judged_by_hand(problem, repaired, given, treatment, removed, counted):
+    def right(model, rows):
+        return (model(rows[0]).argmax(dim=1) == rows[1]).numpy()
+
+    controls = []
+    for number in range(3):
+        step = f"gate_control/{number}"
+        drawn = numpy_stream(problem.seed, step).permutation(problem.fit.ids)[:counted]
+        task = problem.task(step, lambda done, total: None)
+        controls.append(right(treatment.repaired(task, Causes(tuple(drawn.tolist()))), given["holdout"]))
+    failures = len(given["failures"][1]) + len(given["holdout"][1])
+    outcomes = Outcomes(
+        right(repaired, given["holdout"]),
+        np.stack(controls),
+        right(repaired, given["remaining"]),
+        given["remaining"][1].numpy(),
+        share=failures / (failures + len(given["guard"][1]) + len(given["remaining"][1])),
+        removed=removed,
+    )
+    return asdict(gate_judge(Gate(), outcomes, problem.classes, numpy_stream(problem.seed, "gate")))
+
+
+def test_a_verdict_is_the_gates_over_controls_of_the_same_treatment(model, given, problem, repair):
+    verdict = rp.judge(problem_of(model, given), repair, given["holdout"], given["remaining"])
+    expected = judged_by_hand(problem, repair.model, given, Finetune(), 24, 24)
+    assert asdict(verdict) == {**expected, "controls": "finetune without 24 random rows, 3 times"}
+
+
+def test_a_model_made_elsewhere_is_compared_with_finetuning_that_removes_nothing(model, given, problem, repair):
+    verdict = rp.judge(problem_of(model, given), repair.model, given["holdout"], given["remaining"])
+    expected = judged_by_hand(problem, repair.model, given, Finetune(), None, 0)
+    assert {key: value for key, value in asdict(verdict).items() if key != "controls"} == expected
+    assert "nothing removed" in verdict.controls
+    assert "Removing" not in verdict.reason
+    assert verdict.fixed > 0
+
+
+def test_a_model_that_repairs_no_more_than_finetuning_is_not_proven(model, given):
+    verdict = judged(problem_of(model, given), given["holdout"], given["remaining"])
+    assert (verdict.verdict, verdict.fixed) == ("not_proven", 0)
+
+
+def test_failures_that_judged_another_model_do_not_count_again(model, given, scores):
+    problem, (inputs, labels) = problem_of(model, given), given["holdout"]
+    first, second = (rp.repair(problem, scores.top(count), "newton") for count in (24, 20))
+    begun = rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
+    fresh = rp.judge(problem, second, given["holdout"], given["remaining"])
+    assert (fresh.holdout, fresh.reused) == (len(labels) - 5, 0)
+    reused = rp.judge(problem, first, (inputs[5:], labels[5:]), given["remaining"])
+    assert (reused.holdout, reused.reused) == (len(labels) - 5, 1)
+    assert begun == rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
+
+
+def test_progress_is_called_until_done_and_else_nothing_is_printed(model, given, capsys):
+    calls = []
+    rp.attribute(problem_of(model, given, progress=lambda *at: calls.append(at)), "ewc")
+    assert calls[-1] == (150, 150)
+    rp.attribute(problem_of(model, given), "ewc")
+    assert capsys.readouterr().out == ""
+
+
+def test_results_are_shown_as_escaped_tables(model, given):
+    inputs, labels = given["train"]
+    names = ["<script>", *(f"row {at}" for at in range(1, len(labels)))]
+    problem = problem_of(model, {**given, "train": (inputs, labels, names)}, classes=["<b>", "c", "d"])
+    scores = rp.attribute(problem, "ewc")
+    repair = rp.repair(problem, scores.top(20), "newton")
+    verdict = rp.judge(problem, repair, given["holdout"], given["remaining"])
+    first = replace(scores, labels=("<b>",) * len(scores))
+    assert "&lt;b&gt;" in first._repr_html_()
+    assert "<b>" not in first._repr_html_()
+    assert repr(scores).startswith(f"Scores of {len(labels)} training rows by ewc, in nats, ")
+    assert "failures" in repr(repair)
+    assert "<table" in repair._repr_html_()
+    assert verdict.reason in repr(verdict)
+    assert "<table" in verdict._repr_html_()
+    assert scores.plot().patches[0].get_height() >= 0
+
+
+def test_what_reads_the_truth_needs_ids(trained, model, given):
+    names, known = trained.fit.ids.tolist(), trained.corrupted
+    problem = problem_of(model, {**given, "train": (*given["train"], names)}, corrupted=known)
+    assert set(rp.attribute(problem, "oracle").top(len(known)).ids) == known
+    assert rp.repair(problem, ["train000"], "semi_oracle").causes.as_set == known
+
+
+def test_what_trains_anew_uses_the_function_that_is_given(model, given):
+    def untrained():
+        return nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+    given = {**given, "train": tuple(column[:60] for column in given["train"])}
+    first, again = (rp.repair(problem_of(model, given, untrained=untrained), [], "reseed").model for _ in range(2))
+    assert first[0].out_features == 4
+    assert same_weights(first, again)
+
+
+REFUSED = {
+    "unknown method": (lambda p, g: rp.attribute(p, "ewcc"), "there is no influence method 'ewcc': choose among ewc"),
+    "unknown setting": (lambda p, g: rp.attribute(p, "ewc", gama=1), "ewc has no setting 'gama': it has guard"),
+    "bad setting": (lambda p, g: rp.attribute(p, "ewc", gamma=-1), "ewc: gamma: input should be greater than 0"),
+    "setting of instance": (lambda p, g: rp.attribute(p, METHODS["ewc"](), gamma=1), "set it on the instance"),
+    "oracle": (lambda p, g: rp.attribute(p, "oracle"), "give the problem corrupted= ids"),
+    "semi_oracle": (lambda p, g: rp.repair(p, [], "semi_oracle"), "give the problem corrupted= ids"),
+    "auto": (lambda p, g: rp.repair(p, [], "auto"), "let repair run do it"),
+    "untrained": (lambda p, g: rp.repair(p, [], "retrain"), "has no untrained="),
+    "unknown cause": (lambda p, g: rp.repair(p, ["nobody"]), "'nobody' the first"),
+    "one id": (lambda p, g: rp.repair(p, "nobody"), "or a list of ids"),
+    "all rows": (lambda p, g: rp.attribute(p, "loss").top(len(p.fit)), "leave some, take some"),
+    "read failures": (lambda p, g: judged(p, g["failures"], g["remaining"]), "holdout rows are among failures too"),
+    "read guard": (lambda p, g: judged(p, g["holdout"], g["guard"]), "remaining rows are among guard too"),
+    "right holdout": (
+        lambda p, g: judged(p, g["remaining"], g["remaining"]),
+        "holdout are rows that it gets wrong",
+    ),
+    "wrong remaining": (lambda p, g: judged(p, g["holdout"], g["holdout"]), "remaining are rows that it gets right"),
+    "no holdout": (lambda p, g: judged(p, none(g["holdout"]), g["remaining"]), "holdout holds no row"),
+    "two controls": (lambda p, g: judged(p, g["holdout"], g["remaining"], controls=2), "judge: controls: input should"),
+}
+
+
+def judged(problem, holdout, remaining, **settings):
+    return rp.judge(problem, problem.base, holdout, remaining, **settings)
+
+
+def none(rows):
+    return tuple(column[:0] for column in rows)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_one_line_with_the_next_move(problem, given, case):
+    ask, says = REFUSED[case]
+    with pytest.raises(InputError) as error:
+        ask(problem, given)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_training_rows_prove_nothing(problem, given):
+    with pytest.raises(InputError, match=r"remaining rows are among train too, row 0 the first"):
+        judged(problem, given["holdout"], tuple(column[:40] for column in given["train"]))
+
+
+MALFORMED = {
+    "float labels": (lambda g: {"train": (g["train"][0], g["train"][1].double())}, "train has labels of torch.float64"),
+    "one column": (lambda g: {"train": (g["train"][0],)}, r"train is a tuple of 1: give \(x, y\)"),
+    "lengths": (lambda g: {"failures": (g["failures"][0], g["failures"][1][1:])}, "failures has inputs of shape"),
+    "label": (lambda g: {"guard": (g["guard"][0], g["guard"][1] + 7)}, "guard has the label 7"),
+    "kind": (lambda g: {"train": 7}, "train is int: give"),
+    "file": (lambda g: {"train": "nowhere.parquet"}, "'nowhere.parquet', which does not exist"),
+    "features": (lambda g: {"train": (g["train"][0].repeat(1, 2), g["train"][1])}, "it reads 2 features"),
+    "right failures": (lambda g: {"failures": g["guard"]}, "and failures are rows that it gets wrong"),
+    "wrong guard": (lambda g: {"guard": g["failures"]}, "and guard are rows that it gets right"),
+    "one failure": (lambda g: {"failures": tuple(column[:1] for column in g["failures"])}, "1 failure is given"),
+    "no failure": (lambda g: {"failures": none(g["failures"])}, "failures holds no row"),
+    "repeated id": (lambda g: {"train": (*g["train"], ["a"] * len(g["train"][1]))}, "the id 'a' is given"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
+    change, says = MALFORMED[case]
+    with pytest.raises(InputError, match=says) as error:
+        problem_of(model, {**given, **change(given)})
+    assert "\n" not in str(error.value)
+
+
+def test_too_few_rows_for_validation_are_named(model, given):
+    few = {"train": tuple(column[:3] for column in given["train"]), "failures": given["failures"]}
+    with pytest.raises(InputError, match="give validation="):
+        problem_of(model, few)
+
+
+@pytest.mark.parametrize("ask", ["ewc", "linear_gd", "learn_query", "ewc_deletion", "scrub"])
+def test_without_a_guard_what_needs_one_says_so(model, given, ask):
+    del given["guard"]
+    problem = problem_of(model, given)
+    with pytest.raises(InputError, match="guard") as error:
+        rp.attribute(problem, ask) if ask in METHODS else rp.repair(problem, problem.fit.ids[:9].tolist(), ask)
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_guard_the_rest_works(model, given):
+    del given["guard"]
+    problem = problem_of(model, given)
+    scores = rp.attribute(problem, "ewc", guard="none")
+    assert scores.influence.notes["guard_cases"] == 0
+    for treatment in ("combined", "newton"):
+        repair = rp.repair(problem, scores.top(20), treatment)
+        assert "guard" not in [part for part, _, _ in repair.right]
+    assert rp.judge(problem, repair, given["holdout"], given["remaining"]).holdout == len(given["holdout"][1])
+
+
+def test_columns_and_classes_of_files_are_the_owners(model, given, tmp_path):
+    names = np.array(["zero", "one", "two"])
+    for part, (inputs, labels) in given.items():
+        table = pd.DataFrame(inputs.numpy(), columns=["a", "b"]).assign(is_=names[labels.numpy()])
+        table.assign(row=[f"{part}-{at}" for at in range(len(table))]).to_csv(tmp_path / f"{part}.csv", index=False)
+    rows = {part: str(tmp_path / f"{part}.csv") for part in given}
+    problem = problem_of(model, rows, classes=list(names), columns={"label": "is_", "id": "row"})
+    table = rp.attribute(problem, "loss").to_pandas()
+    assert table["example_id"].tolist() == [f"train-{at}" for at in table["position"]]
+    assert table["label"].tolist() == names[given["train"][1].numpy()[table["position"]]].tolist()
+    with pytest.raises(InputError, match="columns has no setting 'labels'"):
+        problem_of(model, rows, columns={"labels": "is_"})
+
+
+def test_the_snippet_of_the_documentation_runs_in_ten_lines(tmp_path, monkeypatch):
+    module, snippet = (block for block in blocks(ROOT / "docs/library.md") if block.language == "python")
+    (tmp_path / module.file).write_text(module.content)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = [line for line in snippet.content.splitlines() if line.strip()]
+    until_the_table = next(at for at, line in enumerate(lines, start=1) if "to_pandas" in line)
+    assert until_the_table <= 10
+    with redirect_stdout(StringIO()) as printed:
+        exec(compile(snippet.content, "library.md", "exec"), {})
+    del sys.modules["my_model"]
+    assert "example_id" in printed.getvalue()
+    assert "Accepted." in printed.getvalue()
+
+
+@pytest.mark.parametrize("command", ["import repair_pipeline", "import repair_pipeline.cli.main"])
+def test_importing_the_package_imports_no_torch(command):
+    heavy = "print([name for name in ('torch', 'pandas', 'mlflow', 'dagster', 'duckdb') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", f"import sys; {command}; {heavy}"], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_all_that_is_public_is_there():
+    assert sorted(rp.__all__) == rp.__all__
+    assert all(getattr(rp, name).__name__ == name for name in rp.__all__)
+    assert set(rp.__all__) <= set(dir(rp))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rp.nothing
+
+
+def test_python_m_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "repair_pipeline", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: repair [OPTIONS] COMMAND")
