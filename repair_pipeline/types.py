@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,10 @@ from torch import Tensor
 
 Theta = Float[Tensor, " p"]
 """All adapted parameters of a model, flattened in the order of ``named_parameters()``."""
+
+Role = Literal["repair", "control", "reference", "baseline"]
+"""What a method or treatment is there for: to repair; to be beaten by one that does; to show what reading the truth
+gives; to be compared with. The truth is within reach of a reference only."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a long step advances."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from repair_pipeline.cases.spec import CaseSpec, Settings, hash_of
 from repair_pipeline.treatment.auto import Auto
-from repair_pipeline.treatment.protocol import Treatment
-from repair_pipeline.treatment.treatments import TREATMENTS, Removes
+from repair_pipeline.treatment.protocol import Removes, Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""What an influence method is."""
+"""What an influence method is, and its entry in the catalogue."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from repair_pipeline.continual.task import RepairTask
-from repair_pipeline.types import InfluenceScores
+from repair_pipeline.types import InfluenceScores, Role
 
 
 @runtime_checkable
@@ -12,3 +14,18 @@ class InfluenceMethod(Protocol):
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         """One value for every row of ``task.fit``; greater is more harmful."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the catalogue."""
+
+    make: Callable[..., InfluenceMethod]
+    """Called with settings by name."""
+    line: str
+    """What it does, in one line."""
+    role: Role = "repair"
+
+    def __call__(self, **settings: Any) -> InfluenceMethod:
+        """The method with these settings."""
+        return self.make(**settings)

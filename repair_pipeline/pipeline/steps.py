@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from repair_pipeline.cases.build import build_corruption
 from repair_pipeline.cases.grid import cells
@@ -48,8 +49,15 @@ class Step:
     """Names of the steps it follows."""
     files: Callable[[Case], list[File]]
     """What it makes for a case: nothing where the case does not name it."""
-    isolated: bool = False
-    """One of several methods: its failure stops no other."""
+    kind: Literal["influence", "treatment"] | None = None
+    """Set: it runs one entry of a catalogue, whose failure stops no other."""
+    entry: str = ""
+    """The influence method or treatment that it runs, by name."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its failure stops no other."""
+        return self.kind is not None
 
     def run(
         self, case: Case, force: bool = False, progress: Progress = silent, made: list[Path] | None = None
@@ -250,8 +258,8 @@ def _candidate(case: Case) -> list[File]:
 
 
 def _steps() -> tuple[Step, ...]:
-    influence = {f"influence_{method}": partial(_influence, method=method) for method in METHODS}
-    repaired = {f"repaired_{treatment}": partial(repairs.repaired, treatment=treatment) for treatment in TREATMENTS}
+    influence = tuple(f"influence_{method}" for method in METHODS)
+    repaired = tuple(f"repaired_{treatment}" for treatment in TREATMENTS)
     upstream = ("fisher_diagonal", "failure_partition")
 
     def needs(treatment: str) -> tuple[str, ...]:
@@ -262,8 +270,14 @@ def _steps() -> tuple[Step, ...]:
         Step("base_model", ("corrupted_dataset",), _base_model),
         Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
-        *(Step(name, upstream, files, isolated=True) for name, files in influence.items()),
-        *(Step(name, needs(name.removeprefix("repaired_")), files, isolated=True) for name, files in repaired.items()),
+        *(
+            Step(name, upstream, partial(_influence, method=method), "influence", method)
+            for name, method in zip(influence, METHODS, strict=True)
+        ),
+        *(
+            Step(name, needs(treatment), partial(repairs.repaired, treatment=treatment), "treatment", treatment)
+            for name, treatment in zip(repaired, TREATMENTS, strict=True)
+        ),
         Step("pairs", (*upstream, *influence), _pairs),
         Step("gate_controls", (*upstream, *repaired), _gate_controls),
         Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import yaml
 
+from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.reporting import contact_sheet, gallery
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.page import render
 from repair_pipeline.reporting.picture import Numbers, size_of, words_of
 from repair_pipeline.reporting.verdict import decisions, verdict
-from repair_pipeline.reporting.words import KINDS, METHODS, by_kind, kind
+from repair_pipeline.reporting.words import KINDS, by_kind, kind
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
 
@@ -40,7 +41,7 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         failures=gallery.listed_failures(evidence),
         patch=Patch.of(layout, evidence),
         sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet, evidence),
-        methods=METHODS,
+        methods={name: method.line for name, method in METHODS.items()},
         spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, default_flow_style=None, allow_unicode=True),
         queries=queries(evidence),
     )

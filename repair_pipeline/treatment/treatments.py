@@ -1,53 +1,71 @@
-"""Every treatment by name, and what it is asked to remove."""
+"""The catalogue of treatments: each by name, with what it is asked to remove."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
+from repair_pipeline.plugins import plugins
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
-from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.protocol import Recipe
 from repair_pipeline.treatment.scrub import Scrub
 from repair_pipeline.treatment.selective_dampening import SelectiveDampening
 from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
 
-Removes = Literal["nothing", "planted", "causes", "chosen"]
+GROUP = "repair_pipeline.treatments"
+"""The entry points by which a package brings its own: each names a ``Recipe`` (of ``treatment.protocol``)."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """A treatment and the rows it is run without.
-
-    ``nothing`` and ``planted`` are one run a case; ``causes`` is one run for every influence method that is treated;
-    ``chosen`` is what the treatment itself makes of several methods' scores.
-    """
-
-    treatment: Callable[..., Treatment | Auto]
-    removes: tuple[Removes, ...]
-    opposes: bool = False
-    """It moves away from the given labels of what it removes, so that it calls every such row something else."""
-
-
-TREATMENTS: Mapping[str, Recipe] = {
-    "base": Recipe(Untouched, removes=("nothing",)),
-    "finetune": Recipe(Finetune, removes=("causes", "nothing")),
-    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",), opposes=True),
-    "ewc_deletion_paper": Recipe(
-        partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"), removes=("causes",), opposes=True
+_OURS = {
+    "base": Recipe(Untouched, removes=("nothing",), alone="the model before any repair", alone_as="baseline"),
+    "finetune": Recipe(
+        Finetune,
+        removes=("causes", "nothing"),
+        of_rows="fine-tuning without {rows}",
+        alone="fine-tuning with nothing removed",
     ),
-    "newton": Recipe(Newton, removes=("causes",), opposes=True),
-    "selective_dampening": Recipe(SelectiveDampening, removes=("causes",), opposes=True),
-    "scrub": Recipe(Scrub, removes=("causes",), opposes=True),
-    "retrain": Recipe(Retrain, removes=("causes", "planted")),
-    "relabel": Recipe(Relabel, removes=("causes",)),
-    "combined": Recipe(Combined, removes=("causes", "planted")),
-    "l2_query": Recipe(L2Query, removes=("nothing",)),
-    "learn_query": Recipe(LearnQuery, removes=("nothing",)),
-    "auto": Recipe(Auto, removes=("chosen",)),
-    "learn_guard": Recipe(LearnGuard, removes=("nothing",)),
-    "reseed": Recipe(Retrain, removes=("nothing",)),
-    "semi_oracle": Recipe(Finetune, removes=("planted",)),
+    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",), opposes=True, of_rows="EWC-deletion of {rows}"),
+    "ewc_deletion_paper": Recipe(
+        partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"),
+        removes=("causes",),
+        opposes=True,
+        of_rows="EWC-deletion of {rows}, as the paper describes it",
+    ),
+    "newton": Recipe(Newton, removes=("causes",), opposes=True, of_rows="Newton update removal of {rows}"),
+    "selective_dampening": Recipe(
+        SelectiveDampening, removes=("causes",), opposes=True, of_rows="selective dampening of {rows}"
+    ),
+    "scrub": Recipe(Scrub, removes=("causes",), opposes=True, of_rows="SCRUB of {rows}"),
+    "retrain": Recipe(
+        Retrain,
+        removes=("causes", "planted"),
+        of_rows="retraining without {rows}",
+        alone="retraining without the planted rows",
+    ),
+    "relabel": Recipe(Relabel, removes=("causes",), of_rows="fine-tuning with new labels for {rows}"),
+    "combined": Recipe(
+        Combined,
+        removes=("causes", "planted"),
+        of_rows="fine-tuning on the failures too, without {rows}",
+        alone="fine-tuning on the failures too, without the planted rows",
+    ),
+    "l2_query": Recipe(
+        L2Query,
+        removes=("nothing",),
+        alone="learning the failures, held to the model by an L2 penalty",
+        alone_as="repair",
+    ),
+    "learn_query": Recipe(
+        LearnQuery, removes=("nothing",), alone="learning the failures beside healthy cases", alone_as="repair"
+    ),
+    "auto": Recipe(
+        Auto,
+        removes=("chosen",),
+        alone="what was chosen by the failures and healthy cases that may be read",
+        alone_as="repair",
+    ),
+    "learn_guard": Recipe(LearnGuard, removes=("nothing",), alone="learning healthy cases alone"),
+    "reseed": Recipe(Retrain, removes=("nothing",), alone="retraining on all rows with another seed"),
+    "semi_oracle": Recipe(Finetune, removes=("planted",), alone="fine-tuning without the planted rows"),
 }
+TREATMENTS: dict[str, Recipe] = _OURS | plugins(GROUP, Recipe, _OURS)
+"""In the order of their steps."""

@@ -48,22 +48,22 @@ def checks(step: Step) -> list[Check]:
     found = []
     if step.isolated:
         found.append(Check(SUCCEEDED, "the method ran without an error", lambda case: [], blocking=False))
-    match step.name.split("_", 1):
-        case ["corrupted", "dataset"]:
+    if step.kind == "influence":
+        says = "every fit row has one score, and it is finite"
+        found.append(Check("finite_scores", says, partial(scored_wrongly, method=step.entry)))
+        says = "the linear system that the scores rest on, if any, is solved"
+        found.append(Check("converged", says, partial(unsolved, method=step.entry), blocking=False))
+    match step.name:
+        case "corrupted_dataset":
             says = "round(rate × n) rows of each class are corrupted, into the classes that the case names"
             found.append(Check("planted_exactly", says, planted_wrongly))
-        case ["failure", "partition"]:
+        case "failure_partition":
             says = "every example has exactly one split"
             found.append(Check("splits_disjoint_and_covering", says, split_wrongly))
-        case ["influence", method]:
-            says = "every fit row has one score, and it is finite"
-            found.append(Check("finite_scores", says, partial(scored_wrongly, method=method)))
-            says = "the linear system that the scores rest on, if any, is solved"
-            found.append(Check("converged", says, partial(unsolved, method=method), blocking=False))
-        case ["tracked", "run"]:
+        case "tracked_run":
             says = "the gate accepts the repair, where the case has a gate: else no model becomes a candidate"
             found.append(Check("accepted_by_the_gate", says, not_accepted, fault=False))
-        case ["evaluation"]:
+        case "evaluation":
             says = "all that the case names is there"
             found.append(Check("complete", says, lambda case: [f"missing: {name}" for name in missing(case)], False))
     return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from repair_pipeline.defs.assets.looks import table_schema
@@ -39,27 +37,21 @@ class Label:
 
 
 def label(step: Step) -> Label:
-    """The label of a step; what a method does is said by its own docstring."""
-    match step.name.split("_", 1):
-        case ["influence", method]:
-            says = f"How much every fit row did to cause the failures; positive is harmful. {_does(METHODS[method])}"
-            return Label("step_1_causes", says, _PARQUET, heavy=True, table="influence")
-        case ["repaired", treatment]:
-            recipe = TREATMENTS[treatment]
-            removed = " or ".join(
-                {"causes": "the causes found", "planted": "the planted rows"}.get(it, it) for it in recipe.removes
-            )
-            says = f"The model with {removed} removed. {_does(recipe.treatment)}"
-            return Label("step_2_treatment", says, _TORCH, heavy=True)
-        case _:
-            return _LABELS[step.name]
+    """The label of a step; what a method does is said by the catalogue."""
+    if step.kind == "influence":
+        method = METHODS[step.entry]
+        says = f"How much every fit row did to cause the failures; positive is harmful. {_sentence(method.line)}"
+        return Label("step_1_causes", f"{says} Role: {method.role}.", _PARQUET, heavy=True, table="influence")
+    if step.kind == "treatment":
+        recipe = TREATMENTS[step.entry]
+        does = [recipe.of_rows and recipe.of_rows.format(rows="the causes found"), recipe.alone]
+        says = "The model after a repair, or after what it is compared with."
+        return Label("step_2_treatment", f"{says} {_sentence('; '.join(filter(None, does)))}", _TORCH, heavy=True)
+    return _LABELS[step.name]
 
 
-def _does(method: Callable[..., object]) -> str:
-    """The first line of a method's docstring, and its settings where the registry departs from the defaults."""
-    if isinstance(method, partial):
-        return f"{_does(method.func)} With {', '.join(f'{key}={value}' for key, value in method.keywords.items())}."
-    return str(method.__doc__).splitlines()[0]
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 _PARQUET = frozenset({"parquet"})

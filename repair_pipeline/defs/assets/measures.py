@@ -32,13 +32,12 @@ Measures = dict[str, Any]
 def measures(step: Step, case: Case) -> Measures:
     """The metadata of a materialisation."""
     paths = [file.path for file in step.files(case)]
-    match step.name.split("_", 1):
-        case ["influence", method]:
-            found = _influence(case, method)
-        case ["repaired", treatment]:
-            found = _repaired(case, treatment)
-        case _:
-            found = _MEASURES[step.name](case)
+    if step.kind == "influence":
+        found = _influence(case, step.entry)
+    elif step.kind == "treatment":
+        found = _repaired(case, step.entry)
+    else:
+        found = _MEASURES[step.name](case)
     return {**found, **{path.name: dg.MetadataValue.path(path) for path in paths}}
 
 
