@@ -4,12 +4,13 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
-from io import StringIO
+from io import BytesIO, StringIO
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
@@ -415,6 +416,30 @@ def test_without_a_guard_the_rest_works(model, given):
         repair = rp.repair(problem, scores.top(20), treatment)
         assert "guard" not in [part for part, _, _ in repair.right]
     assert rp.judge(problem, repair, given["holdout"], given["remaining"]).holdout == len(given["holdout"][1])
+
+
+def png(pixels):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_images_in_a_file_are_the_rows_of_their_tensors(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, size=(60, 4, 4), dtype=np.uint8)
+    inputs = torch.from_numpy(pixels[:, None].astype(np.float32)) / 255
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)).eval()
+    predicted = model(inputs).argmax(dim=1)
+    parts = {"train": slice(0, 40), "failures": slice(40, 50), "guard": slice(50, 60)}
+    given = {part: (inputs[at], predicted[at] ^ (part == "failures")) for part, at in parts.items()}
+    for part, (_, labels) in given.items():
+        table = pd.DataFrame({"image": [png(each) for each in pixels[parts[part]]], "label": labels.numpy()})
+        table.to_parquet(tmp_path / f"{part}.parquet", index=False)
+    by_tensors = problem_of(model, given)
+    by_files = problem_of(model, {part: tmp_path / f"{part}.parquet" for part in given}, classes=["0", "1"])
+    assert torch.equal(*(rp.attribute(each, "ewc").influence.values for each in (by_tensors, by_files)))
+    with pytest.raises(InputError, match="10 of 10 holdout rows are among failures too"):
+        judged(by_files, given["failures"], given["guard"])
 
 
 def test_columns_and_classes_of_files_are_the_owners(model, given, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,18 @@ class Part:
 
     inputs: Tensor
     labels: Tensor
-    digests: list[str]
-    """Hashes of the inputs: the same row has the same, in whatever kind of source."""
+    hashes: list[str]
+    """Of the raw inputs, for ids."""
     ids: list[str] | None
     """Those that were given."""
 
     def __len__(self) -> int:
-        return len(self.digests)
+        return len(self.labels)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Hashes of the inputs as the model reads them: the same row has the same, in whatever kind of source."""
+        return [digest(_bytes(row)) for row in self.inputs]
 
 
 class Reader:
@@ -102,9 +107,9 @@ class Reader:
             scale = Scale(rows.inputs, where, self._white)
             self._white = scale.white
         inputs = Prepared(rows.inputs, transform, where, scale)[torch.arange(len(rows.labels.values))]
-        digests = [digest(content(row)) for row in rows.inputs]
+        hashes = [digest(content(row)) for row in rows.inputs]
         labels = rows.labels.numbers(self.classes, where)
-        return Part(inputs.to(self._dtype), labels, digests, list(rows.names) or None)
+        return Part(inputs.to(self._dtype), labels, hashes, list(rows.names) or None)
 
     def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
         """All rows of a data set or loader, in the data set's order where the loader shuffles."""
@@ -151,8 +156,7 @@ class Reader:
             raise InputError(f"{where} has labels of {labels.dtype}: give class numbers, by .long()")
         # Vectors are hashed as files of features are, whose numbers are read as float64.
         raw = inputs.double() if inputs.dim() == 2 else inputs
-        digests = [digest(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for row in raw]
-        return Part(inputs.to(self._dtype), labels.long(), digests, ids)
+        return Part(inputs.to(self._dtype), labels.long(), [digest(_bytes(row)) for row in raw], ids)
 
 
 def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
@@ -161,7 +165,7 @@ def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
     Raises:
         InputError: an id stands twice.
     """
-    hashed = numbered(name for part in parts.values() for name in part.digests)
+    hashed = numbered(name for part in parts.values() for name in part.hashes)
     examples, at = {}, 0
     for where, part in parts.items():
         ids: NDArray[np.str_] = np.array(part.ids, dtype=np.str_) if part.ids else hashed[at : at + len(part)]
@@ -171,6 +175,10 @@ def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
     if count > 1:
         raise InputError(f"the id {name!r} is given {count} times: give each row an id of its own, or none")
     return examples
+
+
+def _bytes(row: Tensor) -> bytes:
+    return row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _texts(ids: Any) -> list[str]:
