@@ -106,7 +106,7 @@ def repair_task() -> RepairTask:
             query_tuning=examples(failing[56:62], torch.zeros(6).long(), "tuning"),
             guard=examples(guard, torch.arange(3).repeat_interleave(34), "guard"),
         ),
-        corrupted=planted,
+        truth=planted,
         schedule=Schedule(learning_rate=0.02, batch_size=64, max_epochs=60, patience=60),
         untrained=_network,
         generator=generator,

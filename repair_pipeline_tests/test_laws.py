@@ -106,8 +106,9 @@ def test_the_same_stream_gives_the_same_scores_and_leaves_all_else_as_it_is(task
 
 @every_method
 def test_no_method_but_the_oracle_reads_the_truth(task, row: MethodRow, scores):
-    flipped = replace(task, corrupted=frozenset(task.fit.ids.tolist()) - task.corrupted)
+    flipped = replace(task, truth=frozenset(task.fit.ids.tolist()) - task.corrupted)
     assert torch.equal(row.make().scores(flipped).values, scores.values) is not row.reads_truth
+    assert row.reads_truth == (METHODS[row.name].role == "reference")
 
 
 @every_method
@@ -151,7 +152,7 @@ def test_the_same_stream_gives_the_same_weights_and_leaves_the_base_model_as_it_
 
 @every_treatment
 def test_no_treatment_reads_the_truth(task, row: TreatmentRow, repaired):
-    blind = row.make().repaired(replace(task, corrupted=frozenset()), planted(task))
+    blind = row.make().repaired(replace(task, truth=None), planted(task))
     assert torch.equal(weights(blind), weights(repaired))
 
 

@@ -27,8 +27,8 @@ class RepairTask:
     """D: N rows."""
     validation: Examples
     tests: QuerySide
-    corrupted: frozenset[str]
-    """Ids of the planted rows: known in studies only, read by the oracle and the semi-oracle only."""
+    truth: frozenset[str] | None
+    """Ids of the planted rows, which studies know; None: out of reach, as it is for all but references."""
     schedule: Schedule
     """How the base model was trained."""
     untrained: Callable[[torch.Generator], nn.Module]
@@ -39,6 +39,17 @@ class RepairTask:
     @property
     def theta_hat(self) -> Theta:
         return self.classifier.theta_hat
+
+    @property
+    def corrupted(self) -> frozenset[str]:
+        """Ids of the planted rows, for a method whose role is ``reference``.
+
+        Raises:
+            PermissionError: the truth is out of reach.
+        """
+        if self.truth is None:
+            raise PermissionError("which rows are planted is for methods whose role in the catalogue is 'reference'")
+        return self.truth
 
     def gamma(self, given: float | None) -> float:
         """``given``, or the posterior's own γ = 2/N (the contract's reading; ``docs/adr/0004``)."""

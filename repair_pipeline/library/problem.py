@@ -24,7 +24,7 @@ from repair_pipeline.evaluation.partition import with_tuning
 from repair_pipeline.library.holdout import Holdouts, require_outcome
 from repair_pipeline.library.rows import Part, Reader, Source, examples_of
 from repair_pipeline.training.fit import Schedule
-from repair_pipeline.types import Examples, Progress, QuerySide
+from repair_pipeline.types import Examples, Progress, QuerySide, Role
 
 
 class RepairProblem:
@@ -105,8 +105,8 @@ class RepairProblem:
         _require_labels(where, examples_of({where: part})[where], len(self.classes))
         return part
 
-    def task(self, step: str, progress: Progress) -> RepairTask:
-        """All that a method may read, with the random stream of ``step``. The first one costs a pass of gradients."""
+    def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
+        """All that a method of a role may read, with the random stream of ``step``. The first costs a gradient pass."""
         theta = self.classifier.theta_hat
         if self._measured is None:
             fisher = fisher_diagonal(self.classifier, theta, self.fit, progress=progress)
@@ -118,7 +118,7 @@ class RepairProblem:
             fit=self.fit,
             validation=self.validation,
             tests=self.tests,
-            corrupted=self.corrupted,
+            truth=self.corrupted if role == "reference" else None,
             schedule=Schedule(),
             untrained=self._new_model,
             generator=torch_stream(self.seed, step),

@@ -16,7 +16,7 @@ from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.settings import configured, named, require_no_settings
 from repair_pipeline.library.tables import Shown
-from repair_pipeline.types import Causes, InfluenceScores
+from repair_pipeline.types import Causes, InfluenceScores, Role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,16 +97,20 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
     Raises:
         InputError: there is no such method or setting, or it needs what the problem has not.
     """
+    role: Role
     if isinstance(method, str):
-        name, scorer = method, configured(method, named("influence method", method, METHODS), settings)
+        entry = named("influence method", method, METHODS)
+        name, scorer = method, configured(method, entry, settings)
+        role = entry.role
     else:
         require_no_settings(method, settings)
         name, scorer = type(method).__name__, method
-    if isinstance(scorer, Oracle) and not problem.corrupted:
+        role = "reference" if isinstance(method, Oracle) else "repair"
+    if role == "reference" and not problem.corrupted:
         raise InputError(f"{name} reads which rows are known to be wrong: give the problem corrupted= ids")
     require_guard(problem, name, scorer)
     with problem.watched(name) as progress:
-        influence = scorer.scores(problem.task(f"influence/{name}", progress))
+        influence = scorer.scores(problem.task(f"influence/{name}", progress, role))
     labels = tuple(problem.classes[label] for label in problem.fit.labels.tolist())
     return Scores(name, influence, labels, problem.positions)
 

@@ -29,7 +29,7 @@ from repair_pipeline.models.own import freeze
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
-from repair_pipeline.types import CorruptedDataset, Dataset, Progress, TestPartition
+from repair_pipeline.types import CorruptedDataset, Dataset, Progress, Role, TestPartition
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Case:
         model.load_state_dict(read_tensors(path)[0])
         return freeze(model, self.spec.parameters or "all").eval()
 
-    def task(self, step: str, progress: Progress) -> RepairTask:
-        """All that a method may read, with the random stream of ``step``."""
+    def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
+        """All that a method of a role may read, with the random stream of ``step``."""
         tensors, _ = read_tensors(self.fisher_path)
         return RepairTask(
             classifier=Classifier(self.model(self.base_model_path)),
@@ -134,7 +134,7 @@ class Case:
             fit=self.data.fit.examples,
             validation=self.data.validation.examples,
             tests=in_fair_order(self.partition.query_side, self.spec.seed),
-            corrupted=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids,
+            truth=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids if role == "reference" else None,
             schedule=self.spec.training,
             untrained=self.untrained,
             generator=torch_stream(self.spec.seed, step),

@@ -167,7 +167,7 @@ def _influence(case: Case, method: str) -> list[File]:
     def make(look: Case, path: Path, progress: Progress) -> None:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
-        task = look.task(f"influence/{method}", progress)
+        task = look.task(f"influence/{method}", progress, METHODS[method].role)
         if case.spec.causes.fdr is not None and isinstance(made, LearntInfluence):
             scores = made.calibrated(task)
         else:

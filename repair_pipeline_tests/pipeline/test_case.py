@@ -1,6 +1,7 @@
 """A case bound to its files."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -9,12 +10,13 @@ from repair_pipeline.cases.presets import preset
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.errors import InputError
+from repair_pipeline.influence.baselines import Oracle
 from repair_pipeline.pipeline.case import stored_spec
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.training.fit import predictions
-from repair_pipeline.types import silent
+from repair_pipeline.types import Role, silent
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
 from repair_pipeline_tests.pipeline.running import named
 
@@ -52,7 +54,16 @@ def test_a_task_is_the_base_model_with_its_fisher_and_likelihoods(case):
         task.fisher, task.classifier.gradients(task.theta_hat, task.fit).square().mean(0), rtol=1e-4, atol=1e-9
     )
     assert len(task.fit) == len(task.log_lik_hat) == len(case.data.fit.examples)
-    assert task.corrupted == case.data.fit.corrupted_ids | case.data.validation.corrupted_ids
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_the_truth_is_within_reach_of_a_reference_alone(case, role):
+    task = case.task("influence/any", silent, role)
+    if role == "reference":
+        assert task.corrupted == case.data.fit.corrupted_ids | case.data.validation.corrupted_ids
+    else:
+        with pytest.raises(PermissionError, match="is for methods whose role in the catalogue is 'reference'"):
+            Oracle().scores(task)
 
 
 def test_every_step_draws_from_a_stream_of_its_own(case):
