@@ -14,6 +14,8 @@ from repair_pipeline.errors import InputError
 
 _OURS = __name__.split(".")[0]
 """This package, whose code is nobody's own."""
+_searched: list[str] = []
+"""Folders that the last call put on the path, which the next one takes off."""
 _imported: dict[str, tuple[Path, bytes]] = {}
 """Local modules that were imported: from which file, and what it held."""
 
@@ -30,10 +32,10 @@ def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
     """
     module_name, attribute = _parts(key, name)
     _forget_what_changed(module_name, folder)
-    for where in map(str, (Path.cwd(), folder)):  # the last that is put first is searched first
-        if where in sys.path:
-            sys.path.remove(where)
-        sys.path.insert(0, where)
+    sys.path[:] = [where for where in sys.path if where not in _searched]
+    wanted = [str(folder), str(Path.cwd())]
+    _searched[:] = [where for where in wanted if where not in sys.path]
+    sys.path[:] = [*dict.fromkeys(wanted), *(where for where in sys.path if where not in wanted)]
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a check leaves nothing in her folder
     importlib.invalidate_caches()
     try:
@@ -72,7 +74,7 @@ def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
         return local
     try:
         spec = importlib.util.find_spec(module_name)
-    except (ImportError, ValueError):
+    except Exception:  # it imports the packages that the module is in; what is wrong there, importing it will say
         spec = None
     return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
 
@@ -131,9 +133,11 @@ def _imports(name: str, file: Path) -> list[str]:
 def _forget_what_changed(module_name: str, folder: Path) -> None:
     """Let local modules be imported anew where their files have changed, or where another folder's are loaded."""
     now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
-    if all(_imported.get(name, content) == content for name, content in now.items()):
+    gone = not now and module_name in _imported  # another folder's, which this one has not
+    if not gone and all(_imported.get(name, content) == content for name, content in now.items()):
         return
-    packages = {name.split(".")[0] for name in now}  # whole: a package that is imported anew lacks its other modules
+    # Whole packages: one that is imported anew lacks its other modules.
+    packages = {name.split(".")[0] for name in (*now, module_name)}
     for name in [*sys.modules, *_imported]:
         if name.split(".")[0] in packages:
             sys.modules.pop(name, None)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,11 @@ def read_failures(
     id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
     values = table[name].to_pylist()
     # An id is what the file's text says, 00037; the number 37 that it may be read as is tried after that.
-    texts = text_of(path, table, name)
-    listed = [
-        text if text in id_of or class_name(value) not in id_of else class_name(value)
-        for text, value in zip(texts, values, strict=True)
-    ]
+    texts, numbered = text_of(path, table, name), _by_number(id_of)
+    listed = []
+    for text, value in zip(texts, values, strict=True):
+        written = text if text in id_of else class_name(value)
+        listed.append(written if written in id_of else numbered.get(written, text))
     unknown = [(row, value) for row, value in enumerate(listed) if value not in id_of]
     if unknown and strangers:
         log.warning("%d of %d reported rows are no test rows, %s the first", len(unknown), len(listed), unknown[0][1])
@@ -66,3 +67,10 @@ def read_failures(
         twice, count = counted.most_common(1)[0]
         raise InputError(f"{path} lists the {name} {twice!r} {count} times: list each failure once")
     return np.array(list(counted), dtype=np.str_)
+
+
+def _by_number(ids: Iterable[str]) -> dict[str, str]:
+    """The ids of digits alone that one number means: pandas reads 00037 as 37, and lists it so."""
+    numbers = [(str(int(name)), name) for name in ids if name.isascii() and name.isdigit()]
+    count = Counter(number for number, _ in numbers)
+    return {number: name for number, name in numbers if count[number] == 1}

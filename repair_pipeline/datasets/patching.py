@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -65,6 +66,7 @@ def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tupl
         _move_images(train, before, by_row)
     else:
         _rewrite(train, before, by_row, spec.label)
+    _note_order(spec, folder, name)
     actions = [row["action"] for row in changes.values()]
     return actions.count("drop"), actions.count("relabel")
 
@@ -104,19 +106,23 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
     """Put the training data back as they were before ``apply_patch``, byte for byte.
 
     Raises:
-        InputError: the patch is not applied.
+        InputError: the patch is not applied, or another was applied after it.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
     if not is_applied(spec, folder, name):
         raise InputError(f"{before} is not there, so the patch {name} is not applied: there is nothing to revert")
+    last = list(applied_patches(spec, folder))[-1]
+    if last != name:
+        raise InputError(f"the patch {last} was applied to {train} after {name}: revert that one first")
     if is_image_folder(train):
-        _move_back(before)
+        _move_back(train, before)
     elif train.is_dir():
         for file in parquet_files(before):
             _put_back(file, train / file.name)
         before.rmdir()
     else:
         _put_back(before, train)
+    _note_order(spec, folder)
 
 
 def is_applied(spec: OwnData, folder: Path, name: str) -> bool:
@@ -125,16 +131,60 @@ def is_applied(spec: OwnData, folder: Path, name: str) -> bool:
 
 
 def applied_patches(spec: OwnData, folder: Path) -> dict[str, Path]:
-    """The patches that are applied to the training data, by name: what each has kept of the data before it."""
-    train = folder / spec.train
+    """The patches that are applied to the training data, by name and in the order in which they were applied.
+
+    Returns:
+        What each has kept of the data before it.
+    """
+    train, order = folder / spec.train, _order(spec, folder)
     head = _before(spec, folder, "").name
     kept = train.parent.iterdir() if train.parent.is_dir() else ()
-    return {path.name.removeprefix(head): path for path in kept if path.name.startswith(head)}
+    found = {path.name.removeprefix(head): path for path in kept if path.name.startswith(head)}
+    listed = order.read_text(encoding="utf-8").splitlines() if order.is_file() else []
+    at = {name: place for place, name in enumerate(listed)}
+    # One that is not listed was applied before the list was kept, or its process was killed before it was.
+    return dict(sorted(found.items(), key=lambda patch: at.get(patch[0], -1)))
+
+
+def _note_order(spec: OwnData, folder: Path, *last: str) -> None:
+    """Write down in which order the patches that are applied were, with ``last`` at its end."""
+    names = [name for name in applied_patches(spec, folder) if name not in last]
+    if names or last:
+        _order(spec, folder).write_text("\n".join([*names, *last]) + "\n", encoding="utf-8")
+    else:
+        _order(spec, folder).unlink(missing_ok=True)
+
+
+def _order(spec: OwnData, folder: Path) -> Path:
+    train = folder / spec.train
+    return train.with_name(f".{train.name}.patches")
 
 
 def _put_back(original: Path, file: Path) -> None:
-    os.replace(original, file)
+    _move(original, file)
     os.utime(file)  # or what was made of the patched data would pass for newer than it
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename a file; across file systems it is copied first, whole or not at all."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target)
+    source.unlink(missing_ok=True)  # two names of one file stay two names
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}-copied")
+    try:
+        shutil.copy2(source, beside)
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 _JOURNAL = "journal.json"
@@ -150,6 +200,7 @@ def _rewrite(train: Path, before: Path, by_row: list[Change], label: str) -> Non
     files = [train] if train.is_file() else parquet_files(train)
     kept = {file: before if train.is_file() else before / file.name for file in files}
     beside = {file: file.with_name(f".{file.name}-patched") for file in files}
+    replaced = list[Path]()
     try:
         start = 0
         for file in files:
@@ -165,12 +216,13 @@ def _rewrite(train: Path, before: Path, by_row: list[Change], label: str) -> Non
             _keep(file, original)
         for file in files:
             os.replace(beside[file], file)
+            replaced.append(file)
     except BaseException as error:
-        for file, original in kept.items():
+        for file in replaced:
+            _move(kept[file], file)
+        for file in files:
             beside[file].unlink(missing_ok=True)
-            if original.exists():
-                os.replace(original, file)
-                original.unlink(missing_ok=True)  # two names of one file stay two names
+            kept[file].unlink(missing_ok=True)
         if before.is_dir():
             before.rmdir()
         if isinstance(error, UNREADABLE):
@@ -184,33 +236,49 @@ def _keep(file: Path, original: Path) -> None:
     try:
         os.link(file, original)
     except OSError:
-        shutil.copy2(file, original)
+        _copy(file, original)
 
 
 def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
-    moves = []
+    """Move dropped images into ``before`` and relabelled ones to their class; on any fault none of them."""
+    moves = dict[Path, Path]()
     for file, change in zip(image_files(train), by_row, strict=True):
         if change is not None:
             where = train / change["suggested_label"] if change["action"] == "relabel" else before / file.parent.name
-            name = file.name if change["action"] == "drop" else f"{file.parent.name}-{file.name}"
-            if (where / name).exists():
-                raise InputError(f"{file} cannot become {where / name}, which is there already: rename one of them")
-            moves.append({"from": str(file), "to": str(where / name)})
-    before.mkdir()
-    (before / _JOURNAL).write_text(json.dumps(moves), encoding="utf-8")
+            target = where / (file.name if change["action"] == "drop" else f"{file.parent.name}-{file.name}")
+            if target.exists() or target in moves.values():
+                raise InputError(f"{file} cannot become {target}, which another image is: rename one of them")
+            moves[file] = target
+    root = train.parent
+    said = [{"from": str(a.relative_to(root)), "to": str(b.relative_to(root))} for a, b in moves.items()]
+    beside = before.with_name(f".{before.name}")
     try:
-        for move in moves:
-            Path(move["to"]).parent.mkdir(exist_ok=True)
-            os.replace(move["from"], move["to"])
-    except BaseException:
-        _move_back(before)
+        beside.mkdir(exist_ok=True)
+        (beside / _JOURNAL).write_text(json.dumps(said), encoding="utf-8")
+        os.replace(beside, before)  # with its journal, or not at all
+        for source, target in moves.items():
+            target.parent.mkdir(exist_ok=True)
+            _move(source, target)
+    except BaseException as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        if before.is_dir():
+            _move_back(train, before)
+        if isinstance(error, OSError):
+            why = " ".join(str(error).split())
+            raise InputError(f"{train} cannot be patched ({why}); it is as it was") from error
         raise
 
 
-def _move_back(before: Path) -> None:
+def _move_back(train: Path, before: Path) -> None:
     """Every image to where it was, those that were not moved or are back already left alone."""
     for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
-        if Path(moved["to"]).exists():
-            Path(moved["from"]).parent.mkdir(exist_ok=True)
-            os.replace(moved["to"], moved["from"])
-    shutil.rmtree(before)
+        source, target = train.parent / moved["to"], train.parent / moved["from"]
+        if source.exists():
+            target.parent.mkdir(exist_ok=True)
+            _move(source, target)
+    for folder in (path for path in before.iterdir() if path.is_dir()):
+        if any(folder.iterdir()):
+            raise InputError(f"{folder} holds images that the patch did not put there: move them, then revert again")
+        folder.rmdir()
+    (before / _JOURNAL).unlink()
+    before.rmdir()

@@ -33,7 +33,7 @@ def image(row: Any, where: str, at: int) -> Image.Image:
         return row
     try:
         return Image.open(io.BytesIO(row))
-    except (UnidentifiedImageError, OSError, TypeError) as error:
+    except (UnidentifiedImageError, OSError, TypeError, Image.DecompressionBombError) as error:
         size = 0 if row is None else len(row)
         raise InputError(f"{where} row {at} holds {size} bytes that are no image: mend or drop the row") from error
 
@@ -61,7 +61,7 @@ class Scale:
             picture = image(row, where, at)
             modes.add(picture.mode)
             if picture.mode in _DEEP and white is None:
-                low, high = _extrema(picture)
+                low, high = _extrema(picture, where, at)
                 if low < 0:
                     raise InputError(
                         f"{where} row {at} is an image of mode {picture.mode} with values below 0: "
@@ -102,9 +102,18 @@ class Scale:
         return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
 
 
-def _extrema(picture: Image.Image) -> tuple[int, int]:
-    pixels = np.asarray(picture)  # Pillow's own extrema of 16 bits differ between versions
+def _extrema(picture: Image.Image, where: str, at: int) -> tuple[int, int]:
+    try:
+        pixels = np.asarray(picture)  # Pillow's own extrema of 16 bits differ between versions
+    except OSError as error:
+        raise _cut_off(where, at, error) from error
     return int(pixels.min()), int(pixels.max())
+
+
+def _cut_off(where: str, at: int, error: OSError) -> InputError:
+    """What to say of an image that opened well, and is cut off further on."""
+    why = " ".join(str(error).split())
+    return InputError(f"{where} row {at} holds an image that cannot be decoded ({why}): mend or drop the row")
 
 
 def _require_opaque(picture: Image.Image, where: str, at: int) -> None:
@@ -168,11 +177,8 @@ class Prepared:
         if self._scale is not None:
             try:
                 return torch.from_numpy(self._scale(raw, self._where, at))
-            except OSError as error:  # opened well, and cut off further on
-                why = " ".join(str(error).split())
-                raise InputError(
-                    f"{self._where} row {at} holds an image that cannot be decoded ({why}): mend or drop the row"
-                ) from error
+            except OSError as error:
+                raise _cut_off(self._where, at, error) from error
         return self._transformed(raw, at) if self._transform else torch.as_tensor(raw).float()
 
     def _transformed(self, raw: Any, at: int) -> Tensor:

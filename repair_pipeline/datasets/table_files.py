@@ -153,12 +153,12 @@ def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:
             parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(column_types=types),
         )
-    except pa.ArrowInvalid:
+        _require_distinct(path, table.column_names)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
         _require_utf8(path, content, separator)
         raise
     if any(pa.types.is_binary(field.type) for field in table.schema):  # Arrow's answer to text that is not UTF-8
         _require_utf8(path, content, separator)
-    _require_distinct(path, table.column_names)
     return table
 
 
@@ -171,16 +171,28 @@ def _require_distinct(path: Path, names: list[str]) -> None:
 def _require_utf8(path: Path, content: bytes, separator: str) -> None:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(f"{path} is UTF-16: save it as UTF-8")
-    for where, value in _fields(content, separator):
-        try:
-            value.encode("latin-1").decode()
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8 ({where}): save it as UTF-8") from None
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8{_where_it_is_not(content, separator)}: save it as UTF-8") from None
+
+
+def _where_it_is_not(content: bytes, separator: str) -> str:
+    """The first field that is not UTF-8, in brackets; nothing where the fields cannot be told apart."""
+    try:
+        for where, value in _fields(content, separator):
+            try:
+                value.encode("latin-1").decode()
+            except UnicodeDecodeError:
+                return f" ({where})"
+    except csv.Error:
+        pass
+    return ""
 
 
 def _fields(content: bytes, separator: str) -> Iterator[tuple[str, str]]:
     """Every field with where it stands, each byte of it one character."""
-    rows = csv.reader(io.StringIO(content.decode("latin-1"), newline=""), delimiter=separator)
+    rows = csv.reader(io.StringIO(content.decode("latin-1").lstrip("\r\n"), newline=""), delimiter=separator)
     header = next(rows, [])
     yield from (("its header", name) for name in header)
     for row, values in enumerate(rows):

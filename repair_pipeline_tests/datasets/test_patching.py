@@ -1,6 +1,7 @@
 """A patch of the owner's training data, and back."""
 
 import os
+import shutil
 from dataclasses import replace
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from repair_pipeline.datasets.own import OwnData, read
-from repair_pipeline.datasets.patching import apply_patch, patched, revert_patch
+from repair_pipeline.datasets.patching import applied_patches, apply_patch, patched, revert_patch
 from repair_pipeline.errors import InputError
 
 
@@ -268,11 +269,85 @@ def test_a_disk_that_fails_half_way_leaves_everything_as_it_is(tmp_path, spec, m
     assert everything(tmp_path) == before
 
 
+def test_a_copy_that_fails_leaves_the_file_as_it_is(tmp_path, monkeypatch):
+    spec = table(tmp_path, "train.csv")
+    data, before = read(spec, tmp_path), everything(tmp_path)
+
+    def no_links(source, target):
+        raise OSError("no such thing here")
+
+    def half(source, target):
+        target.write_bytes(source.read_bytes()[:20])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copy2", half)
+        with pytest.raises(InputError, match=r"no space left on device\); it is as it was"):
+            apply_patch(spec, tmp_path, patch(data, [0, 4], [2, 5]), "x")
+    assert everything(tmp_path) == before
+    apply_patch(spec, tmp_path, patch(data, [0, 4], [2, 5]), "x")
+    revert_patch(spec, tmp_path, "x")
+    assert everything(tmp_path) == before
+
+
+def test_patches_are_reverted_from_the_last_to_the_first(tmp_path, spec):
+    before = everything(tmp_path)
+    apply_patch(spec, tmp_path, patch(read(spec, tmp_path), [0], []), "z")
+    apply_patch(spec, tmp_path, patch(read(spec, tmp_path), [1], [2]), "a")
+    assert list(applied_patches(spec, tmp_path)) == ["z", "a"]
+    both = everything(tmp_path)
+    with pytest.raises(InputError, match=r"the patch a was applied to .* after z: revert that one first"):
+        revert_patch(spec, tmp_path, "z")
+    assert everything(tmp_path) == both
+    revert_patch(spec, tmp_path, "a")
+    revert_patch(spec, tmp_path, "z")
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "folder of parquet"])
+def test_a_patch_whose_process_was_killed_before_anything_changed_can_be_reverted(tmp_path, kind):
+    spec = KINDS[kind](tmp_path)
+    before, train = everything(tmp_path), tmp_path / spec.train
+    kept = tmp_path / f"{spec.train}.before-x"
+    if train.is_dir():
+        kept.mkdir()
+    for file in [train] if train.is_file() else sorted(train.iterdir())[:1]:
+        os.link(file, kept if train.is_file() else kept / file.name)
+    revert_patch(spec, tmp_path, "x")
+    assert everything(tmp_path) == before
+
+
+def test_an_image_of_a_project_that_was_moved_comes_back(tmp_path):
+    (tmp_path / "old").mkdir()
+    spec = pictures(tmp_path / "old")
+    before = everything(tmp_path / "old")
+    apply_patch(spec, tmp_path / "old", patch(read(spec, tmp_path / "old"), [0, 4], [2, 5]), "x")
+    (tmp_path / "old").rename(tmp_path / "new")
+    revert_patch(spec, tmp_path / "new", "x")
+    assert everything(tmp_path / "new") == before
+
+
+def test_two_images_do_not_become_one(tmp_path):
+    spec = pictures(tmp_path)
+    picture = (tmp_path / "test" / "a" / "0.png").read_bytes()
+    for folder, name in (("a", "b-x.png"), ("a-b", "x.png"), ("c", "y.png")):
+        (tmp_path / "train" / folder).mkdir(exist_ok=True)
+        (tmp_path / "train" / folder / name).write_bytes(picture)
+    data, before = read(spec, tmp_path), everything(tmp_path)
+    files = data.metadata["path"].to_pylist()[: len(data.train)]
+    at = [str(data.train.ids[files.index(name)]) for name in ("a/b-x.png", "a-b/x.png")]
+    change = [{"example_id": example_id, "action": "relabel", "suggested_label": "c"} for example_id in at]
+    with pytest.raises(InputError, match=r"cannot become .*a-b-x\.png, which another image is"):
+        apply_patch(spec, tmp_path, pa.Table.from_pylist(change), "x")
+    assert everything(tmp_path) == before
+
+
 def test_an_image_does_not_replace_another(tmp_path):
     spec = pictures(tmp_path)
     data = read(spec, tmp_path)
     (tmp_path / "train" / "b" / "a-0.png").write_bytes((tmp_path / "test" / "b" / "0.png").read_bytes())
     before = everything(tmp_path)
-    with pytest.raises(InputError, match=r"cannot become .*a-0\.png, which is there already"):
+    with pytest.raises(InputError, match=r"cannot become .*a-0\.png, which another image is"):
         apply_patch(spec, tmp_path, patch(data, drop=[], relabel=[0]), "x")
     assert everything(tmp_path) == before

@@ -100,8 +100,9 @@ def test_a_picture_that_is_drawn_in_its_transparency_is_refused(tmp_path, mode):
         read(folder(tmp_path, [encoded(image)] * 2), tmp_path)
 
 
-def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path):
-    whole = deep(np.random.default_rng(0).integers(0, 256, (64, 64)), "uint8")
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path, kind):
+    whole = deep(np.random.default_rng(0).integers(0, 256, (64, 64)), kind)
     with pytest.raises(InputError, match="training row 1 holds an image that cannot be decoded"):
         read(folder(tmp_path, [whole, whole[: len(whole) // 2]]), tmp_path).train.in_memory()
 

@@ -50,6 +50,9 @@ def test_a_table_of_text_is_read_by_its_name_whatever_its_case(tmp_path, name):
         ("a,site\n1,Bonn\n2,Köln\n".encode("cp1252"), r"is not UTF-8 \(column site, row 1\)"),
         ("größe,a\n1,1\n".encode("latin-1"), r"is not UTF-8 \(its header\)"),
         ("a,b\n1,2\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (b"\nf\xe9,label\n1,a\n", r"is not UTF-8 \(its header\)"),
+        (b'"f\nx\xe9",label\n1,a\n', r"is not UTF-8 \(its header\)"),
+        (b"f,label,t\n1,a," + b"x" * 140_000 + b"\n2,b,caf\xe9\n", r"train\.csv is not UTF-8: save it as UTF-8"),
         (b"a,b,a\n1,2,3\n", "has the column 'a' 2 times"),
         (b"a,b\n", "holds no row"),
         (b"", "cannot be read"),
@@ -239,6 +242,16 @@ def test_a_csv_file_of_data_has_ids_of_text(tmp_path, ids):
     data = read(OwnData("train.csv", "test.csv", id="pid"), tmp_path)
     assert data.train.ids.tolist() == IDS[ids]
     assert data.metadata["pid"].to_pylist() == [*IDS[ids], *(f"T{name}" for name in IDS[ids])]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_id_that_pandas_read_as_a_number_is_found_where_one_alone_is_meant(tmp_path, suffix):
+    path = tmp_path / f"list.{suffix}"
+    listed = pd.DataFrame({"pid": [37]})
+    listed.to_parquet(path) if suffix == "parquet" else listed.to_csv(path, index=False)
+    assert read_failures(path, np.array(["00037", "00038"]), None, "pid").tolist() == ["00037"]
+    with pytest.raises(InputError, match="lists the pid '37', which no test row has"):
+        read_failures(path, np.array(["00037", "037"]), None, "pid")
 
 
 @pytest.mark.parametrize("listed", ["001", "1.0", "1"])
