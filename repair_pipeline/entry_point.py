@@ -133,11 +133,10 @@ def _imports(name: str, file: Path) -> list[str]:
 def _forget_what_changed(module_name: str, folder: Path) -> None:
     """Let local modules be imported anew where their files have changed, or where another folder's are loaded."""
     now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
-    gone = not now and module_name in _imported  # another folder's, which this one has not
-    if not gone and all(_imported.get(name, content) == content for name, content in now.items()):
+    if all(_imported.get(name, content) == content for name, content in now.items()):
         return
     # Whole packages: one that is imported anew lacks its other modules.
-    packages = {name.split(".")[0] for name in (*now, module_name)}
+    packages = {name.split(".")[0] for name in now}
     for name in [*sys.modules, *_imported]:
         if name.split(".")[0] in packages:
             sys.modules.pop(name, None)

@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from repair_pipeline.entry_point import entry_point, source_files
-from repair_pipeline.errors import InputError
 
 
 @pytest.mark.parametrize("writes_bytecode", [True, False])
@@ -61,13 +60,6 @@ def test_the_source_of_code_is_its_module_and_those_beside_it_that_it_imports(fo
     assert source_files("model.factory", "their_model:net", folder).keys() == due
     assert set(source_files("model.factory", "json.decoder:net", folder)) == {"json.decoder"}
     assert source_files("model.factory", "nowhere.at_all:net", folder) == {}
-
-
-def test_a_folder_without_the_module_is_not_given_another_folders(folders, tmp_path):
-    assert net(folders[0]) == ("A", 3)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="there is no 'their_model' here"):
-        net(tmp_path / "empty")
 
 
 def test_an_installed_package_that_cannot_be_imported_has_no_source(folders, tmp_path, monkeypatch):
