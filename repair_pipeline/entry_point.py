@@ -31,7 +31,7 @@ def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
         InputError: it is not of that form, cannot be imported, is not there, or cannot be called.
     """
     module_name, attribute = _parts(key, name)
-    _forget_what_changed(module_name, folder)
+    sources = _forget_what_changed(module_name, folder)
     sys.path[:] = [where for where in sys.path if where not in _searched]
     wanted = [str(folder), str(Path.cwd())]
     _searched[:] = [where for where in wanted if where not in sys.path]
@@ -50,7 +50,7 @@ def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
         raise InputError(f"{key}: importing {module_name!r} fails ({why}): mend it") from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
-    _imported.update({name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()})
+    _imported.update(sources)
     try:
         found = getattr(module, attribute)
     except AttributeError as error:
@@ -64,7 +64,7 @@ def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
 def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
     """The code behind ``package.module:function``: its module, and the modules beside it that it imports, by name.
 
-    Nothing is imported. What is installed is the module's own file alone.
+    Of what is installed it is the module's own file alone.
 
     Raises:
         InputError: it is not of that form.
@@ -130,14 +130,19 @@ def _imports(name: str, file: Path) -> list[str]:
     return list(filter(None, names))
 
 
-def _forget_what_changed(module_name: str, folder: Path) -> None:
-    """Let local modules be imported anew where their files have changed, or where another folder's are loaded."""
+def _forget_what_changed(module_name: str, folder: Path) -> dict[str, tuple[Path, bytes]]:
+    """Let local modules be imported anew where their files have changed, or where another folder's are loaded.
+
+    Returns:
+        The local modules by name: their files, and what these hold.
+    """
     now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
     if all(_imported.get(name, content) == content for name, content in now.items()):
-        return
+        return now
     # Whole packages: one that is imported anew lacks its other modules.
     packages = {name.split(".")[0] for name in now}
     for name in [*sys.modules, *_imported]:
         if name.split(".")[0] in packages:
             sys.modules.pop(name, None)
             _imported.pop(name, None)
+    return now
