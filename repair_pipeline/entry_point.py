@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,18 @@ def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
     module_name, _ = _parts(key, name)
     if local := local_modules(module_name, folder):
         return local
+    root = module_name.split(".")[0]
+    if root in _local_packages() and not PathFinder.find_spec(root, [at for at in sys.path if at not in _searched]):
+        return {}  # another folder's module has this name, and is imported
     try:
         spec = importlib.util.find_spec(module_name)
     except Exception:  # it imports the packages that the module is in; what is wrong there, importing it will say
         spec = None
     return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
+
+
+def _local_packages() -> set[str]:
+    return {name.split(".")[0] for name in _imported}
 
 
 def local_modules(module_name: str, folder: Path) -> dict[str, Path]:
@@ -137,10 +145,12 @@ def _forget_what_changed(module_name: str, folder: Path) -> dict[str, tuple[Path
         The local modules by name: their files, and what these hold.
     """
     now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
-    if all(_imported.get(name, content) == content for name, content in now.items()):
+    packages = {name.split(".")[0] for name in (now or [module_name])}
+    if all(_imported.get(name, content) == content for name, content in now.items()) and (
+        now or not packages & _local_packages()
+    ):
         return now
     # Whole packages: one that is imported anew lacks its other modules.
-    packages = {name.split(".")[0] for name in now}
     for name in [*sys.modules, *_imported]:
         if name.split(".")[0] in packages:
             sys.modules.pop(name, None)

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from repair_pipeline.entry_point import entry_point, source_files
+from repair_pipeline.errors import InputError
 
 
 @pytest.mark.parametrize("writes_bytecode", [True, False])
@@ -67,3 +68,13 @@ def test_an_installed_package_that_cannot_be_imported_has_no_source(folders, tmp
     (tmp_path / "site" / "broken_package" / "__init__.py").write_text("raise RuntimeError('no licence')\n")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert source_files("model.factory", "broken_package.models:net", folders[0]) == {}
+
+
+def test_a_folder_that_lacks_a_module_is_not_given_another_folders(tmp_path):
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "with" / "of_one_folder.py").write_text("def net(): return 1\n")
+    assert entry_point("model.factory", "of_one_folder:net", tmp_path / "with")() == 1
+    assert source_files("model.factory", "of_one_folder:net", tmp_path / "without") == {}
+    with pytest.raises(InputError, match="there is no 'of_one_folder' here"):
+        entry_point("model.factory", "of_one_folder:net", tmp_path / "without")

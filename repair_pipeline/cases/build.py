@@ -16,9 +16,9 @@ from repair_pipeline.corruption.input_noise import InputNoise
 from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.corruption.planting import Corruption
 from repair_pipeline.corruption.poison import Poison
-from repair_pipeline.datasets.cifar10 import cifar10
+from repair_pipeline.datasets.cifar10 import cifar10, cifar10_files
 from repair_pipeline.datasets.digits import digits
-from repair_pipeline.datasets.mnist import mnist
+from repair_pipeline.datasets.mnist import mnist, mnist_files
 from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.cnn import cnn, cnn8
@@ -47,6 +47,12 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return cifar10(train_size, rng, data_dir)
         case _:
             raise AssertionError(f"no such data: {spec.dataset}")
+
+
+def known_files(name: str, data_dir: Path) -> list[Path]:
+    """The files that a data set of the studies is read from; none where it comes with a package."""
+    readers = {"mnist": mnist_files, "cifar10": cifar10_files}
+    return readers[name](data_dir) if name in readers else []
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:

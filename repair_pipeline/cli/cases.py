@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from rich.table import Column, Table
 
 from repair_pipeline.cases.presets import preset_names
@@ -11,10 +12,12 @@ from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.cli.console import plain_console, print_whole
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.errors import InputError
-from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.plan import staleness
+from repair_pipeline.pipeline.status import Status
 from repair_pipeline.reporting.comparison import render_comparison
 from repair_pipeline.storage.files import write_text
-from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
 
 
@@ -30,7 +33,10 @@ def show_cases(register: bool) -> None:
         corruption = f"{spec.corruption.kind}{rate}" if spec.corruption else "none"
         size = f", {spec.dataset.train_size} rows" if isinstance(spec.dataset, KnownData) else ""
         data = spec.data_name + size
-        table.add_row(key, data, corruption, str(spec.seed), stored.get(key, {}).get("status", "preset"))
+        status = stored.get(key, {}).get("status", "preset")
+        if status == Status.finished and (why := staleness(Case(spec, layout, data_dir(), torch.device("cpu")))):
+            status = f"stale: {why}"
+        table.add_row(key, data, corruption, str(spec.seed), status)
     print_whole(plain_console(), table)
     if register:
         register_cases(dagster_instance(layout), layout, keys)

@@ -54,19 +54,24 @@ def run(
     case: Annotated[str | None, typer.Argument(metavar="CASE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make again what is finished.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Run nothing: say which steps are to be made, and why.")] = False,
     device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
     from_mlflow: Annotated[
         str | None, typer.Option("--from-mlflow", metavar="RUN_ID", help="The case of this MLflow run, or its child.")
     ] = None,
 ) -> None:
     """Run CASE (a preset, the id of a stored case, or FILE.yaml): what is finished is skipped."""
-    from repair_pipeline.cli.run import repeat_and_show, run_and_show
+    from repair_pipeline.cli.run import repeat_and_show, run_and_show, show_plan
 
     with one_line():
         if (case is None) == (from_mlflow is None):
             said = "neither is" if case is None else f"both {case!r} and {from_mlflow!r} are"
             raise InputError(f"a case is named by CASE or by --from-mlflow RUN_ID, {said} given: give one of them")
-        if from_mlflow is None:
+        if plan and from_mlflow is not None:
+            raise InputError("--plan is of a CASE, and --from-mlflow is given: name the case, see repair list")
+        if plan:
+            show_plan(str(case), settings or [], device.value)
+        elif from_mlflow is None:
             run_and_show(str(case), settings or [], force, device.value)
         else:
             repeat_and_show(from_mlflow, settings or [], force, device.value)

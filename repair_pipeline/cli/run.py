@@ -8,6 +8,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
 from repair_pipeline.cli.named import named_case, tracked_case
@@ -22,6 +23,7 @@ from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
+from repair_pipeline.pipeline.plan import changed_since, plan
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
 from repair_pipeline.reporting.words import plain
 from repair_pipeline.storage.files import read_parquet
@@ -48,6 +50,19 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
     console = plain_console()
     _run_and_show(named_case(source, settings, device), force, console, StepBars(console))
+
+
+def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
+    """Say which steps of a case are to be made, and why; nothing is run or written."""
+    case, console = named_case(source, settings, device), plain_console()
+    steps = plan(case)
+    table = Table(Column("step", no_wrap=True), Column("to make", justify="right"), "why")
+    for planned in steps:
+        table.add_row(planned.step.name, f"{planned.stale} of {planned.files}", planned.why or "finished")
+    console.print(f"case {case.id}" + (f" is new: {since}" if (since := changed_since(case)) else ""), soft_wrap=True)
+    print_whole(console, table)
+    left = sum(planned.stale > 0 for planned in steps)
+    console.print(f"{left} of {len(steps)} steps are to be made" if left else "everything is finished")
 
 
 def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> None:

@@ -39,6 +39,14 @@ def cifar10(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     )
 
 
+def cifar10_files(folder: Path) -> list[Path]:
+    """The files below ``folder`` that the images are read from."""
+    if (folder / _TORCHVISION).is_dir():
+        return sorted(file for file in (folder / _TORCHVISION).iterdir() if file.is_file())
+    both = [folder / _PARQUET.format(split=split) for split in ("train", "test")]
+    return [file for file in both if file.is_file()]
+
+
 def _from_torchvision(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     from torchvision.datasets import CIFAR10  # here: it takes seconds, and most commands do without
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
@@ -17,6 +19,15 @@ def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
         inputs: (n, ...) raw inputs, before any preprocessing.
     """
     return numbered(digest(row.tobytes()) for row in np.ascontiguousarray(inputs))
+
+
+def input_digests(inputs: Tensor) -> list[str]:
+    """Hashes of inputs as the model reads them, whatever they are called and wherever they come from.
+
+    Args:
+        inputs: (n, ...) of any kind.
+    """
+    return [digest(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for row in inputs.cpu()]
 
 
 def digest(content: bytes) -> str:

@@ -41,6 +41,11 @@ def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     )
 
 
+def mnist_files(folder: Path) -> list[Path]:
+    """The files below ``folder`` that the images are read from; none before they are downloaded."""
+    return [file for file in sorted((folder / "MNIST" / "raw").glob("*-ubyte")) if file.is_file()]
+
+
 def _read(folder: Path) -> tuple[MNIST, MNIST]:
     from torchvision.datasets import MNIST  # here: it takes seconds, and most commands do without
 

@@ -117,6 +117,17 @@ def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dat
     return _dataset(train, test, places or train.labels.sorted_names, _transform(spec.transform, folder))
 
 
+def torchvision_folder(name: str, data_dir: Path) -> Path:
+    """Where torchvision keeps the files of a data set: the folder that its class names, or one of its own name."""
+    own = data_dir / name
+    if own.is_dir():
+        return own
+    import torchvision  # here: it takes seconds, and most commands do without
+
+    make = getattr(torchvision.datasets, name, None)
+    return data_dir / str(getattr(make, "base_folder", name))
+
+
 def _torchvision_rows(part: Any, places: tuple[str, ...] | None) -> Rows:
     images, labels = zip(*part, strict=True)
     column = Labels([int(label) for label in labels], pa.int64(), places)

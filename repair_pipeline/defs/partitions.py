@@ -9,6 +9,7 @@ import torch
 
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.status import Status
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -61,7 +62,7 @@ def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable
         case = Case(spec, layout, data_dir(), torch.device("cpu"))  # nothing is computed here
         is_preset = case.id == spec.name and not spec.template
         if not is_preset and case.record is None:
-            case.register("registered")
+            case.register(Status.registered)
         keys.append(case.id)
     instance.add_dynamic_partitions(str(CASES.name), list(dict.fromkeys(keys)))  # it refuses a key given twice
     return keys

@@ -25,6 +25,8 @@ class Method:
     line: str
     """What it does, in one line."""
     role: Role = "repair"
+    version: int = 1
+    """Of its code: raised when the same problem comes to other scores, which are computed again then."""
 
     def __call__(self, **settings: Any) -> InfluenceMethod:
         """The method with these settings."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from torch.utils.data import Dataset as TorchDataset
 
-from repair_pipeline.datasets.ids import digest, numbered
+from repair_pipeline.datasets.ids import digest, input_digests, numbered
 from repair_pipeline.datasets.own import OwnData, content
 from repair_pipeline.datasets.own_tables import rows_at
 from repair_pipeline.datasets.prepared import Prepared, Scale
@@ -47,7 +47,7 @@ class Part:
     @cached_property
     def digests(self) -> list[str]:
         """Hashes of the inputs as the model reads them: the same row has the same, in whatever kind of source."""
-        return [digest(_bytes(row)) for row in self.inputs]
+        return input_digests(self.inputs)
 
 
 class Reader:
@@ -156,7 +156,7 @@ class Reader:
             raise InputError(f"{where} has labels of {labels.dtype}: give class numbers, by .long()")
         # Vectors are hashed as files of features are, whose numbers are read as float64.
         raw = inputs.double() if inputs.dim() == 2 else inputs
-        return Part(inputs.to(self._dtype), labels.long(), [digest(_bytes(row)) for row in raw], ids)
+        return Part(inputs.to(self._dtype), labels.long(), input_digests(raw), ids)
 
 
 def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
@@ -175,10 +175,6 @@ def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
     if count > 1:
         raise InputError(f"the id {name!r} is given {count} times: give each row an id of its own, or none")
     return examples
-
-
-def _bytes(row: Tensor) -> bytes:
-    return row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _texts(ids: Any) -> list[str]:

@@ -1,13 +1,22 @@
 """A file that a step makes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repair_pipeline.datasets.ids import digest
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.inputs import digests, shown
+from repair_pipeline.storage.identity import Origin, kept_digests, read_origin, record_path, write_origin
 from repair_pipeline.storage.locks import locked, scratch_folder
 from repair_pipeline.types import Progress
+
+NOT_MADE = "not made yet"
+UNRECORDED = "made by an earlier version, which did not record what from"
 
 
 @dataclass(frozen=True)
@@ -18,22 +27,87 @@ class File:
     sources: tuple[Path, ...]
     make: Callable[[Path, Progress], None]
     optional: tuple[Path, ...] = ()
-    """Sources that it is made from where they are there, and without where they failed; and the owner's files."""
+    """Sources that it is made from where they are there, and without where they failed."""
     beside: tuple[Path, ...] = ()
     """What is made with it, and is worth nothing without it."""
+    inputs: tuple[str, ...] = ()
+    """Keys of the case that name the owner's files and code that it is made from."""
 
     @property
-    def finished(self) -> bool:
-        """It is there, and nothing that it was made from is newer, or has gone since."""
-        if not all(path.exists() for path in (self.path, *self.beside)):
-            return False
-        made = self.path.stat().st_mtime_ns
-        # That a source has gone shows in the time of its folder.
-        traces = [source if source.exists() else source.parent for source in (*self.sources, *self.optional)]
-        return all(trace.stat().st_mtime_ns <= made for trace in traces if trace.exists())
+    def paths(self) -> list[Path]:
+        """What is made."""
+        return [self.path, *self.beside]
+
+    def stale(self, case: Case, version: int) -> str | None:
+        """Why it is to be made, or made again; None: it was made from what there is now, by the same code.
+
+        Args:
+            version: of the code that makes it.
+        """
+        if not all(path.exists() for path in self.paths):
+            return NOT_MADE
+        before = read_origin(self.path)
+        if before is None:
+            return UNRECORDED
+        if before.digest is None:
+            return "it was not finished"
+        if before.digest != self.digest():
+            return f"{self.path.name} is not what the step made"
+        now = self.origin(case, before.step, version)
+        if before.version != version:
+            return f"step version {before.version} → {version}"
+        for key in sorted(before.inputs.keys() | now.inputs.keys()):
+            if before.inputs.get(key) != now.inputs.get(key):
+                return f"{shown(case.spec, key)} {_became(before.inputs, now.inputs, key)}"
+        for name in sorted(before.sources.keys() | now.sources.keys()):
+            if before.sources.get(name) != now.sources.get(name):
+                return f"{Path(name).name} {_became(before.sources, now.sources, name)}"
+        return None
+
+    def origin(self, case: Case, step: str, version: int) -> Origin:
+        """What it would be made from now."""
+        there = [source for source in (*self.sources, *self.optional) if source.exists()]
+        found = kept_digests().of_each(there)
+        sources = {os.path.relpath(path, case.layout.home): digest for path, digest in found.items()}
+        return Origin(step, version, digests(case.spec, case.layout, self.inputs), sources)
+
+    def digest(self) -> str:
+        """Of what was made."""
+        return kept_digests().of({path.name: path for path in self.paths})
+
+    @contextmanager
+    def recorded(self, case: Case, step: str, version: int) -> Iterator[None]:
+        """Around its making: afterwards the record beside it says what it was made from.
+
+        What an earlier version left, without a record, is kept as ``.NAME.earlier``.
+        """
+        origin = self.origin(case, step, version)
+        if self.path.exists() and not record_path(self.path).exists():
+            with suppress(FileExistsError):
+                os.link(self.path, self.path.with_name(f".{self.path.name}.earlier"))
+        write_origin(self.path, origin)
+        yield
+        write_origin(self.path, replace(origin, digest=self.digest()))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while it is made: another process of this user on this machine waits, and finds it finished then."""
         with locked(scratch_folder() / f"{digest(str(self.path).encode())}.lock", self.path):
             yield
+
+
+def _became(before: dict[str, str], now: dict[str, str], name: str) -> str:
+    if name not in now:
+        return "is gone"
+    return "changed" if name in before else "is there now"
+
+
+def take_back(paths: Iterable[Path]) -> None:
+    """Remove results with their records, and the folders that this empties."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+        record_path(path).unlink(missing_ok=True)
+        for folder in path.parents:
+            if not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()

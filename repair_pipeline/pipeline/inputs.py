@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from repair_pipeline.cases.sources import OwnModel
+from repair_pipeline.cases.build import known_files
+from repair_pipeline.cases.sources import KnownData, OwnModel
 from repair_pipeline.cases.spec import CODE, FILES, CaseSpec
-from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.own import OwnData, TorchvisionData, torchvision_folder
 from repair_pipeline.datasets.own_tables import image_files, is_image_folder
 from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.datasets.table_files import parquet_files
 from repair_pipeline.entry_point import source_files
 from repair_pipeline.errors import InputError
-from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.pipeline.weights import pinned, weights_path
-from repair_pipeline.storage.identity import content_digest
-from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.identity import kept_digests
+from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.storage.records import fingerprint
 from repair_pipeline.tracking.registry import repaired_by
+from repair_pipeline.tracking.runs import Input
+
+OWN = (*FILES, *CODE, "dataset.torchvision")
+"""Keys that name what is the owner's, and decides which case it is."""
 
 
 def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
@@ -28,17 +35,17 @@ def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
         InputError: a file cannot be read, or the registry does not know the model.
     """
     spec = pinned(spec, layout)
-    inputs = digests(spec, layout, (*FILES, *CODE))
+    inputs = digests(spec, layout, OWN)
     return replace(spec, inputs=inputs, folder=str(spec.root.absolute())) if inputs else replace(spec, folder=None)
 
 
 def digests(spec: CaseSpec, layout: Layout, keys: Iterable[str]) -> dict[str, str]:
     """What the files and code behind some keys hold, of those keys that the case has and whose files are there."""
     found = {key: _files(spec, layout, key) for key in keys}
-    return {key: content_digest(files) for key, files in found.items() if files}
+    return {key: kept_digests().of(files) for key, files in found.items() if files}
 
 
-def changed_inputs(spec: CaseSpec, layout: Layout, keys: Iterable[str] = (*FILES, *CODE)) -> list[str]:
+def changed_inputs(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN) -> list[str]:
     """The keys whose files or code hold something else than when the case was opened, or are gone."""
     judged = {key: (spec.inputs or {})[key] for key in keys if key in (spec.inputs or {})}
     now = digests(spec, layout, judged)
@@ -50,16 +57,16 @@ def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
 
     That its own patch is applied is no change, nor is one that it was judged with.
     """
-    changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "model.weights"))
+    changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "dataset.torchvision", "model.weights"))
     if "dataset.train" in changed and isinstance(spec.dataset, OwnData):
         ours = (case_id, *(spec.patches or ()))
         before = {name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in ours}
-        if (spec.inputs or {})["dataset.train"] in {content_digest(_files_at(path)) for path in before.values()}:
+        if (spec.inputs or {})["dataset.train"] in {kept_digests().of(_files_at(path)) for path in before.values()}:
             changed.remove("dataset.train")
     return changed
 
 
-def require_unchanged(spec: CaseSpec, layout: Layout, keys: Iterable[str] = (*FILES, *CODE)) -> None:
+def require_unchanged(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN) -> None:
     """Refuse a case whose files are not those that it was opened with.
 
     Raises:
@@ -87,14 +94,31 @@ def require_judged_data(layout: Layout, name: str) -> None:
         )
 
 
+def tracked_inputs(case: Case) -> list[Input]:
+    """What a case was made from, as MLflow lists it. Data that come with a package have their labels' fingerprint."""
+    spec, layout = case.spec, case.layout
+    found = (spec.inputs or {}) | digests(spec, layout, ("dataset.name",))
+    if not any(key.startswith("dataset.") for key in found):
+        found["dataset.name"] = fingerprint(case.data)
+    return [Input(key, shown(spec, key), digest, _source(spec, layout, key)) for key, digest in found.items()]
+
+
+def _source(spec: CaseSpec, layout: Layout, key: str) -> str:
+    files = _files(spec, layout, key)
+    if isinstance(spec.dataset, OwnData) and key in ("dataset.train", "dataset.test"):
+        return str(spec.root / shown(spec, key))
+    return str(os.path.commonpath(files.values())) if files else shown(spec, key)
+
+
 def described(spec: CaseSpec, keys: Iterable[str]) -> str:
     """Inputs as a message names them: the key, and the file or the code."""
-    return " and ".join(f"{key} ({_value(spec, key)})" for key in keys)
+    return " and ".join(f"{key} ({shown(spec, key)})" for key in keys)
 
 
-def _value(spec: CaseSpec, key: str) -> object:
+def shown(spec: CaseSpec, key: str) -> str:
+    """The file or the code behind a key, as the case names it."""
     place, name = key.split(".")
-    return getattr(getattr(spec, place), name)
+    return str(getattr(getattr(spec, place), name))
 
 
 def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
@@ -103,6 +127,11 @@ def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
     value = getattr(getattr(spec, place), name, None)
     if not isinstance(value, str):
         return {}
+    if isinstance(spec.dataset, KnownData) and key == "dataset.name":
+        return {file.name: file for file in known_files(value, data_dir())}
+    if isinstance(spec.dataset, TorchvisionData) and key == "dataset.torchvision":
+        folder = torchvision_folder(value, data_dir())
+        return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     if key in CODE:
         return source_files(key, value, spec.root)
     if isinstance(spec.model, OwnModel) and key == "model.weights":

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool
 from safetensors.torch import save
 
-from repair_pipeline.datasets.ids import digest
+from repair_pipeline.cases.sources import KnownData
+from repair_pipeline.datasets.ids import digest, input_digests
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import fingerprint, save_rows
@@ -23,11 +24,19 @@ def write_reads(case: Case, path: Path, progress: Progress) -> None:
     now, model = datetime.now(UTC), _model(case)
     known = {(row["example_id"], row["model"]) for row in rows}
     for look in case.each_group():
-        for example_id in look.partition.holdout.ids.tolist():
+        contents = _contents(look)
+        for at, example_id in enumerate(look.partition.holdout.ids.tolist()):
             if (example_id, model) not in known:
                 said = {"failure_group": look.group, "example_id": example_id, "tests": case.spec.tests}
-                rows.append({**said, "model": model, "read_at": now})
+                content = contents[at] if contents else None
+                rows.append({**said, "content": content, "model": model, "read_at": now})
     save_rows(path, "holdout_reads", rows, notes={})
+
+
+def _contents(case: Case) -> list[str] | None:
+    """What each row of the holdout holds; None for a data set of the studies, which many models are judged on."""
+    known = isinstance(case.spec.dataset, KnownData)
+    return None if known else input_digests(case.partition.holdout.inputs)
 
 
 def _model(case: Case) -> str:
@@ -39,18 +48,20 @@ def _model(case: Case) -> str:
 def earlier_reads(case: Case) -> tuple[Bool[np.ndarray, " h"], int]:
     """Which rows of the group's holdout an earlier repair has read, and how many repairs have read any of them.
 
-    A case whose data or weights have changed since is an earlier repair too.
+    A case whose data or weights have changed since is an earlier repair too. A row is known by its test data and id,
+    and by what it holds: a copy of the test data elsewhere, or under other ids, is no new holdout.
     """
-    reads = query(case.layout, "SELECT case_id, model, example_id, tests, read_at FROM holdout_reads").to_pylist()
-    ids, us = case.partition.holdout.ids.tolist(), (case.id, _model(case))
+    reads = query(case.layout, "SELECT * FROM holdout_reads").to_pylist()
+    ids, contents, us = case.partition.holdout.ids.tolist(), _contents(case), (case.id, _model(case))
     when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == us}
-    ours = {example_id: when[example_id] for example_id in ids}
-    earlier = [
-        row
-        for row in reads
-        if (row["case_id"], row["model"]) != us and row["tests"] == case.spec.tests and row["example_id"] in ours
-        if row["read_at"] < ours[row["example_id"]]
-    ]
-    read = {row["example_id"] for row in earlier}
-    repairs = {(row["case_id"], row["model"]) for row in earlier}
+    ours: dict[tuple[str | None, str], str] = {(case.spec.tests, example_id): example_id for example_id in ids}
+    if contents:
+        ours |= {(None, content): example_id for content, example_id in zip(contents, ids, strict=True)}
+    read, repairs = set[str](), set[tuple[str, str]]()
+    for row in reads:
+        for name in ((row["tests"], row["example_id"]), (None, row["content"])):
+            by, same = (row["case_id"], row["model"]), ours.get(name)
+            if same and by != us and row["read_at"] < when[same]:
+                read.add(same)
+                repairs.add(by)
     return np.array([example_id in read for example_id in ids], dtype=bool), len(repairs)

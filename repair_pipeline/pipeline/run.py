@@ -10,7 +10,9 @@ from pathlib import Path
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.file import UNRECORDED, take_back
 from repair_pipeline.pipeline.standing import require_runnable
+from repair_pipeline.pipeline.status import Status, note_failed, note_made
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -44,42 +46,33 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     made: list[Path] = []
     failed: dict[str, Exception] = {}
     known = case.record is not None
+    whole = any(step.name == "evaluation" for step in steps)
     require_runnable(case)
+    if earlier := sum(why == UNRECORDED for step in steps for why in step.stale(case).values()):
+        log.warning("%d results of an earlier version are not used, and kept as .NAME.earlier beside new ones", earlier)
     try:
         for step in steps:
             try:
-                if force or not all(file.finished for file in step.files(case)):
+                if force or step.stale(case):
                     with watch(step) as progress:
                         step.run(case, force, progress, made)
-                if step.name == "corrupted_dataset":
-                    case.register("running")
+                note_made(case, step, whole)
             except InputError:
                 raise
             except Exception as error:
                 if not step.isolated:
-                    case.register("failed")
+                    note_failed(case)
                     raise StepError(f"{step.name} failed: {error}") from error
                 log.exception("%s failed; the other methods go on", step.name)
                 failed[step.name] = error
     except InputError:
         take_back(made if known else [*made, case.layout.table("cases", case.id)])
-        if known:
-            case.register("failed")
+        note_failed(case)
         raise
     except KeyboardInterrupt:
         if made:  # or it waited for another run, which goes on
-            case.register("stopped")
+            case.register(Status.stopped)
         raise
-    evaluated = any(step.name == "evaluation" for step in steps)
-    case.register("failed" if failed else "finished" if evaluated else "registered")
+    if failed:
+        note_failed(case)
     return Outcome(made, failed)
-
-
-def take_back(paths: list[Path]) -> None:
-    """Remove files that a run wrote before its input proved unusable, and the folders that this empties."""
-    for path in paths:
-        path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if not folder.is_dir() or any(folder.iterdir()):
-                break
-            folder.rmdir()

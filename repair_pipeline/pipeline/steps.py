@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,13 +26,14 @@ from repair_pipeline.models.own import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks, group_of
-from repair_pipeline.pipeline.file import File
-from repair_pipeline.pipeline.inputs import require_unchanged
+from repair_pipeline.pipeline.file import File, take_back
+from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
+from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.records import inputs_path, save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
@@ -53,6 +55,8 @@ class Step:
     """Set: it runs one entry of a catalogue, whose failure stops no other."""
     entry: str = ""
     """The influence method or treatment that it runs, by name."""
+    version: int = 1
+    """Of its code: raised when the same inputs come to other results, which are made again then."""
 
     @property
     def isolated(self) -> bool:
@@ -77,12 +81,12 @@ class Step:
         failures = []
         with threads(case.spec.compute.threads):
             for file in self.files(case):
-                if force or not file.finished:
+                if force or file.stale(case, self.version):
                     try:
-                        if self._made(file, force, progress):
-                            made += [file.path, *file.beside]
+                        if self._made(file, case, force, progress):
+                            made += file.paths
                     except Exception as error:
-                        file.path.unlink(missing_ok=True)  # or it would pass for this run's result
+                        take_back([file.path])  # or it would pass for this run's result
                         if isinstance(error, InputError):
                             raise
                         failures.append(error)
@@ -90,13 +94,24 @@ class Step:
             raise failures[0]
         return made
 
-    def _made(self, file: File, force: bool, progress: Progress) -> bool:
+    def stale(self, case: Case) -> dict[Path, str]:
+        """What it has to make, or make again, and why."""
+        found = {file.path: file.stale(case, self.version) for file in self.files(case)}
+        return {path: why for path, why in found.items() if why}
+
+    def digest(self, case: Case) -> str:
+        """32 hex digits of all that it has made."""
+        there = [path for file in self.files(case) for path in file.paths if path.exists()]
+        return kept_digests().of({os.path.relpath(path, case.layout.home): path for path in there})
+
+    def _made(self, file: File, case: Case, force: bool, progress: Progress) -> bool:
         if missing := [source for source in file.sources if not source.exists()]:
             raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
         with file.locked():
-            if file.finished and not force:  # another process has made it meanwhile
+            if not (force or file.stale(case, self.version)):  # another process has made it meanwhile
                 return False
-            file.make(file.path, progress)
+            with file.recorded(case, self.name, self.version):
+                file.make(file.path, progress)
         return True
 
 
@@ -110,10 +125,15 @@ def _corrupted_dataset(case: Case) -> list[File]:
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes, progress)
-        require_unchanged(spec, case.layout, ("dataset.train", "dataset.test", "dataset.transform"))
+        require_unchanged(spec, case.layout, _DATA)
 
-    beside = (inputs_path(case.dataset_path),)
-    return [File(case.dataset_path, case.patch_paths, make, beside=beside)]
+    beside, inputs = (inputs_path(case.dataset_path),), (*_DATA, "dataset.name")
+    return [File(case.dataset_path, case.patch_paths, make, beside=beside, inputs=inputs)]
+
+
+_DATA = ("dataset.train", "dataset.test", "dataset.transform", "dataset.torchvision")
+_MODEL = ("model.weights", "model.factory")
+_FAILURES = ("failures.list", "failures.reported")
 
 
 def _base_model(case: Case) -> list[File]:
@@ -128,9 +148,9 @@ def _base_model(case: Case) -> list[File]:
         else:
             model = fit(model, fit_rows, validation, spec.training, generator, "train", progress)
         write_tensors(path, model.state_dict(), watch.notes())
-        require_unchanged(spec, case.layout, ("model.weights", "model.factory"))
+        require_unchanged(spec, case.layout, _MODEL)
 
-    return [File(case.base_model_path, (case.dataset_path,), make)]
+    return [File(case.base_model_path, (case.dataset_path,), make, inputs=_MODEL)]
 
 
 def _fisher_diagonal(case: Case) -> list[File]:
@@ -152,9 +172,9 @@ def _failure_partition(case: Case) -> list[File]:
         groups = group_masks(spec, data, predicted)
         tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
         save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)
-        require_unchanged(spec, case.layout, ("failures.list", "failures.reported"))
+        require_unchanged(spec, case.layout, _FAILURES)
 
-    return [File(case.partition_path, (case.base_model_path,), make)]
+    return [File(case.partition_path, (case.base_model_path,), make, inputs=_FAILURES)]
 
 
 # Step I and step II.
@@ -231,9 +251,15 @@ def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         write_text(path, render_report(case.layout, case.id, case.data, case.each_group()[0].partition))
 
-    tables = [case.layout.table(table, case.id) for table in ("detection", "detection_curve", "recovery", "timings")]
-    gated = [case.layout.table(table, case.id) for table in ("verdicts", "pairs", "patch")] if case.spec.gate else []
-    return [File(case.layout.report(case.id), tuple(tables), make, optional=tuple(gated))]
+    gated = _tables(case, "verdicts", "pairs", "patch") if case.spec.gate else ()
+    return [File(case.layout.report(case.id), _tables(case, *_REPORTED), make, optional=gated)]
+
+
+_REPORTED = ("detection", "detection_curve", "recovery", "timings")
+
+
+def _tables(case: Case, *names: str) -> tuple[Path, ...]:
+    return tuple(case.layout.table(name, case.id) for name in names)
 
 
 def _tracked_run(case: Case) -> list[File]:
@@ -243,10 +269,13 @@ def _tracked_run(case: Case) -> list[File]:
         model = case.model(look.model_path(made.cell)) if made and made.removed else None
         figures = case_figures(case.layout, case.id, case.data, look.partition)
         tags = {"repair.judged": judged.repair, "repair.verdict": judged.verdict}
-        run = track(case.layout, case.id, model, case.data.test, figures, judged.metrics, tags, progress)
+        run = track(
+            case.layout, case.id, tracked_inputs(case), model, case.data.test, figures, judged.metrics, tags, progress
+        )
         write_text(path, json.dumps(run))
 
-    return [File(case.layout.tracked_run(case.id), (case.layout.report(case.id),), make)]
+    sources = (case.layout.report(case.id), *_tables(case, *_REPORTED))
+    return [File(case.layout.tracked_run(case.id), sources, make, optional=_tables(case, "verdicts"))]
 
 
 def _candidate(case: Case) -> list[File]:
@@ -271,12 +300,19 @@ def _steps() -> tuple[Step, ...]:
         Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
         *(
-            Step(name, upstream, partial(_influence, method=method), "influence", method)
-            for name, method in zip(influence, METHODS, strict=True)
+            Step(name, upstream, partial(_influence, method=method), "influence", method, entry.version)
+            for name, (method, entry) in zip(influence, METHODS.items(), strict=True)
         ),
         *(
-            Step(name, needs(treatment), partial(repairs.repaired, treatment=treatment), "treatment", treatment)
-            for name, treatment in zip(repaired, TREATMENTS, strict=True)
+            Step(
+                name,
+                needs(treatment),
+                partial(repairs.repaired, treatment=treatment),
+                "treatment",
+                treatment,
+                entry.version,
+            )
+            for name, (treatment, entry) in zip(repaired, TREATMENTS.items(), strict=True)
         ),
         Step("pairs", (*upstream, *influence), _pairs),
         Step("gate_controls", (*upstream, *repaired), _gate_controls),

@@ -201,6 +201,7 @@ TABLES: dict[str, pa.Schema] = {
             _GROUP,
             _field("example_id", pa.string(), "a held-out failure"),
             _field("tests", pa.string(), "the test rows that it is one of"),
+            _field("content", pa.string(), "hash of its input as the model reads it; null in the studies' data sets"),
             _field("model", pa.string(), "hash of the data and the base model: what is repaired"),
             _field("read_at", pa.timestamp("us", tz="UTC"), "when the case first read it"),
         ]

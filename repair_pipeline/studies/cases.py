@@ -35,7 +35,8 @@ def run_cases(name: str, cases: Sequence[Case], steps: Sequence[Step]) -> Piece:
     files = {
         file.path: costs.STEPS.get(step.name, 1.0) for case in cases for step in steps for file in step.files(case)
     }
-    return Piece(name, files, partial(_run, cases, steps))
+    stale = frozenset(path for case in cases for step in steps for path in step.stale(case) if path.exists())
+    return Piece(name, files, partial(_run, cases, steps), stale)
 
 
 def _run(cases: Sequence[Case], steps: Sequence[Step]) -> list[str]:

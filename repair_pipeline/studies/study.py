@@ -30,11 +30,13 @@ class Piece:
     are there are not made again."""
     make: Callable[[], list[str]]
     """Makes what is missing, in a process of its own; returns a line for everything that failed in it."""
+    stale: frozenset[Path] = frozenset()
+    """Files that were there when the study was planned, and are made again."""
 
     @property
     def left(self) -> list[Path]:
-        """Its files that are not there yet."""
-        return [path for path in self.files if not path.exists()]
+        """Its files that are not there yet, or are made again."""
+        return [path for path in self.files if path in self.stale or not path.exists()]
 
     @property
     def seconds_left(self) -> float:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -29,6 +29,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 from mlflow import ActiveRun, MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
 
@@ -82,9 +83,28 @@ def _page(path: str) -> str:
     return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"  # else its sidebar is for language models
 
 
+@dataclass(frozen=True)
+class Input:
+    """Files that a case was made from, as MLflow lists them."""
+
+    context: str
+    """What they are to it: the key of the case that names them."""
+    name: str
+    digest: str
+    source: str
+    """The file or folder that they lie in."""
+
+    @property
+    def entity(self) -> DatasetInput:
+        """As MLflow stores it."""
+        dataset = Dataset(self.name, self.digest, source_type="local", source=json.dumps({"uri": self.source}))
+        return DatasetInput(dataset, [InputTag("mlflow.data.context", self.context)])
+
+
 def track(
     layout: Layout,
     case_id: str,
+    inputs: Iterable[Input],
     repaired: nn.Module | None,
     tests: Examples,
     figures: Mapping[str, Figure],
@@ -98,6 +118,7 @@ def track(
     child, whose metrics have the names of the tables' columns, as the parent's have: what shares a name is compared.
 
     Args:
+        inputs: what the case was made from.
         repaired: the model to publish, None where no repair was made.
         tests: rows that show the model's input.
         figures: pictures by name.
@@ -108,7 +129,7 @@ def track(
         ``experiment_id`` and ``run_id`` of the parent run.
     """
     case = _rows(layout, "cases", case_id)[0]
-    open_store(layout)
+    client = open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
     experiment_id = _experiment(layout)
     every = {
@@ -126,6 +147,7 @@ def track(
     with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**every, **tags}) as parent:
         mlflow.log_params(_flat(json.loads(case["spec"])))
         mlflow.log_text(case["spec"], _SPEC)
+        client.log_inputs(parent.info.run_id, [each.entity for each in inputs])
         mlflow.log_artifact(str(layout.report(case_id)))
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")

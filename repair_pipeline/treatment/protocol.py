@@ -52,6 +52,8 @@ class Recipe:
     """What it is with no method's causes, in one line."""
     alone_as: Role = "control"
     """What it is there for where nothing is removed."""
+    version: int = 1
+    """Of its code: raised when the same problem comes to another model, which is made again then."""
 
     def role(self, removes: Removes, method: Role | None) -> Role:
         """What a run of it is there for.

@@ -155,6 +155,15 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     assert case_id in listed
     assert "finished" in listed
     assert listed.index(case_id) < listed.index("digits-label_noise-s0")
+    assert "everything is finished" in repair("run", tiny, "--plan").stdout
+
+    scores = tmp_path / f"home/results/influence/case_id={case_id}/method=loss/influence.parquet"
+    scores.unlink()
+    planned = repair("run", tiny, "--plan").stdout
+    assert re.search(r"influence_loss +│ +1 of 1 │ not made yet", planned)
+    assert re.search(r"repaired_selective_dampening +│ +1 of 2 │ influence_loss is made again", planned)
+    assert "stale: not made yet" in " ".join(repair("list").stdout.split())
+    assert not scores.exists()
 
     sql = f"SELECT treatment, remaining_accuracy FROM recovery WHERE case_id = '{case_id}' AND treatment = 'base'"
     as_json = json.loads(repair("query", sql, "--format", "json").stdout)

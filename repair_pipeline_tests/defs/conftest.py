@@ -66,10 +66,13 @@ class Made:
     def failed_checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
         return {key: check for key, check in self.checks.items() if not check.passed}
 
-    def metadata(self, asset: str) -> dict[str, object]:
+    def materialisation(self, asset: str) -> dg.AssetMaterialization:
         events = self.result.get_asset_materialization_events()
         [event] = [event for event in events if event.asset_key.to_user_string() == asset]
-        return {key: value.value for key, value in event.materialization.metadata.items()}
+        return event.materialization
+
+    def metadata(self, asset: str) -> dict[str, object]:
+        return {key: value.value for key, value in self.materialisation(asset).metadata.items()}
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,22 @@ def tracked_run(made: Made) -> Run:
     return MlflowClient(tracking_uri(made.layout)).get_run(made.metadata("tracked_run")["mlflow_run_id"])
 
 
+def test_mlflow_lists_what_a_case_was_made_from(made: Made) -> None:
+    [row] = query(made.layout, "SELECT fingerprint FROM cases").to_pylist()
+    [found] = tracked_run(made).inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("digits", row["fingerprint"])
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "dataset.name")]
+
+
+def test_dagster_knows_by_which_code_and_from_what_an_asset_was_made(made: Made) -> None:
+    case = Case(SMALL, made.layout, data_dir(), torch.device("cpu"))
+    for step in STEPS:
+        if step.name in made.materialised:
+            tags = made.materialisation(step.name).tags or {}
+            assert tags["dagster/code_version"] == str(step.version)
+            assert tags["dagster/data_version"] == step.digest(case)
+
+
 def test_dagster_and_mlflow_lead_to_each_other(made: Made) -> None:
     tracked, tags = made.metadata("tracked_run"), tracked_run(made).data.tags
     assert f"/runs/{tracked['mlflow_run_id']}" in tracked["mlflow_run"]

@@ -22,6 +22,7 @@ FOLLOWS = {
     "how-to/sql": "index",
     "how-to/mlflow": "index",
     "how-to/recover": "index",
+    "explanation/identity": "index",
     "extend/influence": "index",
     "extend/learner": "index",
     "extend/treatment": "index",

@@ -40,5 +40,5 @@ def values(path: Path) -> Any:
 
 def everything(case: Case) -> dict[str, Any]:
     """The values of every file of every case below the home."""
-    files = [path for path in case.layout.results.rglob("*") if path.is_file()]
+    files = [path for path in case.layout.results.rglob("*") if path.is_file() and path.name[0] != "."]
     return {str(path.relative_to(case.layout.results)): values(path) for path in files}

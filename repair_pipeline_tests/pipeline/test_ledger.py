@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+from repair_pipeline.datasets.ids import input_digests
+from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.pipeline import ledger
 from repair_pipeline.pipeline.ledger import earlier_reads, write_reads
 from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_tensors
 from repair_pipeline.storage.records import save_rows
@@ -27,6 +30,17 @@ def test_only_earlier_readers_of_the_same_test_rows_count(case):
     mask, times = earlier_reads(case)
     assert mask.tolist() == [at < 3 for at in range(len(ids))]
     assert times == 2
+
+
+def test_a_copy_of_the_test_data_is_no_new_holdout_wherever_it_lies_and_whatever_its_ids(case, monkeypatch):
+    monkeypatch.setattr(ledger, "KnownData", OwnData)  # as if the digits were somebody's own
+    inputs = case.partition.holdout.inputs
+    there, content = {"tests": "/copied/test.csv", "read_at": datetime(2000, 1, 1, tzinfo=UTC)}, input_digests(inputs)
+    rows = [{**there, "failure_group": "all", "example_id": f"row {at}", "content": content[at]} for at in (0, 2)]
+    save_rows(case.layout.table("holdout_reads", "copy"), "holdout_reads", rows, {})
+    mask, times = earlier_reads(case)
+    assert mask.nonzero()[0].tolist() == [0, 2]
+    assert times == 1
 
 
 def test_when_a_case_first_read_is_kept(case):

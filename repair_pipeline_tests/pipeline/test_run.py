@@ -1,6 +1,5 @@
 """Running, resuming, failing."""
 
-import os
 import shutil
 import tempfile
 import time
@@ -84,44 +83,6 @@ def test_deleted_scores_are_made_again_the_same_and_with_them_only_what_depends_
     assert not any(name.startswith(("bases", "examples", "models")) for name in made)
     assert {name for name in made if name.startswith("influence")} == {"influence/method=loss/influence.parquet"}
     assert everything(case) == before
-
-
-# One file.
-
-
-@pytest.fixture
-def paths(tmp_path):
-    """Three files, each a little younger than the one before."""
-    made = [tmp_path / name for name in ("older", "file", "newer")]
-    for age, path in zip((30, 20, 10), made, strict=True):
-        path.touch()
-        os.utime(path, (time.time() - age,) * 2)
-    return made
-
-
-def make(path, progress):
-    path.touch()
-
-
-def test_a_file_is_finished_when_it_is_there_and_nothing_it_was_made_from_is_newer(paths, tmp_path):
-    older, path, newer = paths
-    assert File(path, (older,), make).finished
-    assert File(path, (older,), make, optional=(older, tmp_path / "never" / "made")).finished
-    assert not File(path, (older, newer), make).finished
-    assert not File(path, (older,), make, optional=(newer,)).finished
-    assert not File(tmp_path / "absent", (older,), make).finished
-
-
-def test_a_file_is_not_finished_when_what_it_was_made_from_has_gone(tmp_path):
-    source, path = tmp_path / "sources" / "source", tmp_path / "file"
-    source.parent.mkdir()
-    for made in (source, path):
-        made.touch()
-    file = File(path, (), make, optional=(source,))
-    assert file.finished
-    time.sleep(0.01)
-    source.unlink()
-    assert not file.finished
 
 
 def test_a_missing_source_is_named(case):

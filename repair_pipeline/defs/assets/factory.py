@@ -15,9 +15,9 @@ from repair_pipeline.defs.partitions import CASES
 from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.evaluation import missing
 from repair_pipeline.pipeline.inputs import require_unchanged
 from repair_pipeline.pipeline.standing import require_runnable
+from repair_pipeline.pipeline.status import note_failed, note_made
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.types import Progress
 
@@ -42,6 +42,7 @@ def asset(step: Step) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 step.name,
                 deps=step.needs,
+                code_version=str(step.version),
                 partitions_def=CASES,
                 freshness_policy=FRESH if step.name == "report" else None,
                 **label(step).attributes(),
@@ -63,8 +64,8 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
         try:
             case = store.case(context.partition_key, device.resolve())
             last = context.retry_number >= RETRY.max_retries
-            status = "registered" if context.job_name == "base" else "running"
-            yield from made(step, case, store.force, context.log, last, status)
+            whole = context.job_name != "base"
+            yield from made(step, case, store.force, context.log, last, whole)
             if step.name == "tracked_run":
                 link_back(case, context.run_id)
         except InputError as error:
@@ -100,12 +101,12 @@ def checked() -> None:
     """Waits until the blocking checks of an asset have passed; skipped where the asset is."""
 
 
-def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool, status: str) -> Iterator[Result]:
+def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool, whole: bool) -> Iterator[Result]:
     """Run a step on a case, check what it made and say what it is.
 
     Args:
         last: it is not tried again.
-        status: of the case from now on.
+        whole: the run goes on to the evaluation.
     """
     require_runnable(case)
     if step.name == "corrupted_dataset":
@@ -114,7 +115,7 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         fresh = step.run(case, force, _progress(step, log))
     except Exception as error:
         if not (step.isolated and last) or isinstance(error, InputError):
-            _note_failure(case)
+            note_failed(case)
             raise
         log.exception("%s failed; the other methods go on", step.name)
         trace = dg.MetadataValue.md(f"```\n{traceback.format_exc()}\n```")
@@ -124,22 +125,18 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
     if not step.files(case):
         log.info("%s is not named by case %s, so it is skipped", step.name, case.id)
         return
-    if step.name == "corrupted_dataset":
-        case.register(status)
     verdicts = [(check, check.result(case)) for check in checks(step)]
     if any(check.blocking and check.fault and not verdict.passed for check, verdict in verdicts):
-        _note_failure(case)
+        note_failed(case)
         metadata = {}
     else:
+        note_made(case, step, whole)
         metadata = {"reused": not fresh, **measures(step, case)}
-    if step.name in ("evaluation", "tracked_run"):  # a study ends with its tables
-        case.register("failed" if missing(case) else "finished")
-    yield dg.MaterializeResult(metadata=metadata, check_results=[verdict for _, verdict in verdicts])
-
-
-def _note_failure(case: Case) -> None:
-    if case.record is not None:
-        case.register("failed")
+    yield dg.MaterializeResult(
+        metadata=metadata,
+        check_results=[verdict for _, verdict in verdicts],
+        data_version=dg.DataVersion(step.digest(case)),
+    )
 
 
 def _progress(step: Step, log: dg.DagsterLogManager) -> Progress:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from repair_pipeline.defs.assets.measures import Measures, measures
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.tracking.runs import run_url
 
 
@@ -26,5 +26,20 @@ def tell(instance: dg.DagsterInstance, case: Case, made: Collection[Path]) -> No
         if not paths or not all(path.exists() for path in paths):
             continue
         if set(paths) & set(made) or case.id not in instance.get_materialized_partitions(dg.AssetKey(step.name)):
-            said = dg.AssetMaterialization(step.name, partition=case.id, metadata={**measures(step, case), **link})
+            said = dg.AssetMaterialization(
+                step.name,
+                partition=case.id,
+                metadata={**measures(step, case), **link},
+                tags=_versions(step, case),
+            )
             instance.report_runless_asset_event(said)
+
+
+def _versions(step: Step, case: Case) -> dict[str, str]:
+    """What Dagster tells by whether it is synced, as it writes it down for what its own runs have made."""
+    before = {other.name: other.digest(case) for other in STEPS if other.name in step.needs and other.files(case)}
+    return {
+        "dagster/code_version": str(step.version),
+        "dagster/data_version": step.digest(case),
+        **{f"dagster/input_data_version/{name}": digest for name, digest in before.items()},
+    }
