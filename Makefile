@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
@@ -17,6 +17,9 @@ test: $(INSTALLED)  ## Run the tests
 docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet in it
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup repair_pipeline_tests/docs/snippets.py repair_pipeline_tests/docs/site.py
+
+wheel: $(INSTALLED)  ## Build a wheel, install it into an environment of its own, and run the commands in an empty folder
+	@$(BIN)/pytest repair_pipeline_tests/wheel.py
 
 e2e: $(INSTALLED)  ## Open the pages in a browser and click through them: needs Debian's chromium
 	@$(BIN)/pytest -m e2e repair_pipeline_tests/e2e

@@ -15,7 +15,8 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from repair_pipeline.defs.partitions import dagster_instance
 from repair_pipeline.storage.layout import Layout
 
-WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
+WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
+"""Part of the package, so that it is where no checkout is. The one at the top of a checkout says the same."""
 _BY_NIGHT, _AS_THEY_COME = ("nightly", "new_champion", "run_failed"), ("new_failures",)
 
 

@@ -1,16 +1,26 @@
 """A preset made small, by the job that workspace.yaml leads to."""
 
 import torch
+from dagster._core.workspace.load import location_origins_from_yaml_paths
 from mlflow.entities import Run
 
 from repair_pipeline.definitions import definitions
 from repair_pipeline.defs.partitions import CASES
+from repair_pipeline.defs.switches import WORKSPACE
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking.runs import tracking_uri
-from repair_pipeline_tests.defs.conftest import PRESET, SMALL, SMALL_ID, Made
+from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, Made
+
+
+def test_the_commands_serve_what_dagster_dev_serves_in_a_checkout() -> None:
+    by_commands, by_checkout = (
+        location_origins_from_yaml_paths([str(file)]) for file in (WORKSPACE, ROOT / "workspace.yaml")
+    )
+    assert [origin.location_name for origin in by_checkout] == ["repair_pipeline"]
+    assert by_commands == by_checkout
 
 
 def test_every_step_is_an_asset_and_every_check_passes(made: Made) -> None:

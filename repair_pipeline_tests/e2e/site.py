@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,34 +51,37 @@ class Site:
 def serving(home: Path, whole: bool) -> Iterator[Site]:
     """``repair ui`` over a home with cases, the presets themselves or cheap ones; leaves no process behind."""
     layout, environment = Layout(home), {**os.environ, "REPAIR_HOME": str(home)}
-    ports = [f"--{name}-port={_free_port()}" for name in ("dagster", "mlflow")]
-    with _started("ui", *ports, environment=environment) as ui:
+    ports = [f"--{name}-port={free_port()}" for name in ("dagster", "mlflow")]
+    with started([*_REPAIR, "ui", *ports], environment) as ui:
         made, launched = (_spec(seed, whole) for seed in (0, 1))
         case_file = home / f"{made.name}.yaml"
         case_file.write_text(yaml.safe_dump(_fields(0)))
         source = made.name if whole else str(case_file)
         subprocess.run([*_REPAIR, "run", source], env=environment, check=True, stdout=subprocess.DEVNULL)
-        told = dict(_pages(ui))
+        told = dict(pages(ui))
         with dagster_instance(layout) as instance:
             by_shell, by_page = register_cases(instance, layout, [made, launched])
             seeds = register_cases(instance, layout, [parse_spec(_fields(seed, SEEDS)) for seed in (0, 1)])
         yield Site(layout, told["Dagster"], told["MLflow"], by_shell, by_page, tuple(seeds))
-    assert _processes_of(home) == []
+    assert processes_of(home) == []
 
 
 _REPAIR = [sys.executable, "-m", "repair_pipeline.cli.main"]
 
 
 @contextmanager
-def _started(*arguments: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([*_REPAIR, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as process:
+def started(
+    command: list[str], environment: Mapping[str, str], folder: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A command with a pipe for what it prints; Ctrl-C ends it."""
+    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGINT)  # Ctrl-C
+            process.send_signal(signal.SIGINT)
 
 
-def _pages(ui: subprocess.Popen[str]) -> Iterator[tuple[str, str]]:
+def pages(ui: subprocess.Popen[str]) -> Iterator[tuple[str, str]]:
     """The name and address of each page that ``repair ui`` tells its user of, once both can be opened."""
     for line in ui.stdout:
         if " http" in line:
@@ -97,13 +100,14 @@ def _fields(seed: int, name: str = "quick") -> dict[str, object]:
     return {"name": f"{name}-s{seed}", "seed": seed, **_CHEAP}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]
 
 
-def _processes_of(home: Path) -> list[str]:
+def processes_of(home: Path) -> list[str]:
     """The commands of the processes that work in a home."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
