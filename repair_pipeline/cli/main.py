@@ -77,6 +77,19 @@ def run(
             repeat_and_show(from_mlflow, settings or [], force, device.value)
 
 
+@app.command(epilog="Example: repair judge digits-label_noise-s0 --model retrained.safetensors")
+def judge(
+    case: CaseName,
+    model: Annotated[Path, typer.Option("--model", metavar="FILE", help="Its weights: a safetensors file.")],
+    device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
+) -> None:
+    """Judge a model that was made elsewhere on the unseen rows of CASE, by its gate."""
+    from repair_pipeline.cli.judge import judge_and_show
+
+    with one_line():
+        judge_and_show(case, model, device.value)
+
+
 @app.command(epilog="Example: repair study methods --plan")
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME")],

@@ -4,6 +4,7 @@ from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.device import DeviceName, resolve_device
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.elsewhere import can_judge
 from repair_pipeline.pipeline.inputs import opened, require_unchanged
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -24,6 +25,21 @@ def named_case(source: str, settings: list[str], device: DeviceName) -> Case:
         require_runnable(Case(spec, layout, data_dir(), resolve_device(device)))
         require_unchanged(spec, layout)
     return _case(spec, settings, device)
+
+
+def stored_or_named_case(source: str, device: DeviceName) -> Case:
+    """A case whose rows are read: a stored one is taken as it lies in the store, whatever its data hold by now.
+
+    Raises:
+        InputError: there is no such case, its model's code is not what it was, or it is yet to be run and cannot be.
+    """
+    if not source.endswith((".yaml", ".yml")):
+        layout = Layout.from_environment()
+        case = Case(stored_spec(layout, source), layout, data_dir(), resolve_device(device))
+        if can_judge(case):
+            require_unchanged(case.spec, layout, ("model.factory",))
+            return case
+    return named_case(source, [], device)
 
 
 def tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -70,15 +73,8 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)")
-    try:
+    with interruptible(case):
         outcome = run_case(case, watch, force)
-    except StepError as error:
-        logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
-        print(f"repair: {error}; {_goes_on(case)}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print(f"repair: stopped; {_goes_on(case)}", file=sys.stderr)
-        raise typer.Exit(130) from None
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [case.id])
         with console.status("Dagster's pages"):
@@ -91,10 +87,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
     verdicts = gate_verdicts(case)
     for row in verdicts:
-        where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
-        few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
-        said = f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n"
-        console.print(said, soft_wrap=True)
+        say_verdict(console, row)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
     if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):
@@ -110,6 +103,27 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def interruptible(case: Case) -> Iterator[None]:
+    """End with one line and an exit code where a step fails (1) or somebody stops it (130)."""
+    try:
+        yield
+    except StepError as error:
+        logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
+        print(f"repair: {error}; {_goes_on(case)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print(f"repair: stopped; {_goes_on(case)}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def say_verdict(console: Console, row: Mapping[str, Any]) -> None:
+    """A line for what the gate decides of one failure group."""
+    where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
+    few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
+    console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
 
 
 def _goes_on(case: Case) -> str:

@@ -7,14 +7,10 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import nn
 
-from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.continual.fitting import require_readable
-from repair_pipeline.datasets.ids import digest
-from repair_pipeline.evaluation import gate
-from repair_pipeline.evaluation.outcomes import outcomes_of
+from repair_pipeline.evaluation import gate, judging
 from repair_pipeline.library.holdout import require_outcome
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.repairing import Repair
@@ -22,9 +18,8 @@ from repair_pipeline.library.rows import Source, examples_of
 from repair_pipeline.library.settings import configured
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.models.copying import copied
-from repair_pipeline.treatment.control import control
 from repair_pipeline.treatment.protocol import Treatment
-from repair_pipeline.treatment.training import Finetune, Untouched
+from repair_pipeline.treatment.training import Untouched
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,38 +67,36 @@ def judge(
     for where, right in (("holdout", False), ("remaining", True)):
         problem.holdouts.require_unseen(where, parts[where])
         require_outcome(problem.base, where, rows[where], right)
+    removed: int | None = None
+    treatment: Treatment | None = None
     if isinstance(repaired, Repair):
         model, removed = repaired.model, len(repaired.causes)
-        treatment: Treatment = repaired.treatment if removed else Untouched()
-        controls = f"{repaired.name} without {removed} random rows, {rule.controls} times"
+        treatment = repaired.treatment if removed else Untouched()
+        words = f"{repaired.name} without {removed} random rows, {rule.controls} times"
     else:
         model = copied(repaired).to(problem.classifier.theta_hat.device).eval()
         require_readable(model, rows["holdout"][:2], problem.classes)
-        removed, treatment = None, Finetune()
-        controls = (
+        words = (
             f"finetune with nothing removed, {rule.controls} times, as the rows that this model left out are not known"
         )
     tests = problem.tests
     failures = len(tests.query) + len(tests.query_tuning) + len(rows["holdout"])
-    read, times = problem.holdouts.read(_weights(model), parts["holdout"])
+    unseen = judging.Unseen(
+        rows["holdout"],
+        rows["remaining"],
+        failures / (failures + len(tests.guard) + len(rows["remaining"])),
+        *problem.holdouts.read(judging.weights_digest(model), parts["holdout"]),
+    )
     with problem.watched("judge") as progress:
-        task = partial(problem.task, progress=progress)
-        outcomes = outcomes_of(
+        made = judging.controls(rule, problem.seed, partial(problem.task, progress=progress), treatment, removed or 0)
+        decided = judging.judged(
+            rule,
+            unseen,
             model,
-            (control(number, treatment, removed or 0, problem.seed, task) for number in range(rule.controls)),
-            rows["holdout"],
-            rows["remaining"],
-            share=failures / (failures + len(tests.guard) + len(rows["remaining"])),
+            made,
             removed=removed,
-            read=read,
-            times=times,
+            classes=problem.classes,
+            seed=problem.seed,
             progress=progress,
         )
-    decided = gate.judge(rule, outcomes, problem.classes, numpy_stream(problem.seed, "gate"))
-    return Verdict(**asdict(decided), controls=controls)
-
-
-def _weights(model: nn.Module) -> str:
-    """A hash of the model's tensors."""
-    tensors = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in model.state_dict().values())
-    return digest(b"".join(tensor.view(torch.uint8).numpy().tobytes() for tensor in tensors))
+    return Verdict(**asdict(decided), controls=words)

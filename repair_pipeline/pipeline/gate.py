@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from repair_pipeline.cases.grid import Cell, cells
-from repair_pipeline.compute.streams import numpy_stream
-from repair_pipeline.evaluation.gate import Verdict, judge
-from repair_pipeline.evaluation.outcomes import outcomes_of
+from repair_pipeline.evaluation.gate import Verdict
+from repair_pipeline.evaluation.judging import Unseen, judged
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
 from repair_pipeline.pipeline.file import File
@@ -138,24 +137,30 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
 
 
 def _judged(case: Case, made: Repair, progress: Progress) -> Verdict:
-    gate, tests = case.spec.gate, case.partition
+    gate = case.spec.gate
     assert gate is not None
-
-    counted = len(tests.guard) + len(tests.remaining)
-    failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
-    read, times = earlier_reads(case)
-    outcomes = outcomes_of(
+    return judged(
+        gate,
+        unseen(case),
         case.model(case.model_path(made.cell)),
         (case.model(_control_path(case, number)) for number in range(gate.controls)),
-        tests.holdout,
-        tests.remaining,
-        share=failures / (failures + counted),
         removed=made.removed,
-        read=read,
-        times=times,
+        classes=case.data.classes,
+        seed=case.spec.seed,
         progress=progress,
     )
-    return judge(gate, outcomes, case.data.classes, numpy_stream(case.spec.seed, "gate"))
+
+
+def unseen(case: Case, reader: str | None = None) -> Unseen:
+    """The rows that a verdict of the case's group rests on.
+
+    Args:
+        reader: who is judged on them, as the ledger has it; None: the case's own repair.
+    """
+    tests = case.partition
+    counted = len(tests.guard) + len(tests.remaining)
+    failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
+    return Unseen(tests.holdout, tests.remaining, failures / (failures + counted), *earlier_reads(case, reader))
 
 
 def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:

@@ -20,16 +20,21 @@ from repair_pipeline.types import Progress
 
 def write_reads(case: Case, path: Path, progress: Progress) -> None:
     """``holdout_reads``: the failures whose verdict the case is about to read, beside all that it has read before."""
+    add_reads(case, path, repaired(case))
+
+
+def add_reads(case: Case, path: Path, reader: str) -> None:
+    """Add to ``path`` that ``reader`` reads the case's holdout now; when it first did so is kept."""
     rows = read_parquet(path)[0].to_pylist() if path.exists() else []
-    now, model = datetime.now(UTC), _model(case)
+    now = datetime.now(UTC)
     known = {(row["example_id"], row["model"]) for row in rows}
     for look in case.each_group():
         contents = _contents(look)
         for at, example_id in enumerate(look.partition.holdout.ids.tolist()):
-            if (example_id, model) not in known:
+            if (example_id, reader) not in known:
                 said = {"failure_group": look.group, "example_id": example_id, "tests": case.spec.tests}
                 content = contents[at] if contents else None
-                rows.append({**said, "content": content, "model": model, "read_at": now})
+                rows.append({**said, "content": content, "model": reader, "read_at": now})
     save_rows(path, "holdout_reads", rows, notes={})
 
 
@@ -39,20 +44,23 @@ def _contents(case: Case) -> list[str] | None:
     return None if known else input_digests(case.partition.holdout.inputs)
 
 
-def _model(case: Case) -> str:
+def repaired(case: Case) -> str:
     """What a case repairs, in 16 hex digits: its data and weights may change under the same id."""
     tensors, _ = read_tensors(case.base_model_path)  # the file's bytes hold the seconds that it took, too
     return digest(fingerprint(case.data).encode() + save(tensors))
 
 
-def earlier_reads(case: Case) -> tuple[Bool[np.ndarray, " h"], int]:
-    """Which rows of the group's holdout an earlier repair has read, and how many repairs have read any of them.
+def earlier_reads(case: Case, reader: str | None = None) -> tuple[Bool[np.ndarray, " h"], int]:
+    """Which rows of the group's holdout an earlier reader was judged on, and how many have read any of them.
 
-    A case whose data or weights have changed since is an earlier repair too. A row is known by its test data and id,
+    A case whose data or weights have changed since is an earlier reader too. A row is known by its test data and id,
     and by what it holds: a copy of the test data elsewhere, or under other ids, is no new holdout.
+
+    Args:
+        reader: who reads them now, and has been noted to; None: the case's own repair.
     """
     reads = query(case.layout, "SELECT * FROM holdout_reads").to_pylist()
-    ids, contents, us = case.partition.holdout.ids.tolist(), _contents(case), (case.id, _model(case))
+    ids, contents, us = case.partition.holdout.ids.tolist(), _contents(case), (case.id, reader or repaired(case))
     when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == us}
     ours: dict[tuple[str | None, str], str] = {(case.spec.tests, example_id): example_id for example_id in ids}
     if contents:

@@ -44,8 +44,11 @@ def weights_path(spec: CaseSpec, layout: Layout) -> Path | None:
     return resolve(layout, model.weights)[1] if model.registered else spec.root / model.weights
 
 
-def read_file(path: Path) -> Mapping[str, Tensor]:
+def read_file(path: Path, key: str = "model.weights") -> Mapping[str, Tensor]:
     """The tensors of a safetensors file that somebody else wrote.
+
+    Args:
+        key: what names the file, for messages.
 
     Raises:
         InputError: it is not there, or is no safetensors file.
@@ -53,9 +56,9 @@ def read_file(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(path)
     except OSError as error:
-        raise InputError(f"model.weights is {str(path)!r}, which cannot be read: give its path") from error
+        raise InputError(f"{key} is {str(path)!r}, which cannot be read: give its path") from error
     except SafetensorError as error:
         raise InputError(
-            f"model.weights is {str(path)!r}, which is no safetensors file ({error}): "
+            f"{key} is {str(path)!r}, which is no safetensors file ({error}): "
             "save it by safetensors.torch.save_model(model, ...)"
         ) from error

@@ -13,6 +13,25 @@ _METHOD = _field("method", pa.string(), "influence method")
 _POOL = _field("pool", pa.string(), "data_only: nothing was trained on the failures; all: also what is")
 _SECONDS = _field("seconds", pa.float64(), "wall clock")
 
+_JUDGED = (
+    _field("holdout", pa.int64(), "failures that it is judged on: those that no earlier case read, if any"),
+    _field("reused", pa.int64(), "earlier cases that read them: 0, or nothing but recommended can come of it"),
+    _field("fixed", pa.int64(), "those of them that the repair gets right"),
+    _field("broken", pa.int64(), "remaining rows that it gets wrong"),
+    _field("gain", pa.float64(), "(fixed - broken) / n over unseen, at the test set's natural mix"),
+    _field("gain_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
+    _field("gain_high", pa.float64(), "upper end"),
+    _field("over_control", pa.float64(), "holdout accuracy above that of the controls: as many random rows removed"),
+    _field("over_control_low", pa.float64(), "lower end of its 95% interval, over rows and seeds"),
+    _field("over_control_high", pa.float64(), "upper end"),
+    _field("remaining_change", pa.float64(), "of the accuracy on remaining"),
+    _field("remaining_low", pa.float64(), "its lower bound"),
+    _field("worst_class", pa.string(), "the class whose lower bound is the lowest"),
+    _field("worst_class_low", pa.float64(), "that bound"),
+    _field("unjudged", pa.string(), "classes with too few remaining rows to be judged, by comma"),
+)
+"""What the gate measures of a model."""
+
 TABLES: dict[str, pa.Schema] = {
     "cases": pa.schema(
         [
@@ -152,21 +171,20 @@ TABLES: dict[str, pa.Schema] = {
             ),
             _field("reason", pa.string(), "the gate's, in a sentence"),
             _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),
-            _field("holdout", pa.int64(), "failures that it is judged on: those that no earlier case read, if any"),
-            _field("reused", pa.int64(), "earlier cases that read them: 0, or nothing but recommended can come of it"),
-            _field("fixed", pa.int64(), "those of them that the repair gets right"),
-            _field("broken", pa.int64(), "remaining rows that it gets wrong"),
-            _field("gain", pa.float64(), "(fixed - broken) / n over unseen, at the test set's natural mix"),
-            _field("gain_low", pa.float64(), "lower end of its paired 95% bootstrap interval"),
-            _field("gain_high", pa.float64(), "upper end"),
-            _field("over_control", pa.float64(), "holdout accuracy above that of as many random rows removed"),
-            _field("over_control_low", pa.float64(), "lower end of its 95% interval, over rows and seeds"),
-            _field("over_control_high", pa.float64(), "upper end"),
-            _field("remaining_change", pa.float64(), "of the accuracy on remaining"),
-            _field("remaining_low", pa.float64(), "its lower bound"),
-            _field("worst_class", pa.string(), "the class whose lower bound is the lowest"),
-            _field("worst_class_low", pa.float64(), "that bound"),
-            _field("unjudged", pa.string(), "classes with too few remaining rows to be judged, by comma"),
+            *_JUDGED,
+        ]
+    ),
+    "judged_models": pa.schema(
+        [
+            _CASE,
+            _GROUP,
+            _field("weights", pa.string(), "hash of the tensors of the model that is judged, which was made elsewhere"),
+            _field("file", pa.string(), "where they were read"),
+            _field("base", pa.string(), "hash of the data and the base model that it is compared with"),
+            _field("verdict", pa.string(), "accepted, recommended, rejected or not_proven"),
+            _field("reason", pa.string(), "the gate's, in a sentence"),
+            *_JUDGED,
+            _field("judged_at", pa.timestamp("us", tz="UTC"), "when it was judged last"),
         ]
     ),
     "patch": pa.schema(
@@ -202,7 +220,11 @@ TABLES: dict[str, pa.Schema] = {
             _field("example_id", pa.string(), "a held-out failure"),
             _field("tests", pa.string(), "the test rows that it is one of"),
             _field("content", pa.string(), "hash of its input as the model reads it; null in the studies' data sets"),
-            _field("model", pa.string(), "hash of the data and the base model: what is repaired"),
+            _field(
+                "model",
+                pa.string(),
+                "hash of the data and the base model that are repaired, or of the weights of a model made elsewhere",
+            ),
             _field("read_at", pa.timestamp("us", tz="UTC"), "when the case first read it"),
         ]
     ),

@@ -15,6 +15,7 @@ from repair_pipeline_tests.docs.pages import NOT_RUN, ROOT, RUN, SHOWN, Block, b
 
 FOLLOWS = {
     "how-to/failures": "tutorial",
+    "how-to/judge": "tutorial",
     "how-to/nightly": "tutorial",
     "how-to/patch": "tutorial",
     "how-to/promote": "tutorial",
