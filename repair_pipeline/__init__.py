@@ -4,13 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repair_pipeline.datasets.known import register_dataset
+    from repair_pipeline.influence.methods import register_influence
     from repair_pipeline.library.judging import Verdict, judge
     from repair_pipeline.library.problem import RepairProblem
     from repair_pipeline.library.repairing import Repair, repair
     from repair_pipeline.library.scoring import Scores, attribute
+    from repair_pipeline.likelihoods.likelihoods import register_likelihood
+    from repair_pipeline.treatment.treatments import register_treatment
     from repair_pipeline.types import Causes
 
-__all__ = ["Causes", "Repair", "RepairProblem", "Scores", "Verdict", "attribute", "judge", "repair"]
+__all__ = [
+    "Causes",
+    "Repair",
+    "RepairProblem",
+    "Scores",
+    "Verdict",
+    "attribute",
+    "judge",
+    "register_dataset",
+    "register_influence",
+    "register_likelihood",
+    "register_treatment",
+    "repair",
+]
 
 _MODULES = {
     "Causes": "types",
@@ -20,6 +37,10 @@ _MODULES = {
     "Verdict": "library.judging",
     "attribute": "library.scoring",
     "judge": "library.judging",
+    "register_dataset": "datasets.known",
+    "register_influence": "influence.methods",
+    "register_likelihood": "likelihoods.likelihoods",
+    "register_treatment": "treatment.treatments",
     "repair": "library.repairing",
 }
 """Where each name is defined. It is imported when it is first asked for, as the commands import the package too."""

@@ -1,13 +1,65 @@
-"""Entries of a catalogue that other packages bring along."""
+"""What a catalogue is, and the entries of it that other packages and scripts bring along."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from repair_pipeline.errors import InputError
 
 E = TypeVar("E")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Catalogue(dict[str, E]):
+    """Entries of a kind by name: ours, then those of installed packages, then those that a script registers.
+
+    Args:
+        what: what an entry is, in words.
+        group: the group of entry points in which a package declares its own.
+        kind: the class of an entry, whose first field is what is registered.
+        ours: this package's.
+
+    Raises:
+        InputError: an entry of another package cannot be used.
+    """
+
+    def __init__(self, what: str, group: str, kind: type[E], ours: dict[str, E]) -> None:
+        super().__init__(ours | plugins(group, kind, ours))
+        self._what = what
+        self._make: Callable[..., E] = kind
+
+    def named(self, name: str) -> E:
+        """The entry that is called ``name``.
+
+        Raises:
+            InputError: none is; says which are called alike, or else all.
+        """
+        if name not in self:
+            alike = get_close_matches(name, self)
+            move = f"did you mean {', '.join(alike)}?" if alike else f"choose among {', '.join(self)}"
+            raise InputError(f"there is no {self._what} {name!r}: {move}")
+        return self[name]
+
+    def register(self, name: str, **about: Any) -> Callable[[F], F]:
+        """A decorator that adds a class or a function to the catalogue of this process, and returns it as it is.
+
+        Args:
+            about: the entry's other fields, such as its ``line``.
+
+        Raises:
+            InputError: the name is taken.
+        """
+
+        def added(made: F) -> F:
+            if name in self:
+                raise InputError(f"the {self._what} {name!r} is there already: give it another name")
+            self[name] = self._make(made, **about)
+            return made
+
+        return added
 
 
 def plugins(group: str, kind: type[E], known: dict[str, E]) -> dict[str, E]:

@@ -1,15 +1,22 @@
-"""One row an influence method and one row a treatment: the laws of ``test_laws.py`` run on every row."""
+"""One row an influence method, a treatment and a likelihood: the laws of ``test_laws.py`` and of
+``likelihoods/test_likelihoods.py`` run on every row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline_tests.plugin_example.catalogue_example import bernoulli
 
 
 @dataclass(frozen=True)
@@ -114,4 +121,36 @@ TREATMENT_ROWS = [
     TreatmentRow("learn_guard"),
     TreatmentRow("reseed", repairs=True),
     TreatmentRow("semi_oracle", repairs=True),
+]
+
+
+NOISE = 0.2
+"""The share of labels that are any class, each as likely."""
+noisy = Likelihood(
+    lambda outputs: torch.log((1 - NOISE) * outputs.softmax(dim=1) + NOISE / outputs.shape[1]), "a softmax with noise"
+)
+
+
+@dataclass(frozen=True)
+class LikelihoodRow:
+    """A likelihood, and p(y|x) of a model's outputs from its definition, a column a class."""
+
+    name: str
+    likelihood: Likelihood
+    by_hand: Callable[[Tensor], Tensor]
+    outputs: int = 3
+    classes: int = 3
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _shares(outputs: Tensor) -> Tensor:
+    return outputs.exp() / outputs.exp().sum(dim=1, keepdim=True)
+
+
+LIKELIHOOD_ROWS = [
+    LikelihoodRow("softmax", LIKELIHOODS["softmax"], _shares),
+    LikelihoodRow("noisy", noisy, lambda outputs: (1 - NOISE) * _shares(outputs) + NOISE / 3),
+    LikelihoodRow("bernoulli", bernoulli, lambda z: torch.cat([1 / (1 + z.exp()), 1 / (1 + (-z).exp())], 1), 1, 2),
 ]

@@ -323,7 +323,7 @@ def test_what_trains_anew_uses_the_function_that_is_given(model, given):
 
 
 REFUSED = {
-    "unknown method": (lambda p, g: rp.attribute(p, "ewcc"), "there is no influence method 'ewcc': choose among ewc"),
+    "unknown method": (lambda p, g: rp.attribute(p, "ewcc"), "there is no influence method 'ewcc': did you mean ewc"),
     "unknown setting": (lambda p, g: rp.attribute(p, "ewc", gama=1), "ewc has no setting 'gama': it has guard"),
     "bad setting": (lambda p, g: rp.attribute(p, "ewc", gamma=-1), "ewc: gamma: input should be greater than 0"),
     "setting of instance": (lambda p, g: rp.attribute(p, METHODS["ewc"](), gamma=1), "set it on the instance"),

@@ -10,6 +10,7 @@ SCIENCE = [
         "types",
         "datasets",
         "models",
+        "likelihoods",
         "corruption",
         "training",
         "compute",

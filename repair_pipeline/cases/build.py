@@ -16,11 +16,10 @@ from repair_pipeline.corruption.input_noise import InputNoise
 from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.corruption.planting import Corruption
 from repair_pipeline.corruption.poison import Poison
-from repair_pipeline.datasets.cifar10 import cifar10, cifar10_files
-from repair_pipeline.datasets.digits import digits
-from repair_pipeline.datasets.mnist import mnist, mnist_files
+from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.cnn import cnn, cnn8
 from repair_pipeline.models.own import own_model, torchvision_model
 from repair_pipeline.models.resnet import resnet
@@ -39,20 +38,8 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
             return read(spec.dataset, spec.root)
         case TorchvisionData():
             return read_torchvision(spec.dataset, data_dir, spec.root)
-        case KnownData("digits", train_size):
-            return digits(train_size, rng)
-        case KnownData("mnist", train_size):
-            return mnist(train_size, rng, data_dir)
-        case KnownData("cifar10", train_size):
-            return cifar10(train_size, rng, data_dir)
-        case _:
-            raise AssertionError(f"no such data: {spec.dataset}")
-
-
-def known_files(name: str, data_dir: Path) -> list[Path]:
-    """The files that a data set of the studies is read from; none where it comes with a package."""
-    readers = {"mnist": mnist_files, "cifar10": cifar10_files}
-    return readers[name](data_dir) if name in readers else []
+        case KnownData(name, train_size):
+            return DATASETS[name].read(train_size, rng, data_dir)
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
@@ -81,10 +68,10 @@ def _victim(
 def build_model(
     spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
 ) -> nn.Module:
-    """A newly initialised model of the case, for inputs like those of ``like``."""
+    """A newly initialised model of the case, for inputs like those of ``like``; it returns logits."""
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        return _architecture(spec, like, classes).to(device)
+        return LIKELIHOODS[spec.likelihood or "softmax"].on(_architecture(spec, like, classes).to(device))
 
 
 def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.cases.corruption import Classes
+from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.own import OwnData, TorchvisionData
 from repair_pipeline.models.own import Adapted
 
 _strict = ConfigDict(extra="forbid")
+
+
 __all__ = [
     "SOURCES",
     "Adapted",
@@ -28,10 +40,16 @@ __all__ = [
 
 @dataclass(frozen=True, config=_strict)
 class KnownData:
-    """A data set of the studies."""
+    """A data set of the catalogue."""
 
-    name: Literal["digits", "mnist", "cifar10"]
+    name: str
     train_size: PositiveInt
+
+    @field_validator("name")
+    @classmethod
+    def _in_the_catalogue(cls, name: str) -> str:
+        DATASETS.named(name)
+        return name
 
 
 @dataclass(frozen=True, config=_strict)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +42,7 @@ from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.treatments import TREATMENTS
@@ -82,12 +83,6 @@ def _canonical(
     return departures if len(departures) > 1 else departures[0]
 
 
-def _require_known(chosen: Iterable[str], known: Mapping[str, object]) -> None:
-    for name in chosen:
-        if name not in known:
-            raise ValueError(f"there is no {name!r}; choose among {', '.join(known)}")
-
-
 def at_defaults(names: Iterable[str]) -> dict[str, Settings]:
     """Methods or treatments, each without departures."""
     return {name: {} for name in names}
@@ -111,6 +106,8 @@ class CaseSpec:
     model: ModelSpec = Field(default_factory=KnownModel)
     parameters: Adapted | None = None
     """Which parameters are adapted, of those that require a gradient; None: all."""
+    likelihood: str | None = None
+    """How the model's outputs are read; None: softmax."""
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
     """None: all of them."""
@@ -140,17 +137,22 @@ class CaseSpec:
     inputs: dict[str, str] | None = None
     """What its files and code hold, a digest for each key that names one; None: it was not looked at yet."""
 
+    @field_validator("likelihood")
+    @classmethod
+    def _known_likelihood(cls, name: str | None) -> str | None:
+        if name is not None:
+            LIKELIHOODS.named(name)
+        return None if name == "softmax" else name  # to name the default is no departure
+
     @field_validator("influence")
     @classmethod
     def _known_methods(cls, chosen: dict[str, Settings]) -> dict[str, Settings]:
-        _require_known(chosen, METHODS)
-        return {name: _departures(name, METHODS[name], settings) for name, settings in chosen.items()}
+        return {name: _departures(name, METHODS.named(name), settings) for name, settings in chosen.items()}
 
     @field_validator("treatments")
     @classmethod
     def _known_treatments(cls, chosen: dict[str, Settings | tuple[Settings, ...]]) -> dict[str, Any]:
-        _require_known(chosen, _MAKERS)
-        return {name: _canonical(name, _MAKERS[name], settings) for name, settings in chosen.items()}
+        return {name: _canonical(name, TREATMENTS.named(name).treatment, settings) for name, settings in chosen.items()}
 
     @model_validator(mode="after")
     def _plants_what_it_counts(self) -> CaseSpec:
@@ -253,12 +255,12 @@ FILES = ("dataset.train", "dataset.test", "model.weights", "failures.list", "fai
 """Keys that name the owner's files."""
 CODE = ("dataset.transform", "model.factory")
 """Keys that name the owner's code."""
-_MAKERS = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
 _UPSTREAM_OF_FAILURES = (
     "dataset",
     "seed",
     "model",
     "parameters",
+    "likelihood",
     "corruption",
     "training",
     "validation_fraction",

@@ -95,7 +95,7 @@ def kfac(
         return output + probes[name]
 
     for name, layer in layers.items():
-        layer.register_forward_hook(partial(watch, name))
+        layer.register_forward_hook(partial(watch, name), prepend=True)  # before a likelihood reads what a model gives
     done = 0
     for batch in examples.batches(batch_size):
         batch = batch.to(theta.device)

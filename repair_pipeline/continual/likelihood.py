@@ -1,4 +1,4 @@
-"""p(z|θ) = p(y|x,θ) of a softmax classifier, as a function of its flat parameter vector."""
+"""p(z|θ) = p(y|x,θ) of a classifier, as a function of its flat parameter vector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch.func import functional_call, grad, vmap
 from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.in_place import InPlace
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.protocol import Likelihood, log_p
+from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.models.copying import copied
 from repair_pipeline.types import Examples, Theta
 
@@ -45,15 +47,18 @@ class Classifier:
     Frozen, because batch statistics would tie the examples of a batch together (p(D|θ) = ∏ p(z|θ) would not hold)
     and running statistics would drift with every pass. θ are the parameters that require a gradient; the others stay.
 
+    Args:
+        likelihood: how the model's outputs are read.
+
     Raises:
-        InputError: no parameter requires a gradient.
+        InputError: no parameter requires a gradient, or the model's outputs cannot be read by this likelihood.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, likelihood: Likelihood = SOFTMAX) -> None:
         self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         if not self._names:
             raise InputError("no parameter of the model requires a gradient: unfreeze what is to be adapted")
-        self._model = copied(model).eval()
+        self._model = likelihood.on(copied(model)).eval()
         for parameter in self._model.parameters():  # a scripted module cannot freeze itself
             parameter.requires_grad_(False)
         self._adapted = _named(self._model, self._names)
@@ -78,14 +83,14 @@ class Classifier:
         return self._way
 
     def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
-        """The classifier's outputs before the softmax."""
+        """log p(y|x,θ) of every class, up to a constant a row."""
         differentiated = theta.requires_grad and torch.is_grad_enabled()
         if (self.way(inputs) if differentiated else self._way) == "in_place":
             return self._in_place(theta, inputs)
         return self._functional(theta, inputs)
 
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
-        return -nn.functional.cross_entropy(self.logits(theta, examples.inputs), examples.labels, reduction="none")
+        return log_p(self.logits(theta, examples.inputs), examples.labels)
 
     def gradients(self, theta: Theta, examples: Examples) -> Float[Tensor, "n p"]:
         if self.way(examples.inputs) == "batched":
@@ -110,18 +115,18 @@ class Classifier:
         return InPlace.apply(self._owner, inputs, *self._shaped(theta))
 
     def _batched(self, theta: Theta, inputs: Tensor, labels: Tensor) -> Float[Tensor, "n p"]:
-        def log_p(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            return -nn.functional.cross_entropy(self._functional(theta, x[None]), y[None])
+        def of_row(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            return log_p(self._functional(theta, x[None]), y[None])[0]
 
         with warnings.catch_warnings():
             # An operation that vmap takes row by row, such as fused attention: slower, and nothing to act on.
             warnings.filterwarnings("ignore", "There is a performance drop because")
-            return vmap(grad(log_p), in_dims=(None, 0, 0))(theta, inputs, labels)
+            return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
     def _of_row(self, logits: Outputs, theta: Theta, x: Tensor, y: Tensor) -> Theta:
         with torch.enable_grad():
             at = theta.detach().requires_grad_(True)
-            return gradient(-nn.functional.cross_entropy(logits(at, x), y), at)
+            return gradient(log_p(logits(at, x), y)[0], at)
 
     def _tried(self, row: Float[Tensor, "1 *features"]) -> Way:
         label = torch.zeros(1, dtype=torch.int64, device=row.device)

@@ -1,5 +1,7 @@
 """Handwritten digits bundled with scikit-learn: 1,797 real 8×8 images, no download."""
 
+from pathlib import Path
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -8,8 +10,11 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
 
-def digits(train_size: int, rng: np.random.Generator) -> Dataset:
+def digits(train_size: int, rng: np.random.Generator, folder: Path | None = None) -> Dataset:
     """``train_size`` random training rows; all other rows are the test set.
+
+    Args:
+        folder: not looked into, as the rows come with scikit-learn.
 
     Raises:
         InputError: fewer than two rows would be left on either side.

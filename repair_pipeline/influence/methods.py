@@ -1,6 +1,5 @@
 """The catalogue of influence methods: each by the name that cases, tables and assets use."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
@@ -15,10 +14,7 @@ from repair_pipeline.influence.protocol import Method
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
 from repair_pipeline.influence.vcl import VCLInfluence
-from repair_pipeline.plugins import plugins
-
-GROUP = "repair_pipeline.influence"
-"""The entry points by which a package brings its own: each names a ``Method`` (of ``influence.protocol``)."""
+from repair_pipeline.plugins import Catalogue
 
 _OURS = {
     "ewc": Method(
@@ -77,5 +73,6 @@ _OURS = {
     "random": Method(Random, "any order, as good as chance", "control"),
     "oracle": Method(Oracle, "planted rows first, by construction", "reference"),
 }
-METHODS: Mapping[str, Method] = _OURS | plugins(GROUP, Method, _OURS)
-"""In the order of their steps."""
+METHODS = Catalogue("influence method", "repair_pipeline.influence", Method, _OURS)
+"""In the order of their steps. A package brings its own by entry points of this group: each names a ``Method``."""
+register_influence = METHODS.register

@@ -70,15 +70,16 @@ def judge(
     removed: int | None = None
     treatment: Treatment | None = None
     if isinstance(repaired, Repair):
-        model, removed = repaired.model, len(repaired.causes)
+        given, removed = repaired.model, len(repaired.causes)
         treatment = repaired.treatment if removed else Untouched()
         words = f"{repaired.name} without {removed} random rows, {rule.controls} times"
     else:
-        model = copied(repaired).to(problem.classifier.theta_hat.device).eval()
-        require_readable(model, rows["holdout"][:2], problem.classes)
+        given = repaired
         words = (
             f"finetune with nothing removed, {rule.controls} times, as the rows that this model left out are not known"
         )
+    model = problem.likelihood.on(copied(given)).to(problem.classifier.theta_hat.device).eval()
+    require_readable(model, rows["holdout"][:2], problem.classes)
     tests = problem.tests
     failures = len(tests.query) + len(tests.query_tuning) + len(rows["holdout"])
     unseen = judging.Unseen(

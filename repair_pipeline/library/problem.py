@@ -23,6 +23,8 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import with_tuning
 from repair_pipeline.library.holdout import Holdouts, require_outcome
 from repair_pipeline.library.rows import Part, Reader, Source, examples_of
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import Examples, Progress, QuerySide, Role
 
@@ -43,6 +45,8 @@ class RepairProblem:
             class, which is then not scored.
         tuning: failures for stopping and choosing. None: a seeded tenth of ``failures``, one at least.
         classes: their names, in the order of the model's outputs. None: as the file has them, or their numbers.
+        likelihood: how its outputs are read, by name or as it is. Under another than softmax the model may return what
+            the likelihood reads in the place of a logit a class.
         columns: of files, by the keys of a case's data: label, features, image, id, metadata, transform.
         corrupted: ids of training rows that are known to be wrong, which ``oracle`` and ``semi_oracle`` alone read.
         untrained: makes a new, untrained model, for what trains one from scratch.
@@ -63,6 +67,7 @@ class RepairProblem:
         validation: Source | None = None,
         tuning: Source | None = None,
         classes: Sequence[str] | None = None,
+        likelihood: str | Likelihood = "softmax",
         columns: Mapping[str, Any] | None = None,
         corrupted: Iterable[str] = (),
         untrained: Callable[[], nn.Module] | None = None,
@@ -70,10 +75,12 @@ class RepairProblem:
         progress: Progress | None = None,
     ) -> None:
         self.seed, self._untrained, self._progress = seed, untrained, progress
-        self.classifier = Classifier(model)
+        self.likelihood = LIKELIHOODS.named(likelihood) if isinstance(likelihood, str) else likelihood
+        """How outputs of its models are read."""
+        self.classifier = Classifier(model, self.likelihood)
         """log p(z|θ), and the model's parameters θ̂."""
         self.base = self.classifier.module(self.classifier.theta_hat)
-        """The model as it was given, in eval mode."""
+        """The model as it was given, in eval mode; it returns logits."""
         self._read = Reader(columns or {}, classes, self.classifier.theta_hat.dtype, seed)
         given = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
         parts = {"train": self._read("train", given.pop("train"))}
@@ -142,7 +149,7 @@ class RepairProblem:
             )
         with torch.random.fork_rng():
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            return self._untrained().to(self.classifier.theta_hat)
+            return self.likelihood.on(self._untrained().to(self.classifier.theta_hat))
 
     def __repr__(self) -> str:
         query, tuning, guard = map(len, (self.tests.query, self.tests.query_tuning, self.tests.guard))

@@ -12,8 +12,9 @@ from torch import nn
 from repair_pipeline.errors import InputError
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.scoring import require_guard
-from repair_pipeline.library.settings import configured, named, require_no_settings
+from repair_pipeline.library.settings import configured, require_no_settings
 from repair_pipeline.library.tables import Shown
+from repair_pipeline.likelihoods.protocol import off
 from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.protocol import Treatment
@@ -26,7 +27,7 @@ class Repair(Shown):
     """A treated model. What it gets right of rows that the repair has read proves nothing: ``judge`` does."""
 
     model: nn.Module
-    """In eval mode, on the device of the problem's model, which is left as it is."""
+    """In eval mode, on the device of the problem's model, which is left as it is; it returns what that one does."""
     name: str
     """The treatment's."""
     treatment: Treatment
@@ -64,7 +65,7 @@ def repair(
             f"{len(unknown)} causes are no training row's ids, {unknown[0]!r} the first: give scores.top()"
         )
     if isinstance(treatment, str):
-        name, recipe = treatment, named("treatment", treatment, TREATMENTS)
+        name, recipe = treatment, TREATMENTS.named(treatment)
         chosen = configured(name, recipe.treatment, settings)
         if "planted" in recipe.removes and "causes" not in recipe.removes:
             if not problem.corrupted:
@@ -82,7 +83,7 @@ def repair(
         model = chosen.repaired(problem.task(f"treatment/{name}", progress), removed).eval()
     tests = {"failures": problem.tests.query, "tuning": problem.tests.query_tuning, "guard": problem.tests.guard}
     right = tuple((part, len(rows), accuracy(model, rows)) for part, rows in tests.items() if len(rows))
-    return Repair(model, name, chosen, removed, right)
+    return Repair(off(model), name, chosen, removed, right)
 
 
 def _ids(causes: Iterable[str]) -> Iterable[str]:

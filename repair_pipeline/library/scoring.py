@@ -14,7 +14,7 @@ from repair_pipeline.influence.baselines import Oracle
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.library.problem import RepairProblem
-from repair_pipeline.library.settings import configured, named, require_no_settings
+from repair_pipeline.library.settings import configured, require_no_settings
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.types import Causes, InfluenceScores, Role
 
@@ -99,7 +99,7 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
     """
     role: Role
     if isinstance(method, str):
-        entry = named("influence method", method, METHODS)
+        entry = METHODS.named(method)
         name, scorer = method, configured(method, entry, settings)
         role = entry.role
     else:

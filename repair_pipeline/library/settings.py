@@ -1,10 +1,9 @@
-"""Methods, treatments and gates by name, with their settings as keywords."""
+"""Settings of methods, treatments and gates as keywords."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -12,18 +11,6 @@ from pydantic import ValidationError
 from repair_pipeline.errors import InputError
 
 T = TypeVar("T")
-
-
-def named(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """What is called ``name`` among ``known``.
-
-    Raises:
-        InputError: nothing is.
-    """
-    if name not in known:
-        choices = get_close_matches(name, known) or list(known)
-        raise InputError(f"there is no {kind} {name!r}: choose among {', '.join(choices)}")
-    return known[name]
 
 
 def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:

@@ -35,7 +35,7 @@ _NEEDED = tuple(
 
 def can_judge(case: Case) -> bool:
     """Whether all that a verdict is made from is in the store, whatever the owner's files hold by now."""
-    return all(file.finished for step in _NEEDED for file in step.files(case))
+    return all(path.exists() for step in _NEEDED for file in step.files(case) for path in file.paths)
 
 
 def prepare(case: Case, weights: Path, watch: Watch) -> None:

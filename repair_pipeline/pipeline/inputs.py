@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from repair_pipeline.cases.build import known_files
 from repair_pipeline.cases.sources import KnownData, OwnModel
 from repair_pipeline.cases.spec import CODE, FILES, CaseSpec
+from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.own import OwnData, TorchvisionData, torchvision_folder
 from repair_pipeline.datasets.own_tables import image_files, is_image_folder
 from repair_pipeline.datasets.patching import applied_patches
@@ -128,7 +128,7 @@ def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
     if not isinstance(value, str):
         return {}
     if isinstance(spec.dataset, KnownData) and key == "dataset.name":
-        return {file.name: file for file in known_files(value, data_dir())}
+        return {file.name: file for file in DATASETS[value].files(data_dir())}
     if isinstance(spec.dataset, TorchvisionData) and key == "dataset.torchvision":
         folder = torchvision_folder(value, data_dir())
         return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}

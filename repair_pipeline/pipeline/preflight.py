@@ -14,7 +14,7 @@ from torch import nn
 
 from repair_pipeline.cases.build import build_corruption, build_model
 from repair_pipeline.cases.grid import cells
-from repair_pipeline.cases.sources import FailureGroups
+from repair_pipeline.cases.sources import FailureGroups, KnownData
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
@@ -22,9 +22,11 @@ from repair_pipeline.continual.fisher import gradients_at_once, squared_gradient
 from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.own import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks
@@ -64,6 +66,10 @@ def preflight(case: Case) -> Iterator[Finding]:
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         named = isinstance(spec.dataset, OwnData) and spec.dataset.id is not None
+        if isinstance(spec.dataset, KnownData):
+            yield Finding("data", DATASETS[spec.dataset.name].line)
+        if spec.likelihood:
+            yield Finding("likelihood", LIKELIHOODS[spec.likelihood].line)
         yield from _data(data, named)
         generator = torch_stream(spec.seed, "base_model")
         model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)

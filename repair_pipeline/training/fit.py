@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from repair_pipeline.likelihoods.protocol import log_p
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.training.stopping import Patience
@@ -108,5 +109,4 @@ def accuracy(model: nn.Module, examples: Examples) -> float:
 
 def mean_probability(model: nn.Module, examples: Examples) -> float:
     """The mean of p(y|x) over ``examples``: one minus the mean absolute error, which label noise does not mislead."""
-    log_p = -nn.functional.cross_entropy(logits(model, examples), examples.labels.cpu(), reduction="none")
-    return log_p.double().exp().mean().item()
+    return log_p(logits(model, examples), examples.labels.cpu()).double().exp().mean().item()

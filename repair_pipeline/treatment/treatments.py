@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from repair_pipeline.plugins import plugins
+from repair_pipeline.plugins import Catalogue
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
@@ -11,9 +11,6 @@ from repair_pipeline.treatment.protocol import Recipe
 from repair_pipeline.treatment.scrub import Scrub
 from repair_pipeline.treatment.selective_dampening import SelectiveDampening
 from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
-
-GROUP = "repair_pipeline.treatments"
-"""The entry points by which a package brings its own: each names a ``Recipe`` (of ``treatment.protocol``)."""
 
 _OURS = {
     "base": Recipe(Untouched, removes=("nothing",), alone="the model before any repair", alone_as="baseline"),
@@ -67,5 +64,6 @@ _OURS = {
     "reseed": Recipe(Retrain, removes=("nothing",), alone="retraining on all rows with another seed"),
     "semi_oracle": Recipe(Finetune, removes=("planted",), alone="fine-tuning without the planted rows"),
 }
-TREATMENTS: dict[str, Recipe] = _OURS | plugins(GROUP, Recipe, _OURS)
-"""In the order of their steps."""
+TREATMENTS = Catalogue("treatment", "repair_pipeline.treatments", Recipe, _OURS)
+"""In the order of their steps. A package brings its own by entry points of this group: each names a ``Recipe``."""
+register_treatment = TREATMENTS.register

@@ -26,6 +26,7 @@ FOLLOWS = {
     "explanation/identity": "index",
     "extend/influence": "index",
     "extend/learner": "index",
+    "extend/likelihood": "index",
     "extend/treatment": "index",
     "../README": "index",
 }

@@ -1,8 +1,12 @@
-"""The documentation is whole: methods and treatments are explained, and every mark is one that is known."""
+"""The documentation is whole: entries of the catalogues are explained, and every mark is one that is known."""
+
+import re
 
 import pytest
 
+from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline_tests.docs.pages import ROOT, blocks, pages
 
@@ -15,6 +19,11 @@ def text(name):
 def test_every_block_says_what_is_to_be_done_with_it(page):
     for block in blocks(page):
         assert block.content.strip(), block.place
+
+
+@pytest.mark.parametrize("name", [*LIKELIHOODS, *DATASETS])
+def test_every_likelihood_and_data_set_is_named_among_the_keys_of_a_case(name):
+    assert re.search(rf"^(likelihood|dataset): .*\b{name}\b", text("docs/cases.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [*METHODS, *TREATMENTS])
