@@ -24,4 +24,4 @@ class KnownDataset:
     line: str
     """What it is, in one line."""
     files: Callable[[Path], list[Path]] = lambda folder: []
-    """The files below ``folder`` that it is read from, whose digest a result is known by; none where a package holds it."""
+    """The files below ``folder`` that it is read from: what they hold is part of what a result was made from."""
