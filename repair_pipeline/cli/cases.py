@@ -23,7 +23,7 @@ from repair_pipeline.storage.views import query
 
 def show_cases(register: bool) -> None:
     """A row for every stored case, then every other preset; with ``register`` each becomes a partition in Dagster."""
-    layout = Layout.from_environment()
+    layout = Layout.current()
     stored = {row["case_id"]: row for row in query(layout, "SELECT * FROM cases ORDER BY created_at").to_pylist()}
     keys = [*stored, *(key for key in preset_names() if key not in stored)]
     table = Table(Column("case", no_wrap=True), "data", "corruption", "seed", "status")
@@ -49,7 +49,7 @@ def report_path(key: str | None, every: bool) -> Path:
     Raises:
         InputError: it is not said which; the case is unknown or has not been run; no case is finished.
     """
-    layout = Layout.from_environment()
+    layout = Layout.current()
     if key and every:
         raise InputError(f"both {key} and --all are given: repair report {key}, or repair report --all")
     if every:

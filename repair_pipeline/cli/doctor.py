@@ -11,15 +11,20 @@ from rich.table import Table
 from repair_pipeline.cli.console import plain_console
 from repair_pipeline.defs.partitions import dagster_instance
 from repair_pipeline.defs.slots import free_slots, stuck_slots
-from repair_pipeline.storage.layout import Layout, data_dir
+from repair_pipeline.settings import Settings, origins, read_settings
+from repair_pipeline.storage.layout import Layout
 
 _PACKAGES = ("repair_pipeline", "dagster", "mlflow", "torch", "torchvision", "pyarrow", "duckdb", "numpy")
 
 
 def examine(free: str | None) -> None:
-    """Print what a bug report needs, and pool slots that ended runs still hold; ``free`` those of one run."""
-    layout = Layout.from_environment()
-    instance = dagster_instance(layout)
+    """Print what a bug report needs, and pool slots that ended runs still hold; ``free`` those of one run.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    settings = read_settings()
+    instance = dagster_instance(Layout(settings.home))
     if free is not None:
         free_slots(instance, free)
     table = Table("what", "found", show_header=False)
@@ -28,11 +33,17 @@ def examine(free: str | None) -> None:
         table.add_row(package, version(package))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: heavy steps run on the CPU"
     table.add_row("GPU", gpu)
-    table.add_row("results", str(layout.results))
-    table.add_row("data sets", str(data_dir()))
     stuck = stuck_slots(instance)
     table.add_row("stuck slots", ", ".join(stuck) or "none")
     console = plain_console()
     console.print(table)
+    console.print(_settings(settings))
     for run_id in stuck:
         console.print(f"free it: repair doctor --free {run_id}", soft_wrap=True)
+
+
+def _settings(settings: Settings) -> Table:
+    table, found_in = Table("setting", "value", "from"), origins()
+    for name, value in settings:
+        table.add_row(name, str(value), found_in[name])
+    return table

@@ -133,7 +133,7 @@ def query(
     from repair_pipeline.storage.views import query as ask
 
     with one_line():
-        layout = Layout.from_environment()
+        layout = Layout.current()
         print_answer(ask(layout, sql), format.value)
     if not layout.results.is_dir():
         typer.echo(f"repair: nothing was run below {layout.home}: set REPAIR_HOME, or go to its folder", err=True)
@@ -157,15 +157,15 @@ def report(
 
 @app.command(epilog="Example: repair ui --dagster-port 3001")
 def ui(
-    dagster_port: Annotated[int, typer.Option(help="Dagster's port on loopback.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="MLflow's port on loopback.")] = 5000,
+    dagster_port: Annotated[int | None, typer.Option(help="Dagster's port on loopback; 3000 if not set.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="MLflow's port on loopback; 5000 if not set.")] = None,
 ) -> None:
     """Serve Dagster's and MLflow's pages on loopback until Ctrl-C."""
     from repair_pipeline.cli.ui import serve
-    from repair_pipeline.storage.layout import Layout
+    from repair_pipeline.settings import read_settings
 
     with one_line():
-        serve(Layout.from_environment(), dagster_port, mlflow_port)
+        serve(read_settings(dagster_port=dagster_port, mlflow_port=mlflow_port))
 
 
 @app.command(epilog="Example: repair init wards.yaml --train train.parquet --test test.parquet --factory my_model:net")
@@ -216,8 +216,8 @@ def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from repair_pipeline.tracking.registry import promote as promoted
     from repair_pipeline.tracking.registry import repairs_champion
 
-    layout = Layout.from_environment()
     with one_line():
+        layout = Layout.current()
         require_judged_data(layout, name)
         of_champion = repairs_champion(layout, name)
         former, new = promoted(layout, name)
@@ -237,7 +237,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from repair_pipeline.tracking.registry import rollback as rolled_back
 
     with one_line():
-        replaced, now = rolled_back(Layout.from_environment(), name)
+        replaced, now = rolled_back(Layout.current(), name)
     typer.echo(f"champion of {name}: version {now} again, instead of {replaced}")
 
 
@@ -328,7 +328,7 @@ def nightly_off() -> None:
 def doctor(
     free: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Free the pool slots this run holds.")] = None,
 ) -> None:
-    """Show versions, device, folders and stuck pool slots."""
+    """Show versions, device, settings and stuck pool slots."""
     from repair_pipeline.cli.doctor import examine
 
     with one_line():

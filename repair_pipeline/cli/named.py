@@ -17,7 +17,7 @@ def named_case(source: str, settings: list[str], device: DeviceName) -> Case:
     Raises:
         InputError: there is no such case, a setting is not valid, or a stored case's files are not what they were.
     """
-    layout = Layout.from_environment()
+    layout = Layout.current()
     if source.endswith((".yaml", ".yml")):
         return _case(load_spec(source), settings, device)
     spec = stored_spec(layout, source)
@@ -52,5 +52,5 @@ def tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
 
 
 def _case(spec: CaseSpec, settings: list[str], device: DeviceName) -> Case:
-    layout = Layout.from_environment()
+    layout = Layout.current()
     return Case(opened(with_settings(spec, settings), layout), layout, data_dir(), resolve_device(device))

@@ -23,7 +23,7 @@ def add(file: str) -> None:
     Raises:
         InputError: it is no case, or says nothing of its nights.
     """
-    layout, spec = Layout.from_environment(), named_case(file, [], "auto").spec
+    layout, spec = Layout.current(), named_case(file, [], "auto").spec
     add_template(layout, spec, spec.root)
     on = "on" if switched_on(layout) else "off: repair nightly on"
     typer.echo(f"template {spec.name} is kept; its nights are {on}")
@@ -35,13 +35,13 @@ def remove(name: str) -> None:
     Raises:
         InputError: there is none.
     """
-    remove_template(Layout.from_environment(), name)
+    remove_template(Layout.current(), name)
     typer.echo(f"template {name} is forgotten; its nights are kept")
 
 
 def show() -> None:
     """A row for every template: what it watches, its last night and that night's verdict."""
-    layout = Layout.from_environment()
+    layout = Layout.current()
     table = Table("template", "watches", Column("nights", justify="right"), "last night", "status", "verdict")
     rows = query(
         layout,
@@ -69,7 +69,7 @@ def tick(name: str) -> None:
     Raises:
         InputError: there is no such template, or its reports cannot be read.
     """
-    layout = Layout.from_environment()
+    layout = Layout.current()
     made = make_night(layout, find_template(layout, name), datetime.now(UTC).date())
     if isinstance(made, Skip):
         typer.echo(f"skipped: {made.reason}")
@@ -80,7 +80,7 @@ def tick(name: str) -> None:
 
 def turn(on: bool, watch: bool) -> None:
     """Switch the schedule and the sensors."""
-    layout = Layout.from_environment()
+    layout = Layout.current()
     names = switch(layout, on, watch)
     if on and not templates(layout):
         typer.echo("there is no template yet, so nothing will run: repair nightly add FILE.yaml", err=True)

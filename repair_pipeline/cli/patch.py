@@ -25,7 +25,7 @@ def apply(key: str) -> None:
         InputError: the case has no patch, none that its verdict calls for, or its data cannot be patched or are not
             those that it was judged on.
     """
-    layout = Layout.from_environment()
+    layout = Layout.current()
     spec = stored_spec(layout, key)
     data = _own(spec)
     if not layout.table("patch", key).exists():
@@ -52,7 +52,7 @@ def revert(key: str) -> None:
     Raises:
         InputError: it is not applied.
     """
-    spec = stored_spec(Layout.from_environment(), key)
+    spec = stored_spec(Layout.current(), key)
     data = _own(spec)
     revert_patch(data, spec.root, key)
     typer.echo(f"{data.train}: as before {key}")

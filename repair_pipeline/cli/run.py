@@ -41,7 +41,7 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
     Raises:
         InputError: there is no such run, or it is none of a case.
     """
-    run, console = tracked(Layout.from_environment(), run_id), plain_console()
+    run, console = tracked(Layout.current(), run_id), plain_console()
     case = tracked_case(run, settings, device)
     console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))

@@ -24,7 +24,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
     Raises:
         InputError: there is no such study, or no such part of it.
     """
-    study, layout, console = find_study(name, only), Layout.from_environment(), plain_console()
+    study, layout, console = find_study(name, only), Layout.current(), plain_console()
     if register:
         from repair_pipeline.defs.partitions import dagster_instance, register_cases  # Dagster takes seconds to import
 

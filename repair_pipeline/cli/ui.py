@@ -16,21 +16,23 @@ from typing import Any
 
 from repair_pipeline.cases.presets import preset_names
 from repair_pipeline.cli.server import HOST, Server
-from repair_pipeline.defs.assets.backlink import DAGSTER_PORT
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
-from repair_pipeline.defs.switches import WORKSPACE
+from repair_pipeline.defs.switches import WORKSPACE, require_cron_line
 from repair_pipeline.errors import InputError
+from repair_pipeline.settings import Settings
 from repair_pipeline.storage.addresses import addressable
-from repair_pipeline.storage.layout import Layout, data_dir
-from repair_pipeline.tracking.runs import MLFLOW_PORT, open_store, tracking_uri
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.tracking.runs import open_store, tracking_uri
 
 
-def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> None:
+def serve(settings: Settings) -> None:
     """Serve both pages until Ctrl-C or SIGTERM.
 
     Raises:
-        InputError: a port is taken, or a server does not start.
+        InputError: a port is taken, a server does not start, or the setting ``nightly`` is no time.
     """
+    layout, dagster_port, mlflow_port = Layout(settings.home), settings.dagster_port, settings.mlflow_port
+    require_cron_line(settings.nightly)
     _require_free(**{"--dagster-port": dagster_port, "--mlflow-port": mlflow_port})
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, preset_names())
@@ -39,10 +41,7 @@ def serve(layout: Layout, dagster_port: int = 3000, mlflow_port: int = 5000) -> 
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(addressable(layout.dagster_home)),
-        "REPAIR_HOME": str(layout.home),
-        "REPAIR_DATA_DIR": str(data_dir()),
-        DAGSTER_PORT: str(dagster_port),  # which the links from page to page name
-        MLFLOW_PORT: str(mlflow_port),
+        **settings.variables(),  # among them the ports, which the links from page to page name
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that nothing here uses
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
@@ -18,6 +17,7 @@ from repair_pipeline.defs.resources import Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.nightly import Skip, Template, make_base, make_night, templates
 from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import champion
 
@@ -26,7 +26,7 @@ _NO_TEMPLATE = "there is no template: repair nightly add FILE.yaml"
 
 @dg.schedule(
     job=repair,
-    cron_schedule=os.environ.get("REPAIR_NIGHTLY", "0 2 * * *"),
+    cron_schedule=read_settings().nightly,
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -43,7 +43,7 @@ def new_failures(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | d
 @dg.sensor(job=base, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
 def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Where a template's model has a new champion: its Fisher and log p(z|θ̂), before failures come."""
-    layout, seen, requests = Layout.from_environment(), json.loads(context.cursor or "{}"), list[dg.RunRequest]()
+    layout, seen, requests = Layout.current(), json.loads(context.cursor or "{}"), list[dg.RunRequest]()
     for template in templates(layout):
         version = champion(layout, template.name)
         if version is None or seen.get(template.name) == version.number:
@@ -57,11 +57,11 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.STOPPED)
 def run_failed(context: dg.RunFailureSensorContext) -> None:
-    """A line in ``notices.log``, and whatever ``REPAIR_NOTIFY`` does with it."""
+    """A line in ``notices.log``, and whatever the setting ``notify`` does with it."""
     run, failed = context.dagster_run, context.get_step_failure_events()
     case = run.tags.get("dagster/partition", run.job_name)
     says = _checks_that_stopped(context) or [_raised(event) for event in failed] or [str(context.failure_event.message)]
-    notify(Layout.from_environment(), f"{case}: {'; '.join(says)} (run {run.run_id})")
+    notify(Layout.current(), f"{case}: {'; '.join(says)} (run {run.run_id})")
 
 
 def _checks_that_stopped(context: dg.RunFailureSensorContext) -> list[str]:
@@ -79,7 +79,7 @@ def _raised(event: dg.DagsterEvent) -> str:
 
 
 def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> list[dg.RunRequest] | dg.SkipReason:
-    layout, requests, reasons = Layout.from_environment(), list[dg.RunRequest](), list[str]()
+    layout, requests, reasons = Layout.current(), list[dg.RunRequest](), list[str]()
     for template in templates(layout):
         try:
             made = make_night(layout, template, day)

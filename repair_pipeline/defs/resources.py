@@ -26,7 +26,7 @@ class Device(dg.ConfigurableResource):
 
 
 class Store(dg.ConfigurableResource):
-    """Where cases and their files lie: ``REPAIR_HOME`` and ``REPAIR_DATA_DIR``."""
+    """Where cases and their files lie: the settings ``home`` and ``data_dir``."""
 
     force: bool = Field(default=False, description="make again what is finished")
 
@@ -36,5 +36,5 @@ class Store(dg.ConfigurableResource):
         Raises:
             InputError: there is no such case.
         """
-        layout = Layout.from_environment()
+        layout = Layout.current()
         return Case(stored_spec(layout, key), layout, data_dir(), device)

@@ -11,8 +11,11 @@ from dagster._core.remote_representation.external import RemoteRepository
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._utils.schedules import is_valid_cron_schedule
 
 from repair_pipeline.defs.partitions import dagster_instance
+from repair_pipeline.errors import InputError
+from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
@@ -24,7 +27,11 @@ def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
     """Switch all that runs by night; off: also what runs as failures come, on: that too under ``watch``.
 
     Returns their names. They run while a daemon does.
+
+    Raises:
+        InputError: Dagster does not understand the setting ``nightly``.
     """
+    require_cron_line(read_settings().nightly)
     names = [*_BY_NIGHT, *(_AS_THEY_COME if watch or not on else ())]
     with dagster_instance(layout) as instance, repository(instance) as served:
         schedules = {schedule.name: schedule for schedule in served.get_schedules()}
@@ -41,6 +48,18 @@ def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
                 sensor = sensors[name]
                 instance.stop_sensor(sensor.get_remote_origin_id(), sensor.selector_id, sensor)
     return names
+
+
+def require_cron_line(text: str) -> None:
+    """Refuse what Dagster does not understand, before it is loaded: there it would be a traceback.
+
+    Raises:
+        InputError: the setting ``nightly`` is no such line.
+    """
+    if not is_valid_cron_schedule(text):
+        raise InputError(
+            f"the setting nightly cannot be {text!r}: Dagster knows no such time; 0 2 * * * is each night at 2"
+        )
 
 
 def switched_on(layout: Layout) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from repair_pipeline.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,13 @@ class Layout:
     home: Path
 
     @staticmethod
-    def from_environment() -> Layout:
-        """``REPAIR_HOME``, or ``data`` in the current folder."""
-        return Layout(Path(os.environ.get("REPAIR_HOME", "data")).absolute())
+    def current() -> Layout:
+        """That of the setting ``home``.
+
+        Raises:
+            InputError: a setting cannot be used.
+        """
+        return Layout(read_settings().home)
 
     @property
     def results(self) -> Path:
@@ -87,5 +92,9 @@ class Layout:
 
 
 def data_dir() -> Path:
-    """Where data sets are read: ``REPAIR_DATA_DIR``, or ``data`` in the current folder."""
-    return Path(os.environ.get("REPAIR_DATA_DIR", "data")).absolute()
+    """Where data sets are read: the setting ``data_dir``.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    return read_settings().data_dir

@@ -19,6 +19,7 @@ from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.copying import copied
+from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -38,8 +39,6 @@ from repair_pipeline.tracking.weights_only import log_weights, quiet_export
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "repair_pipeline"
-MLFLOW_PORT = "REPAIR_MLFLOW_PORT"
-"""The variable that says where MLflow's pages are served, where that is not port 5000."""
 _CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
 _NEEDED = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
@@ -79,7 +78,7 @@ def model_url(name: str, version: int) -> str:
 
 
 def _page(path: str) -> str:
-    port = os.environ.get(MLFLOW_PORT, "5000")
+    port = read_settings().mlflow_port
     return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"  # else its sidebar is for language models
 
 

@@ -64,7 +64,7 @@ def test_a_case_whose_patch_is_applied_is_not_run_again_under_its_name(judged):
         assert again.exit_code == 2
         assert f"the patch of {case_id} is applied to train.csv" in again.stderr
         assert "Traceback" not in again.output
-    [known] = query(Layout.from_environment(), "SELECT status FROM cases").to_pylist()
+    [known] = query(Layout.current(), "SELECT status FROM cases").to_pylist()
     assert known["status"] == "finished"
     assert CliRunner().invoke(app, ["patch", "revert", case_id]).exit_code == 0
-    require_runnable(case_at(Layout.from_environment().home, stored_spec(Layout.from_environment(), case_id)))
+    require_runnable(case_at(Layout.current().home, stored_spec(Layout.current(), case_id)))

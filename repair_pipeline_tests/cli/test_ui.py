@@ -10,7 +10,7 @@ import pytest
 
 from repair_pipeline.cli import server, ui
 from repair_pipeline.errors import InputError
-from repair_pipeline.storage.layout import Layout
+from repair_pipeline.settings import read_settings
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def taken():
 
 def test_a_taken_port_is_named_before_anything_is_written(taken: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"port {taken} of .* give --mlflow-port another"):
-        ui.serve(Layout(tmp_path), dagster_port=free_port(), mlflow_port=taken)
+        ui.serve(read_settings(home=tmp_path, dagster_port=free_port(), mlflow_port=taken))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -40,15 +40,15 @@ def gone_within(seconds: float, group: int) -> bool:
 
 
 @pytest.mark.parametrize("port", [70_000, -1])
-def test_a_port_that_is_none_is_refused(port: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"port {port} of"):
-        ui.serve(Layout(tmp_path), dagster_port=port)
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(InputError, match=f"^--dagster-port cannot be {port}: .* equal to"):
+        read_settings(dagster_port=port)
 
 
 def test_both_pages_on_one_port_are_refused(tmp_path: Path) -> None:
     port = free_port()
     with pytest.raises(InputError, match="give --mlflow-port another"):
-        ui.serve(Layout(tmp_path), dagster_port=port, mlflow_port=port)
+        ui.serve(read_settings(home=tmp_path, dagster_port=port, mlflow_port=port))
 
 
 def test_a_server_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def test_nothing_of_two_cases_shares_a_path():
     assert len(set(files)) == len(files)
 
 
-def test_home_and_data_are_where_the_environment_says(monkeypatch, tmp_path):
+def test_home_and_data_are_where_the_settings_say(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REPAIR_HOME", raising=False)
     monkeypatch.delenv("REPAIR_DATA_DIR", raising=False)
-    assert (Layout.from_environment().home, data_dir()) == (tmp_path / "data", tmp_path / "data")
+    assert (Layout.current().home, data_dir()) == (tmp_path / "data", tmp_path / "data")
     monkeypatch.setenv("REPAIR_HOME", "mine")
     monkeypatch.setenv("REPAIR_DATA_DIR", "/theirs")
-    assert (Layout.from_environment().home, data_dir()) == (tmp_path / "mine", Path("/theirs"))
+    assert (Layout.current().home, data_dir()) == (tmp_path / "mine", Path("/theirs"))

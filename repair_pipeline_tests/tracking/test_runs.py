@@ -4,15 +4,16 @@ import subprocess
 
 import pytest
 
+from repair_pipeline.settings import variable
 from repair_pipeline.tracking import runs
-from repair_pipeline.tracking.runs import MLFLOW_PORT, git_sha, model_url, run_url
+from repair_pipeline.tracking.runs import git_sha, model_url, run_url
 
 
 @pytest.mark.parametrize(("said", "port"), [(None, "5000"), ("5101", "5101")])
 def test_links_lead_to_where_the_pages_are_served(monkeypatch, said, port):
-    monkeypatch.delenv(MLFLOW_PORT, raising=False)
+    monkeypatch.delenv(variable("mlflow_port"), raising=False)
     if said:
-        monkeypatch.setenv(MLFLOW_PORT, said)
+        monkeypatch.setenv(variable("mlflow_port"), said)
     run = run_url({"experiment_id": "1", "run_id": "abc"})
     assert run == f"http://127.0.0.1:{port}/#/experiments/1/runs/abc?workflowType=machine_learning"
     assert model_url("wards", 3).startswith(f"http://127.0.0.1:{port}/#/models/wards/versions/3?")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 
 import dagster as dg
 from mlflow import MlflowClient
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.settings import read_settings
 from repair_pipeline.tracking.runs import run_url, tracking_uri
-
-DAGSTER_PORT = "REPAIR_DAGSTER_PORT"
-"""The variable that says where Dagster's pages are served, where that is not port 3000."""
 
 
 def link_back(case: Case, run_id: str) -> None:
@@ -22,7 +19,7 @@ def link_back(case: Case, run_id: str) -> None:
     They were made before there was an MLflow run, so they are told by observations, which their pages show beside it.
     """
     tracked = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
-    port = os.environ.get(DAGSTER_PORT, "3000")
+    port = read_settings().dagster_port
     tags = {
         "dagster.run_id": run_id,
         "dagster.asset": "tracked_run",

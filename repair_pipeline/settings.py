@@ -1,0 +1,113 @@
+"""The settings of an installation: where things lie, when the nights begin, which ports the pages have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from repair_pipeline.errors import InputError, one_line
+
+FILE = "repair.toml"
+"""In the current folder."""
+
+_PREFIX = "REPAIR_"
+
+
+def _cron_line(text: str) -> str:
+    """Its form; Dagster reads what its fields say."""
+    if len(text.split()) != 5 and not text.startswith("@"):
+        raise ValueError("a cron line has five fields, such as 0 2 * * *, or is a word such as @daily")
+    return text
+
+
+Folder = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)).absolute())]
+Port = Annotated[int, Field(ge=1, le=65535)]
+CronLine = Annotated[str, AfterValidator(_cron_line)]
+
+
+class Settings(BaseSettings):
+    """What an installation may set: by a flag, else by a variable ``REPAIR_...``, else in ``repair.toml``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, toml_file=FILE, extra="forbid", frozen=True, validate_default=True
+    )
+
+    home: Folder = Field(default=Path("data"), description="the folder that results are written to")
+    data_dir: Folder = Field(
+        default=Path("data"), description="the folder that MNIST, CIFAR-10 and the like are read from"
+    )
+    nightly: CronLine = Field(default="0 2 * * *", description="when the nights begin: a cron line, in UTC")
+    notify: str = Field(
+        default="", description="a shell command that is given, on its standard input, a line on each run that fails"
+    )
+    dagster_port: Port = Field(default=3000, description="the port of Dagster's pages on loopback")
+    mlflow_port: Port = Field(default=5000, description="the port of MLflow's pages on loopback")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def variables(self) -> dict[str, str]:
+        """The variables that give another process these settings."""
+        return {variable(name): str(value) for name, value in self}
+
+
+def read_settings(**flags: object) -> Settings:
+    """The settings as they are now.
+
+    Args:
+        flags: what was given on the command line; None is not given.
+
+    Raises:
+        InputError: ``repair.toml`` cannot be read or has a key that is no setting, or a value cannot be used.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # each is validated
+    except ValidationError as error:
+        raise InputError(_says(error.errors()[0], given)) from error
+    except (OSError, ValueError) as error:  # tomllib's own, and what is no UTF-8
+        raise InputError(f"{FILE} cannot be read: {one_line(error)}") from error
+
+
+def origins() -> dict[str, str]:
+    """For each setting, where its value comes from."""
+    by_file = dict.fromkeys(TomlConfigSettingsSource(Settings)(), FILE)
+    by_variable = dict.fromkeys(EnvSettingsSource(Settings)(), "environment")
+    return dict.fromkeys(Settings.model_fields, "default") | by_file | by_variable
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{_PREFIX}{name.upper()}"
+
+
+def _says(error: ErrorDetails, given: Mapping[str, object]) -> str:
+    """What is wrong, on one line, named as whoever gave it wrote it."""
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"{FILE} has no setting {name!r}: it may have {', '.join(Settings.model_fields)}"
+    if name in given:
+        where = f"--{name.replace('_', '-')}"
+    else:
+        where = variable(name) if origins()[name] == "environment" else f"{name} in {FILE}"
+    return f"{where} cannot be {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
