@@ -267,19 +267,21 @@ def _say_weights_only(why: str) -> None:
 
 
 def git_sha() -> str | None:
-    """The commit of the code that runs, with ``-dirty`` where the code has changed since; None outside a checkout."""
-    describe = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--exclude=*",
-        "--dirty",
-    ]
-    found = subprocess.run(describe, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+    """The commit of the code that runs, with ``-dirty`` where the code has changed since; None outside its checkout.
+
+    An environment may lie inside a checkout of something else, which does not track this file.
+    """
+    code = Path(__file__)
+    try:
+        _git(code.parent, "ls-files", "--error-unmatch", code.name)
+        return _git(code.parent, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    except (FileNotFoundError, subprocess.CalledProcessError):  # the first: there is no git
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _rows(layout: Layout, table: str, case_id: str) -> list[dict[str, Any]]:

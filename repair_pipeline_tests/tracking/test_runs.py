@@ -33,9 +33,15 @@ def test_the_commit_says_whether_the_code_has_changed_since(tmp_path, monkeypatc
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_sha() is None
     git("init", "-q")
-    git("add", "runs.py")
+    (tmp_path / ".gitignore").write_text("runs.py")  # as an environment in a checkout of something else
+    git("add", ".gitignore")
+    git("commit", "-qm", "none")
+    assert git_sha() is None
+    git("add", "--force", "runs.py")
     git("commit", "-qm", "one")
     git("tag", "a-tag")
     assert git_sha() == git("rev-parse", "HEAD")
     code.write_text("two")
     assert git_sha() == git("rev-parse", "HEAD") + "-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert git_sha() is None
