@@ -26,12 +26,11 @@ FOLLOWS = {
     "explanation/identity": "index",
     "extend/influence": "index",
     "extend/learner": "index",
-    "extend/likelihood": "index",
     "extend/treatment": "index",
     "../README": "index",
 }
 """Pages that go on where another ends, in its folder."""
-IN_A_CLONE = ("index",)
+IN_A_CLONE = ("index", "extend/likelihood")
 """Pages whose folder holds a copy of the code, for the pages that change it."""
 
 
