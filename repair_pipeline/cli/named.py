@@ -34,7 +34,7 @@ def stored_or_named_case(source: str, device: DeviceName) -> Case:
         InputError: there is no such case, its model's code is not what it was, or it is yet to be run and cannot be.
     """
     if not source.endswith((".yaml", ".yml")):
-        layout = Layout.from_environment()
+        layout = Layout.current()
         case = Case(stored_spec(layout, source), layout, data_dir(), resolve_device(device))
         if can_judge(case):
             require_unchanged(case.spec, layout, ("model.factory",))
