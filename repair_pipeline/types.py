@@ -191,6 +191,12 @@ class TestPartition:
         """All of the partition that finding causes and treating may read."""
         return QuerySide(self.query, self.query_tuning, self.guard)
 
+    @property
+    def failure_share(self) -> float:
+        """The natural mix: of the test rows that the partition is about, the share that the base model gets wrong."""
+        failures = sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
+        return failures / (failures + len(self.guard) + len(self.remaining))
+
     def parts(self) -> dict[str, Examples]:
         """The parts by name, in the order of declaration."""
         return {part.name: getattr(self, part.name) for part in fields(self)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, log
 from typing import Annotated, Literal
 
 import numpy as np
@@ -215,6 +216,11 @@ def _over_control(repaired: Bool[np.ndarray, " h"], controls: Bool[np.ndarray, "
         return over, 0.0
     freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_row**2 / (rows - 1))
     return over, float(t.ppf(_INTERVAL[1], freedom) * np.sqrt(variance))
+
+
+def rows_to_prove(bound: float) -> int:
+    """How many remaining rows, none of them broken, prove a bound: by Clopper and Pearson's upper limit at 97.5 %."""
+    return ceil(log(_INTERVAL[0]) / log(1 - bound))
 
 
 def _by_class(

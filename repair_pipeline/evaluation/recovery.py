@@ -21,8 +21,7 @@ class Recovery:
 
 def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
     """Read the holdout: the one place where that is done."""
-    failures = sum(map(len, (partition.query, partition.query_tuning, partition.unused_query, partition.holdout)))
-    share = failures / (failures + len(partition.guard) + len(partition.remaining))
+    share = partition.failure_share
     holdout = accuracy(model, partition.holdout)
     remaining = accuracy(model, partition.remaining)
     return Recovery(

@@ -158,9 +158,7 @@ def unseen(case: Case, reader: str | None = None) -> Unseen:
         reader: who is judged on them, as the ledger has it; None: the case's own repair.
     """
     tests = case.partition
-    counted = len(tests.guard) + len(tests.remaining)
-    failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
-    return Unseen(tests.holdout, tests.remaining, failures / (failures + counted), *earlier_reads(case, reader))
+    return Unseen(tests.holdout, tests.remaining, tests.failure_share, *earlier_reads(case, reader))
 
 
 def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:

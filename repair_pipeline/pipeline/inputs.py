@@ -98,8 +98,8 @@ def tracked_inputs(case: Case) -> list[Input]:
     """What a case was made from, as MLflow lists it. Data that come with a package have their labels' fingerprint."""
     spec, layout = case.spec, case.layout
     found = (spec.inputs or {}) | digests(spec, layout, ("dataset.name",))
-    if not any(key.startswith("dataset.") for key in found):
-        found["dataset.name"] = fingerprint(case.data)
+    if isinstance(spec.dataset, KnownData):
+        found.setdefault("dataset.name", fingerprint(case.data))
     return [Input(key, shown(spec, key), digest, _source(spec, layout, key)) for key, digest in found.items()]
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil, log
 
 import pyarrow as pa
 import torch
@@ -21,15 +20,18 @@ from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
 from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.evaluation.gate import FEWEST_ROWS, rows_to_prove
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.own import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks
+from repair_pipeline.pipeline.patch import PAIRED
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
@@ -164,22 +166,22 @@ def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[
         held_out = len(tests.holdout)
         says = f"{len(tests.query)} to search causes with (query), {len(tests.query_tuning)} to choose settings by "
         says += f"(query_tuning), {held_out} to judge by (holdout)"
-        few = held_out < 20
+        few = held_out < FEWEST_ROWS
         yield Finding(
             f"failures: {name}",
-            says + (": fewer than 20 in the holdout prove only a large gain" if few else ""),
+            says + (f": fewer than {FEWEST_ROWS} in the holdout prove only a large gain" if few else ""),
             not few,
         )
     remaining = next(iter(parts.values())).remaining
     yield from _provable(case, len(remaining))
-    thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < 20]
+    thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
-        yield Finding("gate", f"fewer than 20 remaining rows, so not judged: {', '.join(thin)}", fine=False)
+        yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {', '.join(thin)}", fine=False)
 
 
 def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
     """Whether so many remaining rows, none of them broken, could prove the gate's bound."""
-    needed = ceil(log(0.025) / log(1 - case.spec.gate.bound)) if case.spec.gate else 0
+    needed = rows_to_prove(case.spec.gate.bound) if case.spec.gate else 0
     if remaining < needed:
         bound = case.spec.gate.bound if case.spec.gate else 0
         says = f"{at_most}{remaining} remaining rows cannot prove a loss below {bound:g}, {needed} can: "
@@ -197,7 +199,7 @@ def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) ->
     grad = _seconds(lambda: classifier.gradients(theta, sample)) / len(sample)
 
     def learn() -> None:
-        for batch in rows.batches(64):
+        for batch in rows.batches(OneCycle.batch_size):
             nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
         model.zero_grad()
 
@@ -205,8 +207,10 @@ def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) ->
     groups = len(case.spec.failures.groups) if isinstance(case.spec.failures, FailureGroups) else 1
     treated = sum(len(cells(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
     treated += 4 * len(cells(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
-    fisher = grad * (len(fit) + (200 if case.spec.gate else 0))
-    passes: float = groups * (treated * _EPOCHS * len(fit) + len(case.spec.influence) * 150 * 64)
+    fisher = grad * (len(fit) + (PAIRED if case.spec.gate else 0))
+    passes: float = groups * (
+        treated * _EPOCHS * len(fit) + len(case.spec.influence) * OneCycle.steps * OneCycle.batch_size
+    )
     passes += case.spec.training.max_epochs * len(fit) / 2 if trains else 0
     yield Finding("time", f"about {(fisher + step * passes) / 60 + 0.5:.0f} minutes on this machine")
 
