@@ -165,6 +165,23 @@ class CorruptedDataset:
     features: tuple[str, ...] = ()
 
 
+class FailureGroup(str):
+    """The name of failures that are repaired together, as tables hold it: a predicate's, or ``all`` of a case's."""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the case names no groups."""
+        return self == ALL_FAILURES
+
+    def phrase(self, words: str) -> str:
+        """``words`` with the group's name for ``{}``; nothing where the case names no groups."""
+        return "" if self.is_all else words.format(self)
+
+
+ALL_FAILURES = FailureGroup("all")
+"""The failures of a case that names no groups."""
+
+
 @dataclass(frozen=True, eq=False)
 class TestPartition:
     """The test set, split by what the base model gets wrong and what each part may be read for."""

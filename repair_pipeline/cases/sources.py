@@ -21,6 +21,7 @@ from repair_pipeline.cases.corruption import Classes
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.own import OwnData, TorchvisionData
 from repair_pipeline.models.own import Adapted
+from repair_pipeline.types import ALL_FAILURES
 
 _strict = ConfigDict(extra="forbid")
 
@@ -124,8 +125,8 @@ class FailuresWhere:
 
 
 def _not_all(groups: dict[str, str]) -> dict[str, str]:
-    if "all" in groups:
-        raise ValueError("no group can be called 'all': it names the failures of a case without groups")
+    if ALL_FAILURES in groups:
+        raise ValueError(f"no group can be called '{ALL_FAILURES}': it names the failures of a case without groups")
     return groups
 
 

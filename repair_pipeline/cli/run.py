@@ -23,7 +23,6 @@ from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.defs.assets.telling import tell
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.gate import PROVEN
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.plan import changed_since, plan
@@ -33,6 +32,7 @@ from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import candidate
 from repair_pipeline.tracking.runs import tracked
+from repair_pipeline.types import FailureGroup
 
 
 def repeat_and_show(run_id: str, settings: list[str], force: bool, device: DeviceName) -> None:
@@ -121,7 +121,7 @@ def interruptible(case: Case) -> Iterator[None]:
 
 def say_verdict(console: Console, row: Mapping[str, Any]) -> None:
     """A line for what the gate decides of one failure group."""
-    where = "" if row["failure_group"] == ALL_FAILURES else f" of {row['failure_group']}"
+    where = FailureGroup(row["failure_group"]).phrase(" of {}")
     few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
     console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
 

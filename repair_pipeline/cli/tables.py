@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.reporting.words import by_kind, kind, short_name
 from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.types import FailureGroup
 
 
 def recovery_table(case: Case) -> Table:
@@ -27,7 +27,7 @@ def recovery_table(case: Case) -> Table:
     rows, _ = read_parquet(case.layout.table("recovery", case.id))
     for row in by_kind(rows.to_pylist()):
         accuracies = (row[f"{part}_accuracy"] for part in ("query", "holdout", "remaining", "unseen"))
-        group = "" if row["failure_group"] == ALL_FAILURES else f"{row['failure_group']}: "
+        group = FailureGroup(row["failure_group"]).phrase("{}: ")
         table.add_row(
             kind(row), group + short_name(row), str(row["removed"]), *(f"{value:.3f}" for value in accuracies)
         )

@@ -9,13 +9,10 @@ from torch import Tensor
 
 from repair_pipeline.corruption.planting import stratified_split
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Examples, TestPartition
+from repair_pipeline.types import ALL_FAILURES, Examples, FailureGroup, TestPartition
 
 FEWEST_FAILURES = 6
 """Below this a tenth of the query side, the query side and the holdout cannot each hold a row worth reading."""
-
-ALL_FAILURES = "all"
-"""The failures of a case that has no groups."""
 
 
 def partition(
@@ -46,7 +43,8 @@ def partition(
     for name, mask in (groups or {ALL_FAILURES: torch.ones_like(wrong)}).items():
         failing[name], taken = wrong & mask & ~taken, taken | mask
     for name, failures in failing.items():
-        named = f" in the group {name!r}" if name != ALL_FAILURES else " among those that it is about" if groups else ""
+        about = " among those that it is about" if groups else ""
+        named = FailureGroup(name).phrase(" in the group {!r}") or about
         _require_enough(int((failures & ~seen).sum()), len(test), named)
     sides = {name: _split_failures(failures, seen, query_fraction, rng) for name, failures in failing.items()}
     remaining, guard = stratified_split(test.labels[right], 0.5, rng)

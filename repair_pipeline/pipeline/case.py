@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -24,12 +24,11 @@ from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.task import RepairTask, in_fair_order
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.models.own import freeze
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
-from repair_pipeline.types import CorruptedDataset, Dataset, Progress, Role, TestPartition
+from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Dataset, FailureGroup, Progress, Role, TestPartition
 
 
 @dataclass(frozen=True)
@@ -40,22 +39,26 @@ class Case:
     layout: Layout
     data_dir: Path
     device: torch.device
-    group: str = ALL_FAILURES
-    """The failures that are looked at, where the case has several groups."""
 
     @property
-    def groups(self) -> tuple[str, ...]:
+    def groups(self) -> tuple[FailureGroup, ...]:
         """Its failure groups."""
         failures = self.spec.failures
-        return tuple(failures.groups) if isinstance(failures, FailureGroups) else (ALL_FAILURES,)
+        return tuple(map(FailureGroup, failures.groups)) if isinstance(failures, FailureGroups) else (ALL_FAILURES,)
 
-    def each_group(self) -> list[Case]:
-        """The case, looked at once for each of its failure groups; data that were read are shared."""
-        looks = [replace(self, group=group) for group in self.groups]
-        for look in looks:
+    @property
+    def views(self) -> list[GroupView]:
+        """The case as each of its failure groups sees it; data that were read are shared."""
+        views = [GroupView(self.spec, self.layout, self.data_dir, self.device, group) for group in self.groups]
+        for view in views:
             if "data" in vars(self):
-                vars(look)["data"] = self.data  # where cached_property keeps it
-        return looks
+                vars(view)["data"] = self.data  # where cached_property keeps it
+        return views
+
+    @property
+    def first_view(self) -> GroupView:
+        """Of the group that pages and summaries show: the only one, or the first that the case names."""
+        return self.views[0]
 
     @cached_property
     def id(self) -> str:
@@ -77,20 +80,6 @@ class Case:
     def partition_path(self) -> Path:
         return self.layout.table("examples", self.id)
 
-    def influence_path(self, method: str) -> Path:
-        return self.layout.influence(self.id, method, self._group_in_names)
-
-    def model_path(self, cell: Cell) -> Path:
-        return self.named_model_path(cell.name)
-
-    def named_model_path(self, name: str) -> Path:
-        """The weights of a model of the case that is called so."""
-        return self.layout.model(self.id, "-".join(filter(None, (self._group_in_names, name))))
-
-    @property
-    def _group_in_names(self) -> str:
-        return "" if self.group == ALL_FAILURES else self.group
-
     @property
     def patch_paths(self) -> tuple[Path, ...]:
         """The accepted patches of earlier cases."""
@@ -109,10 +98,6 @@ class Case:
     def data(self) -> CorruptedDataset:
         return load_dataset(self.dataset_path)
 
-    @cached_property
-    def partition(self) -> TestPartition:
-        return load_partition(self.partition_path, self.data.test, self.group)
-
     def untrained(self, generator: torch.Generator) -> nn.Module:
         """A newly initialised model of the case, on its device."""
         data = self.data
@@ -123,23 +108,6 @@ class Case:
         model = self.untrained(torch.Generator())
         model.load_state_dict(read_tensors(path)[0])
         return freeze(model, self.spec.parameters or "all").eval()
-
-    def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
-        """All that a method of a role may read, with the random stream of ``step``."""
-        tensors, _ = read_tensors(self.fisher_path)
-        return RepairTask(
-            classifier=Classifier(self.model(self.base_model_path)),
-            fisher=tensors["fisher"].to(self.device),
-            log_lik_hat=tensors["log_lik_hat"],
-            fit=self.data.fit.examples,
-            validation=self.data.validation.examples,
-            tests=in_fair_order(self.partition.query_side, self.spec.seed),
-            truth=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids if role == "reference" else None,
-            schedule=self.spec.training,
-            untrained=self.untrained,
-            generator=torch_stream(self.spec.seed, step),
-            progress=progress,
-        )
 
     @property
     def record(self) -> Mapping[str, object] | None:
@@ -163,6 +131,44 @@ class Case:
             "created_at": (self.record or {}).get("created_at") or datetime.now(UTC),
         }
         save_rows(self.layout.table("cases", self.id), "cases", [row], notes={})
+
+
+@dataclass(frozen=True)
+class GroupView(Case):
+    """A case as one of its failure groups sees it: what the group's failures are, and what is made for them."""
+
+    group: FailureGroup
+
+    def influence_path(self, method: str) -> Path:
+        return self.layout.influence(self.id, method, self.group.phrase("{}"))
+
+    def model_path(self, cell: Cell) -> Path:
+        return self.named_model_path(cell.name)
+
+    def named_model_path(self, name: str) -> Path:
+        """The weights of a model of the case that is called so."""
+        return self.layout.model(self.id, self.group.phrase("{}-") + name)
+
+    @cached_property
+    def partition(self) -> TestPartition:
+        return load_partition(self.partition_path, self.data.test, self.group)
+
+    def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
+        """All that a method of a role may read, with the random stream of ``step``."""
+        tensors, _ = read_tensors(self.fisher_path)
+        return RepairTask(
+            classifier=Classifier(self.model(self.base_model_path)),
+            fisher=tensors["fisher"].to(self.device),
+            log_lik_hat=tensors["log_lik_hat"],
+            fit=self.data.fit.examples,
+            validation=self.data.validation.examples,
+            tests=in_fair_order(self.partition.query_side, self.spec.seed),
+            truth=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids if role == "reference" else None,
+            schedule=self.spec.training,
+            untrained=self.untrained,
+            generator=torch_stream(self.spec.seed, step),
+            progress=progress,
+        )
 
 
 def stored_spec(layout: Layout, key: str) -> CaseSpec:

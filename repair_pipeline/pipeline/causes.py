@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import GroupView
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.types import Causes
 
 
-def causes_of(case: Case, method: str) -> Causes:
+def causes_of(view: GroupView, method: str) -> Causes:
     """A method's causes under the case's rule, most harmful first.
 
     A ranking that cannot say how many, like the random control, takes as many as the method that is treated first.
@@ -16,18 +16,18 @@ def causes_of(case: Case, method: str) -> Causes:
         InputError: that method cannot say it either.
         FileNotFoundError: its scores are not there.
     """
-    rows, rule = case.data.fit, case.spec.causes
-    ranked = load_scores(case.influence_path(method), rows.examples)
-    counted = ranked if rule.can_count(ranked) else load_scores(_first(case, method), rows.examples)
+    rows, rule = view.data.fit, view.spec.causes
+    ranked = load_scores(view.influence_path(method), rows.examples)
+    counted = ranked if rule.can_count(ranked) else load_scores(_first(view, method), rows.examples)
     return ranked.top(len(rule.causes(counted, planted=len(rows.corrupted_ids))))
 
 
-def rankings(case: Case, method: str) -> tuple[Path, ...]:
+def rankings(view: GroupView, method: str) -> tuple[Path, ...]:
     """The scores that a method's causes may come from."""
     return tuple(
-        dict.fromkeys([case.influence_path(method), *([_first(case, method)] if case.spec.causes.asks_scores else [])])
+        dict.fromkeys([view.influence_path(method), *([_first(view, method)] if view.spec.causes.asks_scores else [])])
     )
 
 
-def _first(case: Case, method: str) -> Path:
-    return case.influence_path(case.spec.treat[0] if case.spec.treat else method)
+def _first(view: GroupView, method: str) -> Path:
+    return view.influence_path(view.spec.treat[0] if view.spec.treat else method)

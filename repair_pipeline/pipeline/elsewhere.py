@@ -69,7 +69,7 @@ def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mappi
     load_weights(model, read_file(weights, "--model"), str(weights))
     model.eval()
     rule, whose, base = case.spec.gate or Gate(), weights_digest(model), repaired(case)
-    if not len(case.each_group()[0].partition.remaining):
+    if not len(case.first_view.partition.remaining):
         raise InputError(
             f"case {case.id} has no remaining rows, as its base model gets none right: there is no verdict"
         )
@@ -78,11 +78,11 @@ def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mappi
 
     def make(path: Path, progress: Progress) -> None:
         add_reads(case, reads, whose)
-        for look in case.each_group():
-            task = partial(look.task, progress=progress)
+        for view in case.views:
+            task = partial(view.task, progress=progress)
             decided = judged(
                 rule,
-                unseen(look, whose),
+                unseen(view, whose),
                 model,
                 controls(rule, case.spec.seed, task),
                 removed=None,
@@ -92,7 +92,7 @@ def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mappi
             )
             said = {**asdict(decided), "unjudged": ", ".join(decided.unjudged), "judged_at": datetime.now(UTC)}
             rows.append(
-                {"failure_group": look.group, "weights": whose, "file": str(weights.absolute()), "base": base, **said}
+                {"failure_group": view.group, "weights": whose, "file": str(weights.absolute()), "base": base, **said}
             )
         before = read_parquet(path)[0].to_pylist() if path.exists() else []
         others = [row for row in before if (row["weights"], row["base"]) != (whose, base)]

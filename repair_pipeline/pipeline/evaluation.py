@@ -12,9 +12,8 @@ from typing import Any
 from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.evaluation.detection import detect, detection_curve
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.evaluation.recovery import recovery
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
 from repair_pipeline.storage.records import load_scores, save_rows
@@ -40,31 +39,31 @@ def repairs(case: Case) -> list[Cell]:
 def missing(case: Case) -> list[str]:
     """What the case names and is not there, because its step failed or was not run."""
     found = []
-    for look in case.each_group():
-        wanted = {f"influence_{method}": look.influence_path(method) for method in case.spec.influence}
-        wanted |= {cell.name: look.model_path(cell) for cell in grid(case)}
-        of_group = "" if look.group == ALL_FAILURES else f" of {look.group}"
+    for view in case.views:
+        wanted = {f"influence_{method}": view.influence_path(method) for method in case.spec.influence}
+        wanted |= {cell.name: view.model_path(cell) for cell in grid(case)}
+        of_group = view.group.phrase(" of {}")
         found += [name + of_group for name, path in wanted.items() if not path.exists()]
     return found
 
 
-def _scored(case: Case) -> Iterator[tuple[str, InfluenceScores, Notes]]:
-    for method in case.spec.influence:
-        path = case.influence_path(method)
+def _scored(view: GroupView) -> Iterator[tuple[str, InfluenceScores, Notes]]:
+    for method in view.spec.influence:
+        path = view.influence_path(method)
         if path.exists():
-            yield method, load_scores(path, case.data.fit.examples), read_parquet(path)[1]
+            yield method, load_scores(path, view.data.fit.examples), read_parquet(path)[1]
 
 
 def write_detection(case: Case, path: Path, progress: Progress) -> None:
     """``detection``: a row per influence method."""
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows = []
-    for look in case.each_group():
-        for method, scores, notes in _scored(look):
-            countable = all(source.exists() for source in rankings(look, method))
-            found = asdict(detect(scores, corrupted, causes_of(look, method) if countable else Causes(())))
+    for view in case.views:
+        for method, scores, notes in _scored(view):
+            countable = all(source.exists() for source in rankings(view, method))
+            found = asdict(detect(scores, corrupted, causes_of(view, method) if countable else Causes(())))
             converged = bool(notes["converged"]) if "converged" in notes else None
-            known = {"failure_group": look.group, "method": method, "converged": converged, "seconds": notes["seconds"]}
+            known = {"failure_group": view.group, "method": method, "converged": converged, "seconds": notes["seconds"]}
             rows.append({**known, **found})
     save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
 
@@ -74,11 +73,11 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
     watch, corrupted = Stopwatch(case.device), case.data.fit.corrupted
     rows: list[dict[str, Any]] = []
     if corrupted.any():
-        for look in case.each_group():
-            for method, scores, _ in _scored(look):
+        for view in case.views:
+            for method, scores, _ in _scored(view):
                 inspected, found = detection_curve(scores, corrupted)
                 rows += [
-                    {"failure_group": look.group, "method": method, "inspected": at, "found": count}
+                    {"failure_group": view.group, "method": method, "inspected": at, "found": count}
                     for at, count in zip(inspected.tolist(), found.tolist(), strict=True)
                 ]
     save_rows(path, "detection_curve", rows, watch.notes())
@@ -87,14 +86,14 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
 def write_recovery(case: Case, path: Path, progress: Progress) -> None:
     """``recovery``: a row per cell. Reads the holdout."""
     watch, rows = Stopwatch(case.device), []
-    for look in case.each_group():
-        there = _made(look)
+    for view in case.views:
+        there = _made(view)
         chosen = _chosen(there)
         for done, (cell, notes) in enumerate(there.items(), start=1):
-            accuracies = asdict(recovery(case.model(look.model_path(cell)), look.partition))
+            accuracies = asdict(recovery(case.model(view.model_path(cell)), view.partition))
             rows.append(
                 {
-                    "failure_group": look.group,
+                    "failure_group": view.group,
                     "influence_method": cell.influence_method,
                     "treatment": cell.treatment,
                     "setting": json.dumps(cell.settings, sort_keys=True),
@@ -114,14 +113,14 @@ def write_groups(case: Case, path: Path, progress: Progress) -> None:
     watch, failures = Stopwatch(case.device), case.spec.failures
     predicates = failures.groups if isinstance(failures, FailureGroups) else {}
     rows = []
-    for look in case.each_group():
-        tests = look.partition
+    for view in case.views:
+        tests = view.partition
         sizes = {name: len(getattr(tests, name)) for name in ("query", "query_tuning", "holdout")}
         rows.append(
             {
-                "failure_group": look.group,
-                "predicate": predicates.get(look.group, getattr(failures, "where", None)),
-                "rows": len(_members(case, look.group)),
+                "failure_group": view.group,
+                "predicate": predicates.get(view.group, getattr(failures, "where", None)),
+                "rows": len(_members(case, view.group)),
                 "failures": sum(sizes.values()) + len(tests.unused_query),
                 **sizes,
             }
@@ -132,18 +131,18 @@ def write_groups(case: Case, path: Path, progress: Progress) -> None:
 def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
     """``cross_harm``: what repairing one group does to each. Reads the holdout."""
     watch, rows = Stopwatch(case.device), []
-    looks = case.each_group()
-    for look in looks:
-        there = [cell for cell in repairs(case) if look.model_path(cell).exists()]
+    views = case.views
+    for view in views:
+        there = [cell for cell in repairs(case) if view.model_path(cell).exists()]
         for done, cell in enumerate(there, start=1):
-            model = case.model(look.model_path(cell))
-            for other in looks:
+            model = case.model(view.model_path(cell))
+            for other in views:
                 holdout = other.partition.holdout
                 remaining = other.partition.remaining
                 remaining = remaining[remaining.having(_members(case, other.group))]
                 rows.append(
                     {
-                        "failure_group": look.group,
+                        "failure_group": view.group,
                         "influence_method": cell.influence_method,
                         "treatment": cell.treatment,
                         "affected_group": other.group,
@@ -164,8 +163,8 @@ def _members(case: Case, group: str) -> frozenset[str]:
     return frozenset(example_id for example_id, of in pairs if of == group)
 
 
-def _made(case: Case) -> dict[Cell, Notes]:
-    return {cell: read_tensor_notes(path) for cell in grid(case) if (path := case.model_path(cell)).exists()}
+def _made(view: GroupView) -> dict[Cell, Notes]:
+    return {cell: read_tensor_notes(path) for cell in grid(view) if (path := view.model_path(cell)).exists()}
 
 
 def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
@@ -183,26 +182,26 @@ def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
     }
 
 
-def chosen_cells(case: Case) -> set[Cell]:
+def chosen_cells(view: GroupView) -> set[Cell]:
     """Of every treatment that is there, the setting that is chosen."""
-    return _chosen(_made(case))
+    return _chosen(_made(view))
 
 
 def write_candidates(case: Case, path: Path, progress: Progress) -> None:
     """``candidates``: what ``auto`` tried; empty where the case does not ask for it."""
     watch = Stopwatch(case.device)
     rows = [
-        {"failure_group": look.group, "pool": notes["pool"], **tried}
-        for look in case.each_group()
-        for notes in searches(look)
+        {"failure_group": view.group, "pool": notes["pool"], **tried}
+        for view in case.views
+        for notes in searches(view)
         for tried in notes["candidates"]
     ]
     save_rows(path, "candidates", rows, watch.notes())
 
 
-def searches(case: Case) -> list[Notes]:
-    """What each search of the case says of itself."""
-    return [notes for cell, notes in _made(case).items() if cell.removes == "chosen"]
+def searches(view: GroupView) -> list[Notes]:
+    """What each search of a group says of itself."""
+    return [notes for cell, notes in _made(view).items() if cell.removes == "chosen"]
 
 
 def write_timings(case: Case, path: Path, progress: Progress) -> None:
@@ -214,9 +213,9 @@ def write_timings(case: Case, path: Path, progress: Progress) -> None:
         (None, "fisher_diagonal", read_tensor_notes(case.fisher_path)),
         (None, "failure_partition", read_parquet(case.partition_path)[1]),
     ]
-    for look in case.each_group():
-        made += [(method, "influence", notes) for method, _, notes in _scored(look)]
-        made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(look).items()]
+    for view in case.views:
+        made += [(method, "influence", notes) for method, _, notes in _scored(view)]
+        made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(view).items()]
     rows = [
         {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
         for method, step, notes in made

@@ -20,9 +20,8 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.failures_list import read_failures
 from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.views import holds
-from repair_pipeline.types import CorruptedDataset, Examples
+from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples
 
 Masks = Mapping[str, Bool[Tensor, " n"]]
 

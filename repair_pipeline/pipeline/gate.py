@@ -13,7 +13,7 @@ from typing import Any
 from repair_pipeline.cases.grid import Cell, cells
 from repair_pipeline.evaluation.gate import Verdict
 from repair_pipeline.evaluation.judging import Unseen, judged
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.ledger import earlier_reads
@@ -52,79 +52,79 @@ class Repair:
         return len(self.causes)
 
 
-def judged_cell(case: Case) -> Cell | None:
+def judged_cell(view: GroupView) -> Cell | None:
     """The cell whose repair is judged: the search's, or else the first treatment of the first method's causes.
 
     Of a treatment's settings it is the one that query_tuning and guard speak for.
     """
-    searched = cells(case.spec, "auto")
+    searched = cells(view.spec, "auto")
     if searched:
         return searched[0]
-    first = [cell for cell in repairs(case) if cell.treatment == repairs(case)[0].treatment]
+    first = [cell for cell in repairs(view) if cell.treatment == repairs(view)[0].treatment]
     if len(first) < 2:
         return first[0] if first else None
-    return next((cell for cell in first if cell in chosen_cells(case)), None)
+    return next((cell for cell in first if cell in chosen_cells(view)), None)
 
 
-def repair(case: Case) -> Repair | None:
+def repair(view: GroupView) -> Repair | None:
     """The repair of the case's group, where it is made."""
-    cell = judged_cell(case)
-    if cell is None or not case.model_path(cell).exists():
+    cell = judged_cell(view)
+    if cell is None or not view.model_path(cell).exists():
         return None
     if cell.removes != "chosen":
-        return Repair(cell, cell.influence_method, cell.treatment, cell_causes(case, cell))
-    kept = read_tensor_notes(case.model_path(cell))["kept"]
+        return Repair(cell, cell.influence_method, cell.treatment, cell_causes(view, cell))
+    kept = read_tensor_notes(view.model_path(cell))["kept"]
     if kept is None:
         return Repair(cell, None, cell.treatment, Causes(()))
     return Repair(cell, kept["influence_method"], kept["treatment"], Causes(tuple(kept["causes"])))
 
 
-def controls(case: Case) -> list[File]:
+def controls(view: GroupView) -> list[File]:
     """The same treatment of as many random rows, from several seeds: what the repair must beat."""
-    cell, gate = judged_cell(case), case.spec.gate
+    cell, gate = judged_cell(view), view.spec.gate
     if cell is None or gate is None:
         return []
-    sources = (case.model_path(cell), case.partition_path)
+    sources = (view.model_path(cell), view.partition_path)
     return [
-        File(_control_path(case, number), sources, partial(_write_control, case, number))
+        File(_control_path(view, number), sources, partial(_write_control, view, number))
         for number in range(gate.controls)
     ]
 
 
-def _control_path(case: Case, number: int) -> Path:
-    return case.named_model_path(f"gate_control-{number}")
+def _control_path(view: GroupView, number: int) -> Path:
+    return view.named_model_path(f"gate_control-{number}")
 
 
-def _write_control(case: Case, number: int, path: Path, progress: Progress) -> None:
-    watch, made = Stopwatch(case.device), repair(case)
+def _write_control(view: GroupView, number: int, path: Path, progress: Progress) -> None:
+    watch, made = Stopwatch(view.device), repair(view)
     assert made is not None, "its model is a source of the file"
     settings = {} if made.cell.removes == "chosen" else made.cell.settings
     treatment = TREATMENTS[made.treatment if made.removed else "base"].treatment(**(settings if made.removed else {}))
     assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
-    model = control(number, treatment, made.removed, case.spec.seed, partial(case.task, progress=progress))
+    model = control(number, treatment, made.removed, view.spec.seed, partial(view.task, progress=progress))
     write_tensors(path, model.state_dict(), watch.notes(removed=made.removed))
 
 
 def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
     """``verdicts``: what ``auto`` concluded, and what the gate does. Reads the holdout, as the evaluation may."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
-    for look in case.each_group():
+    for view in case.views:
         rows += [
             {
-                "failure_group": look.group,
+                "failure_group": view.group,
                 "judge": "auto",
                 "pool": notes["pool"],
                 "verdict": "repaired" if notes["kept"] else "not_a_data_problem",
                 "p_value": notes["p_value"],
             }
-            for notes in searches(look)
+            for notes in searches(view)
         ]
-        made = repair(look) if case.spec.gate else None
-        if made and (ran := controls(look)) and all(file.path.exists() for file in ran):
-            said = asdict(_judged(look, made, progress))
+        made = repair(view) if case.spec.gate else None
+        if made and (ran := controls(view)) and all(file.path.exists() for file in ran):
+            said = asdict(_judged(view, made, progress))
             rows.append(
                 {
-                    "failure_group": look.group,
+                    "failure_group": view.group,
                     "judge": "gate",
                     "influence_method": made.influence_method,
                     "treatment": made.treatment,
@@ -136,29 +136,29 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
     save_rows(path, "verdicts", rows, watch.notes())
 
 
-def _judged(case: Case, made: Repair, progress: Progress) -> Verdict:
-    gate = case.spec.gate
+def _judged(view: GroupView, made: Repair, progress: Progress) -> Verdict:
+    gate = view.spec.gate
     assert gate is not None
     return judged(
         gate,
-        unseen(case),
-        case.model(case.model_path(made.cell)),
-        (case.model(_control_path(case, number)) for number in range(gate.controls)),
+        unseen(view),
+        view.model(view.model_path(made.cell)),
+        (view.model(_control_path(view, number)) for number in range(gate.controls)),
         removed=made.removed,
-        classes=case.data.classes,
-        seed=case.spec.seed,
+        classes=view.data.classes,
+        seed=view.spec.seed,
         progress=progress,
     )
 
 
-def unseen(case: Case, reader: str | None = None) -> Unseen:
+def unseen(view: GroupView, reader: str | None = None) -> Unseen:
     """The rows that a verdict of the case's group rests on.
 
     Args:
         reader: who is judged on them, as the ledger has it; None: the case's own repair.
     """
-    tests = case.partition
-    return Unseen(tests.holdout, tests.remaining, tests.failure_share, *earlier_reads(case, reader))
+    tests = view.partition
+    return Unseen(tests.holdout, tests.remaining, tests.failure_share, *earlier_reads(view, reader))
 
 
 def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:
@@ -169,32 +169,32 @@ def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:
     return [row for row in read_parquet(path)[0].to_pylist() if row["judge"] == "gate"]
 
 
-def accepted(case: Case) -> Case | None:
-    """The case, looked at for the first group whose repair is accepted."""
+def accepted(case: Case) -> GroupView | None:
+    """The view of the first group whose repair is accepted."""
     groups = [row["failure_group"] for row in gate_verdicts(case) if row["verdict"] == "accepted"]
-    return next((look for look in case.each_group() if look.group in groups), None)
+    return next((view for view in case.views if view.group in groups), None)
 
 
-def register(case: Case, look: Case, path: Path, progress: Progress) -> None:
+def register(view: GroupView, path: Path, progress: Progress) -> None:
     """Publish the accepted model as ``candidate``, and where no champion is yet, the base model as ``champion``."""
-    made, gate = repair(look), case.spec.gate
+    made, gate = repair(view), view.spec.gate
     assert made is not None
     assert gate is not None
-    name, architecture = case.spec.model_name, case.spec.resolved["model"]
-    run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))["run_id"]
+    name, architecture = view.spec.model_name, view.spec.resolved["model"]
+    run = json.loads(view.layout.tracked_run(view.id).read_text(encoding="utf-8"))["run_id"]
 
     def published(weights: Path, which: str) -> int:
-        tags = {"repair.case_id": case.id, "repair.failure_group": look.group, "repair.model_is": which}
+        tags = {"repair.case_id": view.id, "repair.failure_group": view.group, "repair.model_is": which}
         if which == "repaired":
-            tags[REPAIRS] = tensors_digest(case.base_model_path)
-        return publish(case.layout, name, case.model(weights), weights, architecture, case.data.test, run, tags)
+            tags[REPAIRS] = tensors_digest(view.base_model_path)
+        return publish(view.layout, name, view.model(weights), weights, architecture, view.data.test, run, tags)
 
-    champion = set_champion_if_none(case.layout, name, partial(published, case.base_model_path, "base"))
-    version = published(look.model_path(made.cell), "repaired")
-    set_candidate(case.layout, name, version)
-    if gate.promotion == "automatic" and repairs_champion(case.layout, name):
-        promote(case.layout, name)
+    champion = set_champion_if_none(view.layout, name, partial(published, view.base_model_path, "base"))
+    version = published(view.model_path(made.cell), "repaired")
+    set_candidate(view.layout, name, version)
+    if gate.promotion == "automatic" and repairs_champion(view.layout, name):
+        promote(view.layout, name)
     elif gate.promotion == "automatic":
         log.warning("version %d of %s repairs other weights than the champion's: it waits for promote", version, name)
-    said = {"name": name, "version": version, "failure_group": look.group, "first_champion": champion}
+    said = {"name": name, "version": version, "failure_group": view.group, "first_champion": champion}
     write_text(path, json.dumps(said))

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.datasets.ids import digest, input_digests
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import fingerprint, save_rows
 from repair_pipeline.storage.views import query
@@ -28,20 +28,20 @@ def add_reads(case: Case, path: Path, reader: str) -> None:
     rows = read_parquet(path)[0].to_pylist() if path.exists() else []
     now = datetime.now(UTC)
     known = {(row["example_id"], row["model"]) for row in rows}
-    for look in case.each_group():
-        contents = _contents(look)
-        for at, example_id in enumerate(look.partition.holdout.ids.tolist()):
+    for view in case.views:
+        contents = _contents(view)
+        for at, example_id in enumerate(view.partition.holdout.ids.tolist()):
             if (example_id, reader) not in known:
-                said = {"failure_group": look.group, "example_id": example_id, "tests": case.spec.tests}
+                said = {"failure_group": view.group, "example_id": example_id, "tests": case.spec.tests}
                 content = contents[at] if contents else None
                 rows.append({**said, "content": content, "model": reader, "read_at": now})
     save_rows(path, "holdout_reads", rows, notes={})
 
 
-def _contents(case: Case) -> list[str] | None:
+def _contents(view: GroupView) -> list[str] | None:
     """What each row of the holdout holds; None for a data set of the studies, which many models are judged on."""
-    known = isinstance(case.spec.dataset, KnownData)
-    return None if known else input_digests(case.partition.holdout.inputs)
+    known = isinstance(view.spec.dataset, KnownData)
+    return None if known else input_digests(view.partition.holdout.inputs)
 
 
 def repaired(case: Case) -> str:
@@ -50,19 +50,19 @@ def repaired(case: Case) -> str:
     return digest(fingerprint(case.data).encode() + save(tensors))
 
 
-def earlier_reads(case: Case, reader: str | None = None) -> tuple[Bool[np.ndarray, " h"], int]:
+def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.ndarray, " h"], int]:
     """Which rows of the group's holdout an earlier reader was judged on, and how many have read any of them.
 
-    A case whose data or weights have changed since is an earlier reader too. A row is known by its test data and id,
+    A view whose data or weights have changed since is an earlier reader too. A row is known by its test data and id,
     and by what it holds: a copy of the test data elsewhere, or under other ids, is no new holdout.
 
     Args:
         reader: who reads them now, and has been noted to; None: the case's own repair.
     """
-    reads = query(case.layout, "SELECT * FROM holdout_reads").to_pylist()
-    ids, contents, us = case.partition.holdout.ids.tolist(), _contents(case), (case.id, reader or repaired(case))
+    reads = query(view.layout, "SELECT * FROM holdout_reads").to_pylist()
+    ids, contents, us = view.partition.holdout.ids.tolist(), _contents(view), (view.id, reader or repaired(view))
     when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == us}
-    ours: dict[tuple[str | None, str], str] = {(case.spec.tests, example_id): example_id for example_id in ids}
+    ours: dict[tuple[str | None, str], str] = {(view.spec.tests, example_id): example_id for example_id in ids}
     if contents:
         ours |= {(None, content): example_id for content, example_id in zip(contents, ids, strict=True)}
     read, repairs = set[str](), set[tuple[str, str]]()

@@ -15,7 +15,7 @@ import torch
 from repair_pipeline.datasets.table_files import read_table, text_of
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.pairs import pairs
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
 from repair_pipeline.reporting.contact_sheet import contact_sheet
 from repair_pipeline.reporting.gallery import are_images
@@ -39,9 +39,9 @@ _NAMED = 3
 def write_pairs(case: Case, path: Path, progress: Progress) -> None:
     """``pairs``: first-order influence of the most harmful rows on each query failure."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
-    for look in case.each_group():
-        task = look.task("pairs", progress)
-        harmful = load_scores(look.influence_path(case.spec.treat[0]), task.fit).top(PAIRED)
+    for view in case.views:
+        task = view.task("pairs", progress)
+        harmful = load_scores(view.influence_path(case.spec.treat[0]), task.fit).top(PAIRED)
         causes, failures = task.fit[task.fit.having(harmful.as_set)], task.tests.query
         values = pairs(task, failures, causes)
         for failure_id, of_failure in zip(failures.ids.tolist(), values, strict=True):
@@ -49,7 +49,7 @@ def write_pairs(case: Case, path: Path, progress: Progress) -> None:
             order = np.lexsort((causes.ids, -of_failure.numpy())).tolist()
             rows += [
                 {
-                    "failure_group": look.group,
+                    "failure_group": view.group,
                     "failure_id": failure_id,
                     "example_id": str(causes.ids[at]),
                     "influence": of_failure[at].item(),
@@ -63,10 +63,10 @@ def write_pairs(case: Case, path: Path, progress: Progress) -> None:
 def write_patch(case: Case, path: Path, progress: Progress) -> None:
     """``patch``, and beside it the same as Parquet and CSV to take away, and the contact sheet."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
-    for look in case.each_group():
-        made = repair(look)
+    for view in case.views:
+        made = repair(view)
         if made and made.removed:
-            rows += _patch(look, made, progress)
+            rows += _patch(view, made, progress)
     save_rows(path, "patch", rows, watch.notes())
     schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -76,7 +76,7 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
     write_bytes(case.layout.patch(case.id, "patch.csv"), text.getvalue())
     write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
     if rows and are_images(case.data.test):
-        write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.each_group()[0])))
+        write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.first_view)))
 
 
 _ACTIONS = ("drop", "relabel", "keep")
@@ -127,29 +127,29 @@ def _texts(path: Path) -> list[dict[str, str]]:
     return [dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]:
-    fit, names = case.data.fit.examples, case.data.classes
-    scores = load_scores(case.influence_path(made.influence_method or case.spec.treat[0]), fit)
+def _patch(view: GroupView, made: Repair, progress: Progress) -> list[dict[str, Any]]:
+    fit, names = view.data.fit.examples, view.data.classes
+    scores = load_scores(view.influence_path(made.influence_method or view.spec.treat[0]), fit)
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
     causes = [at[example_id] for example_id in made.causes.ids]
     # The base model has seen the causes and what is made of it may echo them. A treatment that pushes their labels
     # away says something else of every row, right or wrong: it suggests nothing.
     suggests = not TREATMENTS[made.treatment].opposes
-    removed, model = fit[torch.tensor(causes)], case.model(case.model_path(made.cell))
+    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(made.cell))
     sure, said = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
-    opposed = _opposed(case)
+    opposed = _opposed(view)
     rows = []
     for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):
         example_id, given = str(fit.ids[row]), int(fit.labels[row])
         relabel = suggests and label != given and probability > 0.5
         failures = opposed.get(example_id, [])
         reason = f"rank {rank_of[row]} of {len(fit)} by influence"
-        reason += f", opposes {len(failures)} of {len(case.partition.query)} failures" if failures else ""
+        reason += f", opposes {len(failures)} of {len(view.partition.query)} failures" if failures else ""
         reason += f"; the repaired model says {names[label]} with probability {probability:.2f}"
         rows.append(
             {
-                "failure_group": case.group,
+                "failure_group": view.group,
                 "example_id": example_id,
                 "action": "relabel" if relabel else "drop",
                 "influence": scores.values[row].item(),
@@ -163,26 +163,26 @@ def _patch(case: Case, made: Repair, progress: Progress) -> list[dict[str, Any]]
     return rows
 
 
-def _paired(case: Case) -> list[dict[str, Any]]:
-    path = case.layout.table("pairs", case.id)
+def _paired(view: GroupView) -> list[dict[str, Any]]:
+    path = view.layout.table("pairs", view.id)
     found = read_parquet(path)[0].to_pylist() if path.exists() else []
-    return [row for row in found if row["failure_group"] == case.group and row["influence"] > 0]
+    return [row for row in found if row["failure_group"] == view.group and row["influence"] > 0]
 
 
-def _opposed(case: Case) -> dict[str, list[str]]:
+def _opposed(view: GroupView) -> dict[str, list[str]]:
     """For each of the most harmful rows the failures that it opposes, the most opposed first."""
     found: dict[str, list[str]] = {}
-    for row in sorted(_paired(case), key=lambda row: (-row["influence"], row["failure_id"])):
+    for row in sorted(_paired(view), key=lambda row: (-row["influence"], row["failure_id"])):
         found.setdefault(row["example_id"], []).append(row["failure_id"])
     return found
 
 
-def contact_sheet_of(case: Case) -> Picture:
+def contact_sheet_of(view: GroupView) -> Picture:
     """Failures beside the rows that harm each most, from ``pairs``."""
-    failures, paired = case.partition.query, dict[str, list[tuple[str, float]]]()
-    for row in _paired(case):
+    failures, paired = view.partition.query, dict[str, list[tuple[str, float]]]()
+    for row in _paired(view):
         paired.setdefault(row["failure_id"], []).append((row["example_id"], row["influence"]))
-    predicted = predictions(case.model(case.base_model_path), failures)
+    predicted = predictions(view.model(view.base_model_path), failures)
     said = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
     with drawn():
-        return contact_sheet(case.data, failures, paired, said)
+        return contact_sheet(view.data, failures, paired, said)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repair_pipeline.cases.grid import Cell, cells
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.storage.files import read_tensor_notes, write_tensors
@@ -24,26 +24,26 @@ def repaired(case: Case, treatment: str) -> list[File]:
     """A model for every cell of one treatment."""
     return [
         File(
-            look.model_path(cell),
-            (look.fisher_path, look.partition_path, *_read(look, cell)),
-            partial(_make, look, cell),
+            view.model_path(cell),
+            (view.fisher_path, view.partition_path, *_read(view, cell)),
+            partial(_make, view, cell),
         )
-        for look in case.each_group()
+        for view in case.views
         for cell in cells(case.spec, treatment)
     ]
 
 
-def _make(case: Case, cell: Cell, path: Path, progress: Progress) -> None:
+def _make(view: GroupView, cell: Cell, path: Path, progress: Progress) -> None:
     treatment = cell.make()
     if isinstance(treatment, Auto):
-        _choose(case, cell, treatment, path, progress)
+        _choose(view, cell, treatment, path, progress)
     else:
-        _treat(case, cell, treatment, path, progress)
+        _treat(view, cell, treatment, path, progress)
 
 
-def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: Progress) -> None:
-    watch, causes = Stopwatch(case.device), cell_causes(case, cell)
-    task = case.task(f"treatment/{cell.treatment}", progress)
+def _treat(view: GroupView, cell: Cell, treatment: Treatment, path: Path, progress: Progress) -> None:
+    watch, causes = Stopwatch(view.device), cell_causes(view, cell)
+    task = view.task(f"treatment/{cell.treatment}", progress)
     model = treatment.repaired(task, causes)
     notes = watch.notes(
         **asdict(cell),
@@ -54,29 +54,29 @@ def _treat(case: Case, cell: Cell, treatment: Treatment, path: Path, progress: P
     write_tensors(path, model.state_dict(), notes)
 
 
-def cell_causes(case: Case, cell: Cell) -> Causes:
+def cell_causes(view: GroupView, cell: Cell) -> Causes:
     """What a cell that searches for nothing removes."""
     if cell.removes == "planted":
-        return Causes(tuple(sorted(case.data.fit.corrupted_ids | case.data.validation.corrupted_ids)))
-    return causes_of(case, cell.influence_method) if cell.influence_method else Causes(())
+        return Causes(tuple(sorted(view.data.fit.corrupted_ids | view.data.validation.corrupted_ids)))
+    return causes_of(view, cell.influence_method) if cell.influence_method else Causes(())
 
 
-def _read(case: Case, cell: Cell) -> tuple[Path, ...]:
+def _read(view: GroupView, cell: Cell) -> tuple[Path, ...]:
     """The scores that a cell's causes come from, and the model that its search goes on from."""
     if cell.removes == "chosen":
-        narrower = _narrower(case, cell)
-        scores = tuple(case.influence_path(method) for method in Auto(**cell.settings).methods)
+        narrower = _narrower(view, cell)
+        scores = tuple(view.influence_path(method) for method in Auto(**cell.settings).methods)
         return (*scores, narrower) if narrower else scores
     if cell.influence_method is None:
         return ()
-    return rankings(case, cell.influence_method)
+    return rankings(view, cell.influence_method)
 
 
-def _choose(case: Case, cell: Cell, auto: Auto, path: Path, progress: Progress) -> None:
+def _choose(view: GroupView, cell: Cell, auto: Auto, path: Path, progress: Progress) -> None:
     # One stream for every pool, so that they are judged against the same control.
-    watch, task = Stopwatch(case.device), case.task(f"treatment/{cell.treatment}", progress)
-    rankings = {method: load_scores(case.influence_path(method), task.fit) for method in auto.methods}
-    choice = auto.choose(task, rankings, _settled(case, cell))
+    watch, task = Stopwatch(view.device), view.task(f"treatment/{cell.treatment}", progress)
+    rankings = {method: load_scores(view.influence_path(method), task.fit) for method in auto.methods}
+    choice = auto.choose(task, rankings, _settled(view, cell))
     kept = choice.kept
     model = kept.model if kept else task.classifier.module(task.theta_hat)
     measured = kept.fitness if kept else fitness(task, model)
@@ -102,17 +102,17 @@ def _said(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _narrower(case: Case, cell: Cell) -> Path | None:
+def _narrower(view: GroupView, cell: Cell) -> Path | None:
     """The model that the same search chose in the pool ``data_only``, where the case has it made."""
     settings = {key: each for key, each in cell.settings.items() if key != "pool"}
-    found = [other for other in cells(case.spec, cell.treatment) if other.settings == settings and other != cell]
-    return case.model_path(found[0]) if found else None
+    found = [other for other in cells(view.spec, cell.treatment) if other.settings == settings and other != cell]
+    return view.model_path(found[0]) if found else None
 
 
-def _settled(case: Case, cell: Cell) -> Candidate | None:
-    path = _narrower(case, cell)
+def _settled(view: GroupView, cell: Cell) -> Candidate | None:
+    path = _narrower(view, cell)
     if path is None or (kept := read_tensor_notes(path)["kept"]) is None:
         return None
     measured = Fitness(*(kept[field.name] for field in fields(Fitness)))
     causes = Causes(tuple(kept["causes"]))
-    return Candidate(kept["influence_method"], kept["treatment"], causes, measured, case.model(path))
+    return Candidate(kept["influence_method"], kept["treatment"], causes, measured, view.model(path))

@@ -24,7 +24,7 @@ from repair_pipeline.influence.learnt import LearntInfluence
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.own import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.failures import group_masks, group_of
 from repair_pipeline.pipeline.file import File, take_back
 from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
@@ -184,26 +184,26 @@ def _influence(case: Case, method: str) -> list[File]:
     if method not in case.spec.influence:
         return []
 
-    def make(look: Case, path: Path, progress: Progress) -> None:
+    def make(view: GroupView, path: Path, progress: Progress) -> None:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
-        task = look.task(f"influence/{method}", progress, METHODS[method].role)
+        task = view.task(f"influence/{method}", progress, METHODS[method].role)
         if case.spec.causes.fdr is not None and isinstance(made, LearntInfluence):
             scores = made.calibrated(task)
         else:
             scores = made.scores(task)
-        save_scores(path, scores, watch.notes(settings=case.spec.influence[method]), look.group)
+        save_scores(path, scores, watch.notes(settings=case.spec.influence[method]), view.group)
 
     return [
-        File(look.influence_path(method), (case.fisher_path, case.partition_path), partial(make, look))
-        for look in case.each_group()
+        File(view.influence_path(method), (case.fisher_path, case.partition_path), partial(make, view))
+        for view in case.views
     ]
 
 
 def _pairs(case: Case) -> list[File]:
     if not (case.spec.gate and case.spec.treat):
         return []
-    sources = tuple(look.influence_path(case.spec.treat[0]) for look in case.each_group())
+    sources = tuple(view.influence_path(case.spec.treat[0]) for view in case.views)
     path = case.layout.table("pairs", case.id)
     return [File(path, (case.fisher_path, case.partition_path, *sources), partial(patch.write_pairs, case))]
 
@@ -211,17 +211,17 @@ def _pairs(case: Case) -> list[File]:
 def _gate_controls(case: Case) -> list[File]:
     if case.spec.gate is None:
         return []
-    return [file for look in case.each_group() for file in gate.controls(look)]
+    return [file for view in case.views for file in gate.controls(view)]
 
 
 # What it came to.
 
 
 def _evaluation(case: Case) -> list[File]:
-    looks = case.each_group()
-    influence = tuple(look.influence_path(method) for look in looks for method in case.spec.influence)
-    models = tuple(look.model_path(cell) for look in looks for cell in evaluation.grid(case))
-    searches = tuple(look.model_path(cell) for look in looks for cell in cells(case.spec, "auto"))
+    views = case.views
+    influence = tuple(view.influence_path(method) for view in views for method in case.spec.influence)
+    models = tuple(view.model_path(cell) for view in views for cell in evaluation.grid(case))
+    searches = tuple(view.model_path(cell) for view in views for cell in cells(case.spec, "auto"))
     controls = tuple(file.path for file in _gate_controls(case))
     tables = {
         "candidates": (evaluation.write_candidates, searches),
@@ -249,7 +249,7 @@ def _evaluation(case: Case) -> list[File]:
 
 def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        write_text(path, render_report(case.layout, case.id, case.data, case.each_group()[0].partition))
+        write_text(path, render_report(case.layout, case.id, case.data, case.first_view.partition))
 
     gated = _tables(case, "verdicts", "pairs", "patch") if case.spec.gate else ()
     return [File(case.layout.report(case.id), _tables(case, *_REPORTED), make, optional=gated)]
@@ -264,10 +264,10 @@ def _tables(case: Case, *names: str) -> tuple[Path, ...]:
 
 def _tracked_run(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
-        look, judged = case.each_group()[0], summary(case)
-        made = gate.repair(look)
-        model = case.model(look.model_path(made.cell)) if made and made.removed else None
-        figures = case_figures(case.layout, case.id, case.data, look.partition)
+        view, judged = case.first_view, summary(case)
+        made = gate.repair(view)
+        model = case.model(view.model_path(made.cell)) if made and made.removed else None
+        figures = case_figures(case.layout, case.id, case.data, view.partition)
         tags = {"repair.judged": judged.repair, "repair.verdict": judged.verdict}
         run = track(
             case.layout, case.id, tracked_inputs(case), model, case.data.test, figures, judged.metrics, tags, progress
@@ -283,7 +283,7 @@ def _candidate(case: Case) -> list[File]:
     if accepted is None:
         return []
     sources = (case.layout.tracked_run(case.id), case.layout.table("verdicts", case.id))
-    return [File(case.layout.candidate(case.id), sources, partial(gate.register, case, accepted))]
+    return [File(case.layout.candidate(case.id), sources, partial(gate.register, accepted))]
 
 
 def _steps() -> tuple[Step, ...]:

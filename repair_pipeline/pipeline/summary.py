@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from repair_pipeline.cases.grid import Cell
-from repair_pipeline.evaluation.partition import ALL_FAILURES
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import gate_verdicts, judged_cell
 from repair_pipeline.reporting.judged import controls
 from repair_pipeline.reporting.words import short_name
 from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.types import FailureGroup
 
 _MEASURED = ("query_accuracy", "holdout_accuracy", "remaining_accuracy", "unseen_accuracy")
 _JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gain_low", "gain_high")
@@ -33,12 +33,12 @@ class Summary:
 
 def summary(case: Case) -> Summary:
     """Read the case's tables; the evaluation must have made them."""
-    look = case.each_group()[0]
+    view = case.first_view
     verdicts = {row["failure_group"]: row for row in gate_verdicts(case)}
-    judged, metrics, repair = verdicts.get(look.group), dict[str, float](), "no repair was made"
-    row = _row(look, judged_cell(look))
+    judged, metrics, repair = verdicts.get(view.group), dict[str, float](), "no repair was made"
+    row = _row(view, judged_cell(view))
     if row is not None:
-        repair, rivals = short_name(row), controls(_rows(look, "recovery"), row)
+        repair, rivals = short_name(row), controls(_rows(view, "recovery"), row)
         metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
         if rivals:
             best = max(rival["holdout_accuracy"] for rival in rivals)
@@ -46,18 +46,16 @@ def summary(case: Case) -> Summary:
     if judged:
         metrics |= {name: judged[name] for name in _JUDGED}
     treated = case.spec.treat[0] if case.spec.treat else None
-    found = [row for row in _rows(look, "detection") if row["method"] == treated]
+    found = [row for row in _rows(view, "detection") if row["method"] == treated]
     metrics |= {name: row[name] for row in found for name in ("auc", "precision_at_n") if row[name] is not None}
     return Summary(repair, _said({group: row["verdict"] for group, row in verdicts.items()}), metrics)
 
 
 def _said(verdicts: dict[str, str]) -> str:
-    if list(verdicts) == [ALL_FAILURES]:
-        return verdicts[ALL_FAILURES]
-    return ", ".join(f"{group}: {verdict}" for group, verdict in verdicts.items()) or "no gate"
+    return ", ".join(FailureGroup(group).phrase("{}: ") + verdict for group, verdict in verdicts.items()) or "no gate"
 
 
-def _row(look: Case, cell: Cell | None) -> dict[str, Any] | None:
+def _row(view: GroupView, cell: Cell | None) -> dict[str, Any] | None:
     if cell is None:
         return None
     said = {
@@ -65,9 +63,9 @@ def _row(look: Case, cell: Cell | None) -> dict[str, Any] | None:
         "influence_method": cell.influence_method,
         "setting": json.dumps(cell.settings, sort_keys=True),
     }
-    return next((row for row in _rows(look, "recovery") if said.items() <= row.items()), None)
+    return next((row for row in _rows(view, "recovery") if said.items() <= row.items()), None)
 
 
-def _rows(look: Case, table: str) -> list[dict[str, Any]]:
-    rows = read_parquet(look.layout.table(table, look.id))[0].to_pylist()
-    return [row for row in rows if row["failure_group"] == look.group]
+def _rows(view: GroupView, table: str) -> list[dict[str, Any]]:
+    rows = read_parquet(view.layout.table(table, view.id))[0].to_pylist()
+    return [row for row in rows if row["failure_group"] == view.group]

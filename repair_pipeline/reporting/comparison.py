@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.reporting import judged
 from repair_pipeline.reporting.evidence import YARDSTICKS, Row
 from repair_pipeline.reporting.page import render
@@ -23,6 +22,7 @@ from repair_pipeline.reporting.scatter import SHAPES, Point, draw_points
 from repair_pipeline.reporting.words import plain, signed
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
+from repair_pipeline.types import ALL_FAILURES, FailureGroup
 
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, WINE, INK, GREY)
 _DIFFERENCES = 3
@@ -34,7 +34,7 @@ class Compared:
     """One failure group of a finished case. Accuracies are shares; None where there is nothing to measure."""
 
     case_id: str
-    group: str
+    group: FailureGroup
     family: str
     dataset: str
     seed: int
@@ -62,7 +62,7 @@ class Compared:
     @property
     def name(self) -> str:
         """The case, and the group where it has several."""
-        return self.case_id if self.group == ALL_FAILURES else f"{self.case_id}: {self.group}"
+        return self.case_id + self.group.phrase(": {}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _compared(
     def rows(table: str, group: str) -> list[Row]:
         return [row for row in tables[table].get(case_id, ()) if row["failure_group"] == group]
 
-    groups = [row["failure_group"] for row in tables["groups"].get(case_id, ())] or [ALL_FAILURES]
+    groups = [FailureGroup(row["failure_group"]) for row in tables["groups"].get(case_id, ())] or [ALL_FAILURES]
     report, folder = layout.report(case_id), layout.comparison.parent
     ranked = [method for method in (*spec["treat"], *spec["influence"]) if method not in YARDSTICKS]
     for group in groups:
@@ -187,7 +187,7 @@ def _compared(
         yield Compared(
             case_id=case_id,
             group=group,
-            family=family if group == ALL_FAILURES else f"{family}: {group}",
+            family=family + group.phrase(": {}"),
             dataset=case["dataset"],
             seed=case["seed"],
             verdict=plain(decided) if decided else "not judged" if spec["gate"] else "no gate",

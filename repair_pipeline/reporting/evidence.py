@@ -11,11 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.types import CorruptedDataset, InfluenceScores, TestPartition
+from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, FailureGroup, InfluenceScores, TestPartition
 
 Row = Mapping[str, Any]
 """A row of a stored table, by column."""
@@ -86,7 +85,6 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
     spec = json.loads(case["spec"])
     grouped = bool((spec["failures"] or {}).get("groups"))
     group = _group_of(partition, layout.table("examples", case_id)) if grouped else ALL_FAILURES
-    in_names = "" if group == ALL_FAILURES else group
 
     def rows(table: str) -> list[Row]:
         found: list[Row] = read_parquet(layout.table(table, case_id))[0].to_pylist()
@@ -95,9 +93,10 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
     ranked = [
         name
         for name in ("ewc", *spec["treat"], *spec["influence"])
-        if name not in YARDSTICKS and layout.influence(case_id, name, in_names).exists()
+        if name not in YARDSTICKS and layout.influence(case_id, name, group.phrase("{}")).exists()
     ]
     method = ranked[0] if ranked else None
+    path = layout.influence(case_id, method, group.phrase("{}")) if method else None
     sheet = layout.patch(case_id, "contact_sheet.png")
     return Evidence(
         case=case,
@@ -119,15 +118,15 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         contact_sheet=sheet if spec["gate"] and sheet.exists() else None,
         missing=list(read_parquet(layout.table("recovery", case_id))[1]["missing"]),
         method=method,
-        scores=load_scores(layout.influence(case_id, method, in_names), data.fit.examples) if method else None,
+        scores=load_scores(path, data.fit.examples) if path else None,
     )
 
 
-def _group_of(partition: TestPartition, path: Path) -> str:
+def _group_of(partition: TestPartition, path: Path) -> FailureGroup:
     """The failure group that a partition is of. The spec does not say: it is stored with its keys sorted."""
     rows, _ = read_parquet(path)
     member = rows.filter(pa.compute.equal(rows["example_id"], str(partition.holdout.ids[0])))
-    return str(member["failure_group"][0].as_py())
+    return FailureGroup(member["failure_group"][0].as_py())
 
 
 def _written(layout: Layout, table: str, case_id: str) -> list[Row]:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.storage.files import Notes, map_inputs, read_parquet, write_inputs, write_parquet
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.types import (
+    ALL_FAILURES,
     CorruptedDataset,
     Examples,
     InfluenceScores,

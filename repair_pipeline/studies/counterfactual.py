@@ -21,7 +21,7 @@ from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
@@ -72,8 +72,8 @@ class Counterfactual:
             ),
         ]
 
-    def _case(self, layout: Layout, data_dir: Path) -> Case:
-        return Case(self.cases()[0], layout, data_dir, torch.device("cpu"))
+    def _case(self, layout: Layout, data_dir: Path) -> GroupView:
+        return Case(self.cases()[0], layout, data_dir, torch.device("cpu")).first_view
 
     def _sets(self) -> list[str]:
         random = [f"random-{at}" for at in range(self.subsets)]
@@ -82,31 +82,31 @@ class Counterfactual:
     def _file(self, layout: Layout, name: str) -> Path:
         return layout.study(self.name) / self.preset / f"{name}.safetensors"
 
-    def _removed(self, case: Case, name: str) -> Causes:
-        rows = case.data.fit
+    def _removed(self, view: GroupView, name: str) -> Causes:
+        rows = view.data.fit
         kind, _, which = name.partition("-")
         if kind == "top":
-            return load_scores(case.influence_path(which), rows.examples).top(len(rows.corrupted_ids))
+            return load_scores(view.influence_path(which), rows.examples).top(len(rows.corrupted_ids))
         if kind == "random":
-            drawn = numpy_stream(case.spec.seed, f"counterfactual/{name}").permutation(rows.examples.ids)
+            drawn = numpy_stream(view.spec.seed, f"counterfactual/{name}").permutation(rows.examples.ids)
             return Causes(tuple(drawn[: len(drawn) // 2].tolist()))
         return Causes(())
 
-    def _run(self, case: Case, name: str) -> list[str]:
+    def _run(self, view: GroupView, name: str) -> list[str]:
         """Retrain without a set, and keep log p(z|θ) of the query and the holdout, one row a retraining."""
-        removed, data, spec = self._removed(case, name).as_set, case.data, case.spec
-        rest, validation, tests = data.fit.examples.without(removed), data.validation.examples, case.partition.parts()
+        removed, data, spec = self._removed(view, name).as_set, view.data, view.spec
+        rest, validation, tests = data.fit.examples.without(removed), data.validation.examples, view.partition.parts()
         log_p = defaultdict[str, list[Tensor]](list)
         with threads(spec.compute.threads):
             for at in range(self.retrainings):
                 # The same stream for every set: they differ in their rows and not in their luck.
                 generator = torch_stream(spec.seed, f"counterfactual/retraining-{at}")
-                model = fit(case.untrained(generator), rest, validation, spec.training, generator, mode="train")
+                model = fit(view.untrained(generator), rest, validation, spec.training, generator, mode="train")
                 classifier = Classifier(model)
                 for split in _SPLITS:
                     log_p[split].append(log_likelihoods(classifier, classifier.theta_hat, tests[split]))
         tensors = {split: torch.stack(runs) for split, runs in log_p.items()}
-        write_tensors(self._file(case.layout, name), tensors, {"removed": len(removed)})
+        write_tensors(self._file(view.layout, name), tensors, {"removed": len(removed)})
         return []
 
     def figures(self, layout: Layout) -> Mapping[str, Picture]:

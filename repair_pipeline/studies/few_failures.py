@@ -21,7 +21,7 @@ from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout
@@ -63,30 +63,30 @@ class FewFailures:
         }
         return [
             Stage([run_cases(case.id, [case], upto("fisher_diagonal")) for case in cases.values()]),
-            Stage([self._piece(case, family, layout) for (family, _), case in cases.items()]),
+            Stage([self._piece(case.first_view, family, layout) for (family, _), case in cases.items()]),
         ]
 
-    def _piece(self, case: Case, family: str, layout: Layout) -> Piece:
+    def _piece(self, view: GroupView, family: str, layout: Layout) -> Piece:
         files = {
-            self._file(layout, case.id, failures, guard): sum(
+            self._file(layout, view.id, failures, guard): sum(
                 _seconds(name.partition(",")[0], failures, guard) for name in _methods(guard)
             )
             for failures in _FAILURES
             for guard in _GUARDS
         }
-        return Piece(f"{case.id} few failures", files, partial(self._run, case, family))
+        return Piece(f"{view.id} few failures", files, partial(self._run, view, family))
 
     def _file(self, layout: Layout, case_id: str, failures: int | None, guard: float | None) -> Path:
         return layout.study(self.name) / "cells" / case_id / f"failures={failures}-guard={guard}.json"
 
-    def _run(self, case: Case, family: str) -> list[str]:
-        with threads(case.spec.compute.threads):
+    def _run(self, view: GroupView, family: str) -> list[str]:
+        with threads(view.spec.compute.threads):
             for failures in _FAILURES:
                 for guard in _GUARDS:
-                    path = self._file(case.layout, case.id, failures, guard)
+                    path = self._file(view.layout, view.id, failures, guard)
                     if not path.exists():
-                        rows = list(_cell(case, failures, guard))
-                        table = pd.DataFrame(rows).assign(family=family, seed=case.spec.seed)
+                        rows = list(_cell(view, failures, guard))
+                        table = pd.DataFrame(rows).assign(family=family, seed=view.spec.seed)
                         write_text(path, table.to_json(orient="records"))
         return []
 
@@ -123,16 +123,16 @@ def _seconds(method: str, failures: int | None, guard: float | None) -> float:
     return costs.METHODS[method] * max(0.2, min(1.0, learnt / _FULL_BATCH))
 
 
-def _cell(case: Case, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
+def _cell(view: GroupView, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
     known = {"failures": str(failures or "all"), "guard": "all" if guard is None else str(guard)}
 
     def measured(name: str, scores: InfluenceScores, seconds: float) -> dict[str, Any]:
-        found = detect(scores, case.data.fit.corrupted, Causes(()))
+        found = detect(scores, view.data.fit.corrupted, Causes(()))
         return {**known, "method": name, "auc": found.auc, "precision_at_n": found.precision_at_n, "seconds": seconds}
 
     for label in _methods(guard):
         name, _, scaled = label.partition(", ")
-        task, started = _fewer(case, failures, name), time.perf_counter()
+        task, started = _fewer(view, failures, name), time.perf_counter()
         settings: dict[str, Any] = {"guard": "none"} if guard == 0 else {"guard_ratio": guard}
         if scaled:
             settings["gamma"] = float(scaled.removesuffix(" γ")) * task.gamma(None)
@@ -144,13 +144,13 @@ def _cell(case: Case, failures: int | None, guard: float | None) -> Iterator[dic
                 yield measured(f"{label}: {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
         else:
             yield measured(label, method.scores(task), time.perf_counter() - started)
-    yield measured("loss", METHODS["loss"]().scores(_fewer(case, failures, "loss")), 0.0)
+    yield measured("loss", METHODS["loss"]().scores(_fewer(view, failures, "loss")), 0.0)
 
 
-def _fewer(case: Case, failures: int | None, method: str) -> RepairTask:
+def _fewer(view: GroupView, failures: int | None, method: str) -> RepairTask:
     """The case's task with ``failures`` of its query failures, the same for every method, the fewer among the more."""
-    task = case.task(f"few_failures/{method}", silent)
-    order = torch.randperm(len(task.tests.query), generator=torch_stream(case.spec.seed, "few_failures"))
+    task = view.task(f"few_failures/{method}", silent)
+    order = torch.randperm(len(task.tests.query), generator=torch_stream(view.spec.seed, "few_failures"))
     return replace(task, tests=replace(task.tests, query=task.tests.query[order[:failures]]))
 
 

@@ -75,10 +75,10 @@ def test_every_example_has_exactly_one_split(workspace: Workspace) -> None:
 def test_a_score_that_is_not_finite_stops_what_follows(workspace: Workspace) -> None:
     case = workspace.case(TINY)
     assert scored_wrongly(case, "loss") == []
-    table, notes = read_parquet(case.influence_path("loss"))
+    table, notes = read_parquet(case.first_view.influence_path("loss"))
     at, values = table.schema.get_field_index("influence"), [float("nan"), *table["influence"].to_pylist()[1:]]
     spoilt = table.set_column(at, table.schema.field(at), pa.array(values))
-    write_parquet(case.influence_path("loss"), spoilt, notes)
+    write_parquet(case.first_view.influence_path("loss"), spoilt, notes)
     made = workspace.make(TINY)
     assert not made.result.success
     assert (
@@ -90,6 +90,6 @@ def test_a_score_that_is_not_finite_stops_what_follows(workspace: Workspace) -> 
 
 def test_a_row_without_a_score_is_caught(workspace: Workspace) -> None:
     case = workspace.case(TINY)
-    table, notes = read_parquet(case.influence_path("loss"))
-    write_parquet(case.influence_path("loss"), table.slice(1), notes)
+    table, notes = read_parquet(case.first_view.influence_path("loss"))
+    write_parquet(case.first_view.influence_path("loss"), table.slice(1), notes)
     assert f"{len(table)} fit rows are due" in scored_wrongly(case, "loss")[0]

@@ -1,7 +1,7 @@
 """A small case, run once; tests work on copies of what it left."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.pipeline import steps
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline_tests.pipeline.running import run
 
@@ -44,11 +44,9 @@ def _quick() -> Iterator[None]:
         yield
 
 
-CaseAt = Callable[..., Case]
-
-
-def case_at(home: Path, spec: CaseSpec = TINY) -> Case:
-    return Case(spec, Layout(home), home / "no-data", torch.device("cpu"))
+def case_at(home: Path, spec: CaseSpec = TINY) -> GroupView:
+    """A case as its only failure group sees it, or its first."""
+    return Case(spec, Layout(home), home / "no-data", torch.device("cpu")).first_view
 
 
 @pytest.fixture(scope="session")  # a package's would be made again whenever a worker comes back to it
@@ -66,5 +64,5 @@ def home(finished_home: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def case(home: Path) -> Case:
+def case(home: Path) -> GroupView:
     return case_at(home)

@@ -15,7 +15,7 @@ from repair_pipeline_tests.wards import write_tables
 @pytest.mark.parametrize("which", ["lstm", "old_weight_norm", "packed"])
 def test_a_run_ends_with_a_verdict(which, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "log_model", lambda *args: None)  # the export has tests of its own
-    monkeypatch.setattr(gate, "register", lambda case, look, path, progress: write_text(path, "{}"))
+    monkeypatch.setattr(gate, "register", lambda view, path, progress: write_text(path, "{}"))
     write_tables(tmp_path)
     model = {"factory": "repair_pipeline_tests.architectures:net", "arguments": {"which": which}}
     case = case_at(

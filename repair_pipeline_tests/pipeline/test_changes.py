@@ -46,7 +46,7 @@ OF_FAILURES = ["failure_partition", *FOUND, *REPAIRED, *SHOWN]
 def bound(folder):
     layout = Layout(folder / "home")
     spec = opened(load_spec(str(folder / "wards.yaml")), layout)
-    return Case(spec, layout, folder, torch.device("cpu"))
+    return Case(spec, layout, folder, torch.device("cpu")).first_view
 
 
 def made(folder, steps=STEPS):

@@ -96,26 +96,26 @@ def test_the_verdict_counts_what_the_models_say(case):
     found = {row["failure_group"]: row for row in ask(case, "SELECT * FROM verdicts WHERE judge = 'gate'")}
     assert found.keys() == {"B", "C"}
     for name, row in found.items():
-        look = next(look for look in case.each_group() if look.group == name)
+        view = next(view for view in case.views if view.group == name)
         repaired = f"failure_group = '{name}' AND treatment = 'finetune' AND influence_method = 'ewc'"
         recovered = ask(case, f"SELECT * FROM recovery WHERE {repaired}")[0]
-        assert row["fixed"] == round(recovered["holdout_accuracy"] * len(look.partition.holdout))
-        assert row["broken"] == round((1 - recovered["remaining_accuracy"]) * len(look.partition.remaining))
+        assert row["fixed"] == round(recovered["holdout_accuracy"] * len(view.partition.holdout))
+        assert row["broken"] == round((1 - recovered["remaining_accuracy"]) * len(view.partition.remaining))
         assert row["removed"] == recovered["removed"] > 0
-        assert row["gain"] == pytest.approx(recovered["unseen_accuracy"] - (1 - share(look)))
+        assert row["gain"] == pytest.approx(recovered["unseen_accuracy"] - (1 - share(view)))
 
 
-def share(look):
+def share(view):
     """Of failures among the test rows that the recovery counts."""
-    tests = look.partition
+    tests = view.partition
     failures = sum(map(len, (tests.query, tests.query_tuning, tests.unused_query, tests.holdout)))
     return failures / (failures + len(tests.guard) + len(tests.remaining))
 
 
 def test_the_patch_holds_just_the_rows_that_the_repair_removed(case):
-    for look in case.each_group():
-        removed = set(gate.repair(look).causes.ids)
-        found = ask(case, f"SELECT * FROM patch WHERE failure_group = '{look.group}'")
+    for view in case.views:
+        removed = set(gate.repair(view).causes.ids)
+        found = ask(case, f"SELECT * FROM patch WHERE failure_group = '{view.group}'")
         assert {row["example_id"] for row in found} == removed
         assert all((row["action"] == "relabel") == (row["suggested_label"] is not None) for row in found)
         assert all(row["suggested_label"] != row["label"] for row in found)
@@ -125,9 +125,9 @@ def test_the_patch_holds_just_the_rows_that_the_repair_removed(case):
 
 
 def test_pairs_rank_the_harmful_rows_for_every_failure(case):
-    for look in case.each_group():
-        found = ask(case, f"SELECT * FROM pairs WHERE failure_group = '{look.group}' ORDER BY failure_id, rank")
-        assert {row["failure_id"] for row in found} == set(look.partition.query.ids.tolist())
+    for view in case.views:
+        found = ask(case, f"SELECT * FROM pairs WHERE failure_group = '{view.group}' ORDER BY failure_id, rank")
+        assert {row["failure_id"] for row in found} == set(view.partition.query.ids.tolist())
         of_one = [row["influence"] for row in found if row["failure_id"] == found[0]["failure_id"]]
         assert len(of_one) == 200
         assert of_one == sorted(of_one, reverse=True)
@@ -152,8 +152,8 @@ def test_only_the_adapted_parameters_move(folder, tmp_path):
     case = case_at(tmp_path, spec(folder, parameters="last_layer", gate=None))
     run(case)
     base = read_tensors(case.base_model_path)[0]
-    look = case.each_group()[0]
-    tensors = read_tensors(look.named_model_path("ewc-finetune"))[0]
+    view = case.first_view
+    tensors = read_tensors(view.named_model_path("ewc-finetune"))[0]
     moved = {name for name in base if not torch.equal(tensors[name], base[name])}
     assert moved == {"8.weight", "8.bias"}
 

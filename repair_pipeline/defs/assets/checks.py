@@ -11,7 +11,7 @@ import dagster as dg
 import numpy as np
 import torch
 
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import missing
 from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.steps import Step
@@ -124,7 +124,7 @@ def not_accepted(case: Case) -> list[str]:
 
 def unsolved(case: Case, method: str) -> list[str]:
     """A linear system whose residual is too large for its solution to count as one."""
-    said = [read_parquet(look.influence_path(method))[1] for look in case.each_group()]
+    said = [read_parquet(look.influence_path(method))[1] for look in case.views]
     return [
         f"the residual is {notes['residual']:.2g}: raise influence.{method}.damping"
         for notes in said
@@ -134,15 +134,15 @@ def unsolved(case: Case, method: str) -> list[str]:
 
 def scored_wrongly(case: Case, method: str) -> list[str]:
     """Fit rows without a score, or with one that is not finite."""
-    return [line for look in case.each_group() for line in _scored_wrongly(look, method)]
+    return [line for look in case.views for line in _scored_wrongly(look, method)]
 
 
-def _scored_wrongly(case: Case, method: str) -> list[str]:
-    table, _ = read_parquet(case.influence_path(method))
+def _scored_wrongly(view: GroupView, method: str) -> list[str]:
+    table, _ = read_parquet(view.influence_path(method))
     ids, values = table["example_id"].to_pylist(), table["influence"].to_numpy()
     wrong = []
     if bad := int((~np.isfinite(values)).sum()):
         wrong.append(f"{bad} of {len(values)} scores are not finite")
-    if Counter(ids) != Counter(case.data.fit.examples.ids.tolist()):
-        wrong.append(f"{len(set(ids))} rows are scored, {len(case.data.fit.examples)} fit rows are due, each once")
+    if Counter(ids) != Counter(view.data.fit.examples.ids.tolist()):
+        wrong.append(f"{len(set(ids))} rows are scored, {len(view.data.fit.examples)} fit rows are due, each once")
     return wrong

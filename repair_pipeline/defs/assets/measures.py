@@ -14,7 +14,6 @@ from repair_pipeline.cases.grid import cells
 from repair_pipeline.defs.assets import pictures
 from repair_pipeline.defs.assets.looks import picture, question, shown_table
 from repair_pipeline.evaluation.detection import detect
-from repair_pipeline.evaluation.partition import ALL_FAILURES
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_cells, missing
 from repair_pipeline.pipeline.gate import gate_verdicts
@@ -24,7 +23,7 @@ from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes, read_tensors
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.tracking.runs import model_url, run_url
-from repair_pipeline.types import Causes
+from repair_pipeline.types import Causes, FailureGroup
 
 Measures = dict[str, Any]
 
@@ -67,22 +66,23 @@ def _fisher_diagonal(case: Case) -> Measures:
 
 
 def _failure_partition(case: Case) -> Measures:
-    table, notes = read_parquet(case.partition_path)
-    sizes = {name: len(part) for name, part in case.partition.parts().items()}
+    view = case.first_view
+    table, notes = read_parquet(view.partition_path)
+    sizes = {name: len(part) for name, part in view.partition.parts().items()}
     right = sizes["guard"] + sizes["remaining"]
     return {
-        **pictures.of_failures(case.each_group()[0]),
+        **pictures.of_failures(view.first_view),
         "dagster/row_count": len(table),
         "base_test_accuracy": right / sum(sizes.values()),
         "failures": sum(sizes.values()) - right,
         **sizes,
         **_cost(notes),
-        "ask": question(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{case.id}' GROUP BY split"),
+        "ask": question(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{view.id}' GROUP BY split"),
     }
 
 
 def _influence(case: Case, method: str) -> Measures:
-    case = case.each_group()[0]
+    case = case.first_view
     rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
     scores = load_scores(case.influence_path(method), rows.examples)
     # How many are causes may follow another method's scores, so it is the evaluation that says it.
@@ -106,15 +106,15 @@ def _influence(case: Case, method: str) -> Measures:
 def _repaired(case: Case, treatment: str) -> Measures:
     """What each model took; how it does on the holdout is the evaluation's to read."""
     models, found = [], Measures()
-    for look in case.each_group():
-        chosen = chosen_cells(look)
+    for view in case.views:
+        chosen = chosen_cells(view)
         for cell in cells(case.spec, treatment):
-            if look.model_path(cell).exists():
-                notes = read_tensor_notes(look.model_path(cell))
+            if view.model_path(cell).exists():
+                notes = read_tensor_notes(view.model_path(cell))
                 said = {"removed": notes["removed"], "seconds": notes["seconds"], **notes["fitness"]}
-                models.append({"failures": look.group, "model": cell.name, **said})
+                models.append({"failures": view.group, "model": cell.name, **said})
                 if cell in chosen:
-                    found |= {_key(look.group, key, cell.influence_method): value for key, value in said.items()}
+                    found |= {_key(view.group, key, cell.influence_method): value for key, value in said.items()}
     return {
         "cells": len(models),
         "models": shown_table(pa.Table.from_pylist(models)),
@@ -125,7 +125,7 @@ def _repaired(case: Case, treatment: str) -> Measures:
 
 def _key(group: str, *parts: str | None) -> str:
     """One of the same name in every case, so that Dagster plots it over them."""
-    return "_".join(filter(None, (*parts, None if group == ALL_FAILURES else group)))
+    return "_".join(filter(None, (*parts, FailureGroup(group).phrase("{}"))))
 
 
 def _evaluation(case: Case) -> Measures:
@@ -142,7 +142,7 @@ def _evaluation(case: Case) -> Measures:
             found[key] = row[f"{part}_accuracy"]
     judged = summary(case)
     return {
-        **pictures.of_recovery(case.each_group()[0], first),
+        **pictures.of_recovery(case.first_view, first),
         "judged_repair": judged.repair,
         "verdict": judged.verdict,
         **{_key(row["failure_group"], "reason"): row["reason"] for row in gate_verdicts(case)},
@@ -168,7 +168,7 @@ _RECOVERY = {
 
 
 def _report(case: Case) -> Measures:
-    figures = case_figures(case.layout, case.id, case.data, case.each_group()[0].partition)
+    figures = case_figures(case.layout, case.id, case.data, case.first_view.partition)
     shown = {name: picture(name, figure) for name, figure in figures.items()}
     return {"open": dg.MetadataValue.md(f"```\nrepair report {case.id} --open\n```"), **shown}
 
@@ -187,7 +187,7 @@ def _tracked_run(case: Case) -> Measures:
 def _pairs(case: Case) -> Measures:
     table, notes = read_parquet(case.layout.table("pairs", case.id))
     ask = question(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
-    shown = pictures.of_pairs(case.each_group()[0])
+    shown = pictures.of_pairs(case.first_view)
     return {**shown, "dagster/row_count": len(table), **_cost(notes), "ask": ask}
 
 

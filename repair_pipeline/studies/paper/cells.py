@@ -13,7 +13,7 @@ from torch import nn
 
 from repair_pipeline.compute.device import threads
 from repair_pipeline.evaluation.recovery import recovery
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import GroupView
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.studies.study import Piece
 from repair_pipeline.treatment.protocol import Treatment
@@ -22,12 +22,12 @@ from repair_pipeline.types import Causes, silent
 Row = dict[str, Any]
 
 
-def piece(case: Case, path: Path, seconds: float, rows: Callable[[Case], Iterable[Row]]) -> Piece:
+def piece(case: GroupView, path: Path, seconds: float, rows: Callable[[GroupView], Iterable[Row]]) -> Piece:
     """A piece that makes one file of rows; each row is given the case's seed and corruption."""
     return Piece(f"{path.parent.name} {path.stem}", {path: seconds}, partial(_make, case, path, rows))
 
 
-def _make(case: Case, path: Path, rows: Callable[[Case], Iterable[Row]]) -> list[str]:
+def _make(case: GroupView, path: Path, rows: Callable[[GroupView], Iterable[Row]]) -> list[str]:
     with threads(case.spec.compute.threads):
         known = {"seed": case.spec.seed, "corruption": case.spec.corruption.kind if case.spec.corruption else None}
         table = pd.DataFrame([{**known, **row} for row in rows(case)])
@@ -35,7 +35,7 @@ def _make(case: Case, path: Path, rows: Callable[[Case], Iterable[Row]]) -> list
     return []
 
 
-def treated(case: Case, name: str, treatment: Treatment, causes: Causes) -> tuple[nn.Module, Row]:
-    """The model that a treatment makes of the case without ``causes``, and its row of the recovery table."""
-    model = treatment.repaired(case.task(f"treatment/{name}", silent), causes)
-    return model, {"treatment": name, "removed": len(causes), **asdict(recovery(model, case.partition))}
+def treated(view: GroupView, name: str, treatment: Treatment, causes: Causes) -> tuple[nn.Module, Row]:
+    """The model that a treatment makes of the view without ``causes``, and its row of the recovery table."""
+    model = treatment.repaired(view.task(f"treatment/{name}", silent), causes)
+    return model, {"treatment": name, "removed": len(causes), **asdict(recovery(model, view.partition))}

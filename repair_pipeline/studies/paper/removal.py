@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import GroupView
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.studies import costs
@@ -61,8 +61,8 @@ def controls(scope: Scope) -> pd.DataFrame:
     return rows.assign(name=rows["treatment"].map(_CONTROLS)).dropna(subset=["name"])
 
 
-def _removed(method: str, case: Case) -> Iterator[Row]:
-    scores = load_scores(case.influence_path(method), case.data.fit.examples)
+def _removed(method: str, view: GroupView) -> Iterator[Row]:
+    scores = load_scores(view.influence_path(method), view.data.fit.examples)
     for share in _SHARES:
-        _, row = treated(case, "finetune", Finetune(), scores.top(round(share * len(scores.ids))))
+        _, row = treated(view, "finetune", Finetune(), scores.top(round(share * len(scores.ids))))
         yield {"method": method, "share": share, **row}

@@ -14,7 +14,7 @@ import torch
 from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.cases.spec import CaseSpec, at_defaults, parse_spec
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.reporting.evidence import Evidence, read_evidence
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.cases import stored
@@ -63,9 +63,9 @@ class Scope:
         """``scored`` or ``references`` of every seed."""
         return [of(corruption, seed) for seed in self.seeds]
 
-    def case(self, spec: CaseSpec) -> Case:
+    def case(self, spec: CaseSpec) -> GroupView:
         """The case of a spec, on the CPU: studies share it out by processes."""
-        return Case(spec, self.layout, self.data_dir, torch.device("cpu"))
+        return Case(spec, self.layout, self.data_dir, torch.device("cpu")).first_view
 
     def stored(self, table: str, specs: Iterable[CaseSpec]) -> pd.DataFrame:
         """The rows of a view for these cases, beside seed, corruption and query fraction."""

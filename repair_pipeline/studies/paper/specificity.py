@@ -10,7 +10,7 @@ import torch
 
 from repair_pipeline.cases.corruption import LabelNoiseSpec
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.paper.cells import Row, piece, treated
@@ -76,13 +76,13 @@ def _of(examples: Examples, classes: tuple[int, ...]) -> Examples:
     return examples[torch.isin(examples.labels, torch.tensor(classes))]
 
 
-def _repaired(case: Case) -> Iterator[Row]:
-    groups, rows = _groups(case), round(_SHARE * len(case.data.fit.examples))
+def _repaired(view: GroupView) -> Iterator[Row]:
+    groups, rows = _groups(view), round(_SHARE * len(view.data.fit.examples))
     for group, classes in groups.items():
         for method in _METHODS:
-            task = case.task(f"specificity/{group}", silent)
+            task = view.task(f"specificity/{group}", silent)
             task = replace(task, tests=replace(task.tests, query=_of(task.tests.query, classes)))
             causes = METHODS[method]().scores(task).top(rows)
-            model, row = treated(case, "finetune", Finetune(), causes)
-            of_group = {name: accuracy(model, _of(case.partition.holdout, those)) for name, those in groups.items()}
+            model, row = treated(view, "finetune", Finetune(), causes)
+            of_group = {name: accuracy(model, _of(view.partition.holdout, those)) for name, those in groups.items()}
             yield {"repaired": group, "method": method, **row, **{f"{_OF}{name}": of_group[name] for name in groups}}
