@@ -7,7 +7,7 @@ import pytest
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.studies.paper import claims
+from repair_pipeline.studies.paper import claims, judging
 from repair_pipeline.studies.paper.cells import piece
 from repair_pipeline.studies.paper.charts import curves
 from repair_pipeline.studies.paper.inputs import Imbalance
@@ -32,15 +32,15 @@ WIDE = pd.Series([0.5, -0.4, 0.1, 0.3, -0.2])
 )
 def test_a_claim_on_the_method_holds_as_described_or_only_as_we_run_it(papers, ours, verdict, left_open):
     values = {"ewc_paper": papers, "ewc": ours}
-    judged = claims._ewc("gain", values.__getitem__)
+    judged = judging.of_ewc("gain", values.__getitem__)
     assert judged.verdict == verdict
     assert ("leave it open" in judged.figures) == left_open
     assert f"{papers.mean():+.3f}" in judged.figures
 
 
 def test_a_bound_is_a_bound():
-    assert claims._ewc("gain", lambda method: HIGH, above=0.05).verdict == "reproduced"
-    assert claims._ewc("gain", lambda method: HIGH, above=0.15).verdict == "not reproduced"
+    assert judging.of_ewc("gain", lambda method: HIGH, above=0.05).verdict == "reproduced"
+    assert judging.of_ewc("gain", lambda method: HIGH, above=0.15).verdict == "not reproduced"
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_a_bound_is_a_bound():
     ],
 )
 def test_a_claim_on_all_methods_holds_for_all_and_one_on_most_for_most(values, most, verdict):
-    assert claims._all("gain", dict(zip("abc", values, strict=True)), most=most).verdict == verdict
+    assert judging.of_each("gain", dict(zip("abc", values, strict=True)), most=most).verdict == verdict
 
 
 def test_what_was_not_measured_is_not_judged():
-    with pytest.raises(claims.NotMeasuredError):
-        claims._one("gain", pd.Series([None, None], dtype=float))
+    with pytest.raises(judging.NotMeasuredError):
+        judging.above_zero("gain", pd.Series([None, None], dtype=float))
 
 
 def test_the_best_baseline_is_the_best_of_each_seed():
     rows = pd.DataFrame(
         {"seed": [0, 1, 0, 1, 0], "method": ["sgd", "sgd", "linear_gd", "linear_gd", "ewc"], "x": [1.0, 5, 3, 2, 9]}
     )
-    assert claims._best(rows, "x").to_dict() == {0: 3.0, 1: 5.0}
+    assert judging.best_baseline(rows, "x").to_dict() == {0: 3.0, 1: 5.0}
 
 
 def test_at_least_fifteen_claims_each_told_once():
