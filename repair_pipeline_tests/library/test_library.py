@@ -25,71 +25,12 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes
 from repair_pipeline.evaluation.gate import judge as gate_judge
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.training.fit import Schedule, accuracy, predictions
+from repair_pipeline.training.fit import Schedule, accuracy
 from repair_pipeline.treatment.newton import Newton
 from repair_pipeline.treatment.training import Finetune, Untouched
 from repair_pipeline.types import Causes, Examples, QuerySide
 from repair_pipeline_tests.docs.pages import ROOT, blocks
-
-
-def pair(rows):
-    return rows.inputs, rows.labels
-
-
-@pytest.fixture(scope="module")
-def trained(_trained_task):
-    return _trained_task
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return trained.classifier.module(trained.theta_hat)
-
-
-@pytest.fixture(scope="module")
-def rows(trained, model):
-    """The rows of a problem, and those that a verdict rests on."""
-    query, guard = trained.tests.query, trained.tests.guard
-    # Failures are copies of training rows there, of which none may be held out.
-    apart = Examples(query.ids, query.inputs + 1e-3, query.labels)
-    wrong, right = (
-        part[(predictions(model, part) == part.labels) == is_right]
-        for part, is_right in ((apart, False), (guard, True))
-    )
-    assert len(wrong) >= 20
-    return {
-        "train": pair(trained.fit),
-        "failures": pair(wrong[::2]),
-        "guard": pair(right[::2]),
-        "holdout": pair(wrong[1::2]),
-        "remaining": pair(right[1::2]),
-        "validation": pair(trained.validation),
-    }
-
-
-@pytest.fixture
-def given(rows):
-    return dict(rows)
-
-
-@pytest.fixture(scope="module")
-def problem(model, rows):
-    return problem_of(model, rows)
-
-
-@pytest.fixture(scope="module")
-def scores(problem):
-    return rp.attribute(problem, "ewc")
-
-
-@pytest.fixture(scope="module")
-def repair(problem, scores):
-    return rp.repair(problem, scores.top(24), "finetune")
-
-
-def problem_of(model, given, **settings):
-    rows = {part: given[part] for part in ("failures", "guard", "validation") if part in given}
-    return rp.RepairProblem(model, given["train"], **{**rows, **settings})
+from repair_pipeline_tests.library.parts import judged, problem_of
 
 
 def by_hand(model, given, step, seed=0):
@@ -322,102 +263,6 @@ def test_what_trains_anew_uses_the_function_that_is_given(model, given):
     assert same_weights(first, again)
 
 
-REFUSED = {
-    "unknown method": (lambda p, g: rp.attribute(p, "ewcc"), "there is no influence method 'ewcc': did you mean ewc"),
-    "unknown setting": (lambda p, g: rp.attribute(p, "ewc", gama=1), "ewc has no setting 'gama': it has guard"),
-    "bad setting": (lambda p, g: rp.attribute(p, "ewc", gamma=-1), "ewc: gamma: input should be greater than 0"),
-    "setting of instance": (lambda p, g: rp.attribute(p, METHODS["ewc"](), gamma=1), "set it on the instance"),
-    "oracle": (lambda p, g: rp.attribute(p, "oracle"), "give the problem corrupted= ids"),
-    "semi_oracle": (lambda p, g: rp.repair(p, [], "semi_oracle"), "give the problem corrupted= ids"),
-    "auto": (lambda p, g: rp.repair(p, [], "auto"), "let repair run do it"),
-    "untrained": (lambda p, g: rp.repair(p, [], "retrain"), "has no untrained="),
-    "unknown cause": (lambda p, g: rp.repair(p, ["nobody"]), "'nobody' the first"),
-    "one id": (lambda p, g: rp.repair(p, "nobody"), "or a list of ids"),
-    "all rows": (lambda p, g: rp.attribute(p, "loss").top(len(p.fit)), "leave some, take some"),
-    "read failures": (lambda p, g: judged(p, g["failures"], g["remaining"]), "holdout rows are among failures too"),
-    "read guard": (lambda p, g: judged(p, g["holdout"], g["guard"]), "remaining rows are among guard too"),
-    "right holdout": (
-        lambda p, g: judged(p, g["remaining"], g["remaining"]),
-        "holdout are rows that it gets wrong",
-    ),
-    "wrong remaining": (lambda p, g: judged(p, g["holdout"], g["holdout"]), "remaining are rows that it gets right"),
-    "no holdout": (lambda p, g: judged(p, none(g["holdout"]), g["remaining"]), "holdout holds no row"),
-    "two controls": (lambda p, g: judged(p, g["holdout"], g["remaining"], controls=2), "judge: controls: input should"),
-}
-
-
-def judged(problem, holdout, remaining, **settings):
-    return rp.judge(problem, problem.base, holdout, remaining, **settings)
-
-
-def none(rows):
-    return tuple(column[:0] for column in rows)
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_done_is_one_line_with_the_next_move(problem, given, case):
-    ask, says = REFUSED[case]
-    with pytest.raises(InputError) as error:
-        ask(problem, given)
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_training_rows_prove_nothing(problem, given):
-    with pytest.raises(InputError, match=r"remaining rows are among train too, row 0 the first"):
-        judged(problem, given["holdout"], tuple(column[:40] for column in given["train"]))
-
-
-MALFORMED = {
-    "float labels": (lambda g: {"train": (g["train"][0], g["train"][1].double())}, "train has labels of torch.float64"),
-    "one column": (lambda g: {"train": (g["train"][0],)}, r"train is a tuple of 1: give \(x, y\)"),
-    "lengths": (lambda g: {"failures": (g["failures"][0], g["failures"][1][1:])}, "failures has inputs of shape"),
-    "label": (lambda g: {"guard": (g["guard"][0], g["guard"][1] + 7)}, "guard has the label 7"),
-    "kind": (lambda g: {"train": 7}, "train is int: give"),
-    "file": (lambda g: {"train": "nowhere.parquet"}, "'nowhere.parquet', which does not exist"),
-    "features": (lambda g: {"train": (g["train"][0].repeat(1, 2), g["train"][1])}, "it reads 2 features"),
-    "right failures": (lambda g: {"failures": g["guard"]}, "and failures are rows that it gets wrong"),
-    "wrong guard": (lambda g: {"guard": g["failures"]}, "and guard are rows that it gets right"),
-    "one failure": (lambda g: {"failures": tuple(column[:1] for column in g["failures"])}, "1 failure is given"),
-    "no failure": (lambda g: {"failures": none(g["failures"])}, "failures holds no row"),
-    "repeated id": (lambda g: {"train": (*g["train"], ["a"] * len(g["train"][1]))}, "the id 'a' is given"),
-}
-
-
-@pytest.mark.parametrize("case", MALFORMED)
-def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
-    change, says = MALFORMED[case]
-    with pytest.raises(InputError, match=says) as error:
-        problem_of(model, {**given, **change(given)})
-    assert "\n" not in str(error.value)
-
-
-def test_too_few_rows_for_validation_are_named(model, given):
-    few = {"train": tuple(column[:3] for column in given["train"]), "failures": given["failures"]}
-    with pytest.raises(InputError, match="give validation="):
-        problem_of(model, few)
-
-
-@pytest.mark.parametrize("ask", ["ewc", "linear_gd", "learn_query", "ewc_deletion", "scrub"])
-def test_without_a_guard_what_needs_one_says_so(model, given, ask):
-    del given["guard"]
-    problem = problem_of(model, given)
-    with pytest.raises(InputError, match="guard") as error:
-        rp.attribute(problem, ask) if ask in METHODS else rp.repair(problem, problem.fit.ids[:9].tolist(), ask)
-    assert "\n" not in str(error.value)
-
-
-def test_without_a_guard_the_rest_works(model, given):
-    del given["guard"]
-    problem = problem_of(model, given)
-    scores = rp.attribute(problem, "ewc", guard="none")
-    assert scores.influence.notes["guard_cases"] == 0
-    for treatment in ("combined", "newton"):
-        repair = rp.repair(problem, scores.top(20), treatment)
-        assert "guard" not in [part for part, _, _ in repair.right]
-    assert rp.judge(problem, repair, given["holdout"], given["remaining"]).holdout == len(given["holdout"][1])
-
-
 def png(pixels):
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -479,7 +324,7 @@ def test_importing_the_package_imports_no_torch(command):
 
 def test_all_that_is_public_is_there():
     assert sorted(rp.__all__) == rp.__all__
-    assert all(getattr(rp, name).__name__ == name for name in rp.__all__)
+    assert all(getattr(rp, name).__name__.removeprefix("repair_pipeline.") in (name, "register") for name in rp.__all__)
     assert set(rp.__all__) <= set(dir(rp))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rp.nothing

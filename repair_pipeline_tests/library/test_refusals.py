@@ -1,0 +1,99 @@
+"""What the library cannot use is refused in one line that says what to do."""
+
+import pytest
+
+import repair_pipeline as rp
+from repair_pipeline.errors import InputError
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline_tests.library.parts import judged, problem_of
+
+REFUSED = {
+    "unknown method": (lambda p, g: rp.attribute(p, "ewcc"), "there is no influence method 'ewcc': did you mean ewc"),
+    "unknown setting": (lambda p, g: rp.attribute(p, "ewc", gama=1), "ewc has no setting 'gama': it has guard"),
+    "bad setting": (lambda p, g: rp.attribute(p, "ewc", gamma=-1), "ewc: gamma: input should be greater than 0"),
+    "setting of instance": (lambda p, g: rp.attribute(p, METHODS["ewc"](), gamma=1), "set it on the instance"),
+    "oracle": (lambda p, g: rp.attribute(p, "oracle"), "give the problem corrupted= ids"),
+    "semi_oracle": (lambda p, g: rp.repair(p, [], "semi_oracle"), "give the problem corrupted= ids"),
+    "auto": (lambda p, g: rp.repair(p, [], "auto"), "let repair run do it"),
+    "untrained": (lambda p, g: rp.repair(p, [], "retrain"), "has no untrained="),
+    "unknown cause": (lambda p, g: rp.repair(p, ["nobody"]), "'nobody' the first"),
+    "one id": (lambda p, g: rp.repair(p, "nobody"), "or a list of ids"),
+    "all rows": (lambda p, g: rp.attribute(p, "loss").top(len(p.fit)), "leave some, take some"),
+    "read failures": (lambda p, g: judged(p, g["failures"], g["remaining"]), "holdout rows are among failures too"),
+    "read guard": (lambda p, g: judged(p, g["holdout"], g["guard"]), "remaining rows are among guard too"),
+    "right holdout": (
+        lambda p, g: judged(p, g["remaining"], g["remaining"]),
+        "holdout are rows that it gets wrong",
+    ),
+    "wrong remaining": (lambda p, g: judged(p, g["holdout"], g["holdout"]), "remaining are rows that it gets right"),
+    "no holdout": (lambda p, g: judged(p, none(g["holdout"]), g["remaining"]), "holdout holds no row"),
+    "two controls": (lambda p, g: judged(p, g["holdout"], g["remaining"], controls=2), "judge: controls: input should"),
+}
+
+
+def none(rows):
+    return tuple(column[:0] for column in rows)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_one_line_with_the_next_move(problem, given, case):
+    ask, says = REFUSED[case]
+    with pytest.raises(InputError) as error:
+        ask(problem, given)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_training_rows_prove_nothing(problem, given):
+    with pytest.raises(InputError, match=r"remaining rows are among train too, row 0 the first"):
+        judged(problem, given["holdout"], tuple(column[:40] for column in given["train"]))
+
+
+MALFORMED = {
+    "float labels": (lambda g: {"train": (g["train"][0], g["train"][1].double())}, "train has labels of torch.float64"),
+    "one column": (lambda g: {"train": (g["train"][0],)}, r"train is a tuple of 1: give \(x, y\)"),
+    "lengths": (lambda g: {"failures": (g["failures"][0], g["failures"][1][1:])}, "failures has inputs of shape"),
+    "label": (lambda g: {"guard": (g["guard"][0], g["guard"][1] + 7)}, "guard has the label 7"),
+    "kind": (lambda g: {"train": 7}, "train is int: give"),
+    "file": (lambda g: {"train": "nowhere.parquet"}, "'nowhere.parquet', which does not exist"),
+    "features": (lambda g: {"train": (g["train"][0].repeat(1, 2), g["train"][1])}, "it reads 2 features"),
+    "right failures": (lambda g: {"failures": g["guard"]}, "and failures are rows that it gets wrong"),
+    "wrong guard": (lambda g: {"guard": g["failures"]}, "and guard are rows that it gets right"),
+    "one failure": (lambda g: {"failures": tuple(column[:1] for column in g["failures"])}, "1 failure is given"),
+    "no failure": (lambda g: {"failures": none(g["failures"])}, "failures holds no row"),
+    "repeated id": (lambda g: {"train": (*g["train"], ["a"] * len(g["train"][1]))}, "the id 'a' is given"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
+    change, says = MALFORMED[case]
+    with pytest.raises(InputError, match=says) as error:
+        problem_of(model, {**given, **change(given)})
+    assert "\n" not in str(error.value)
+
+
+def test_too_few_rows_for_validation_are_named(model, given):
+    few = {"train": tuple(column[:3] for column in given["train"]), "failures": given["failures"]}
+    with pytest.raises(InputError, match="give validation="):
+        problem_of(model, few)
+
+
+@pytest.mark.parametrize("ask", ["ewc", "linear_gd", "learn_query", "ewc_deletion", "scrub"])
+def test_without_a_guard_what_needs_one_says_so(model, given, ask):
+    del given["guard"]
+    problem = problem_of(model, given)
+    with pytest.raises(InputError, match="guard") as error:
+        rp.attribute(problem, ask) if ask in METHODS else rp.repair(problem, problem.fit.ids[:9].tolist(), ask)
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_guard_the_rest_works(model, given):
+    del given["guard"]
+    problem = problem_of(model, given)
+    scores = rp.attribute(problem, "ewc", guard="none")
+    assert scores.influence.notes["guard_cases"] == 0
+    for treatment in ("combined", "newton"):
+        repair = rp.repair(problem, scores.top(20), treatment)
+        assert "guard" not in [part for part, _, _ in repair.right]
+    assert rp.judge(problem, repair, given["holdout"], given["remaining"]).holdout == len(given["holdout"][1])
