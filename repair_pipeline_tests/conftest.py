@@ -13,7 +13,7 @@ import repair_pipeline_tests.typechecking
 install_import_hook(repair_pipeline_tests.typechecking.SCIENCE, "repair_pipeline_tests.typechecking.checked")
 
 # After the hook, which must see every import of the package.
-from repair_pipeline.continual.task import RepairTask  # noqa: E402
+from repair_pipeline.problem.task import RepairTask  # noqa: E402
 from repair_pipeline.storage.layout import data_dir  # noqa: E402
 from repair_pipeline_tests.problems import repair_task  # noqa: E402
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import Schedule, fit
 from repair_pipeline.types import Examples, QuerySide
 

@@ -15,6 +15,7 @@ SCIENCE = [
         "training",
         "compute",
         "continual",
+        "problem",
         "influence",
         "treatment",
         "evaluation",

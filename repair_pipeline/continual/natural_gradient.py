@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float64
-from pydantic import ConfigDict, PositiveFloat
-from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
 from repair_pipeline.continual.backward import gradient
-from repair_pipeline.continual.curvature import CURVATURES, Curvature
+from repair_pipeline.continual.curvature import Curvature
 from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.continual.solve import Solver
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.types import Examples, Theta
 
 
@@ -52,27 +48,3 @@ class NaturalGradientStep:
                 total += factor.power * gradient(log_lik(at, batch.to(at.device)).sum(), at)
         solution = self.solver(self.curvature, self.damping, total)
         return PointEstimate(q.mean + (self.gamma * solution.v).to(q.mean.dtype), solution.residual)
-
-
-@settings(frozen=True, config=ConfigDict(extra="forbid"))
-class NaturalGradient:
-    """Settings of the step, the same for finding causes and for treating."""
-
-    gamma: PositiveFloat | None = None
-    """γ, the step's length; None is the posterior's own, 1/N. It scales influences and leaves their order alone."""
-    curvature: Literal["empirical", "ggn"] = "empirical"
-    """F̂: ``empirical`` is the paper's; ``ggn`` is Koh & Liang's Hessian made positive semi-definite."""
-    damping: PositiveFloat = 0.01
-    """δ in units of the empirical Fisher's mean diagonal entry, whatever the curvature."""
-
-    def used_gamma(self, task: RepairTask) -> float:
-        return 1 / len(task.fit) if self.gamma is None else self.gamma
-
-    def step(self, task: RepairTask, solver: Solver) -> NaturalGradientStep:
-        """The learner over D at θ̂."""
-        return NaturalGradientStep(
-            CURVATURES[self.curvature](task.classifier, task.theta_hat, task.fit),
-            solver,
-            damping=self.damping * task.fisher.mean().item(),
-            gamma=self.used_gamma(task),
-        )

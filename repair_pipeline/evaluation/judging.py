@@ -11,9 +11,9 @@ from jaxtyping import Bool
 from torch import nn
 
 from repair_pipeline.compute.streams import numpy_stream
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.datasets.ids import digest
 from repair_pipeline.evaluation.gate import Gate, Outcomes, Verdict, judge
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.control import control
 from repair_pipeline.treatment.protocol import Treatment

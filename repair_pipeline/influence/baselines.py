@@ -5,8 +5,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from repair_pipeline.continual.reading import UNLIKELY
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.reading import UNLIKELY
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
 _strict = ConfigDict(extra="forbid")

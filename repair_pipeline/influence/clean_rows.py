@@ -11,9 +11,9 @@ from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.continual.posterior import Diagonal, Laplace
-from repair_pipeline.continual.query import QueryBased
-from repair_pipeline.continual.reading import UNLIKELY
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import QueryBased
+from repair_pipeline.problem.reading import UNLIKELY
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, InfluenceScores, Theta
 
 _strict = ConfigDict(extra="forbid")

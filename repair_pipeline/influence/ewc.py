@@ -10,8 +10,8 @@ from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.fisher import FisherKind, fisher_diagonal, labels_of
 from repair_pipeline.continual.kfac import kfac
 from repair_pipeline.continual.posterior import Laplace, laplace
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.influence.learnt import LearntInfluence
+from repair_pipeline.problem.task import RepairTask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

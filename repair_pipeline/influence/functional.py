@@ -6,8 +6,8 @@ from pydantic import ConfigDict, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.functional import FunctionalPosterior, FunctionalRegularisation
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.influence.learnt import LearntInfluence
+from repair_pipeline.problem.task import RepairTask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -11,9 +11,9 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
-from repair_pipeline.continual.query import QueryBased, stopped_by_loss, watched_and_trained
-from repair_pipeline.continual.reading import READINGS, UNLIKELY
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import QueryBased, stopped_by_loss, watched_and_trained
+from repair_pipeline.problem.reading import READINGS, UNLIKELY
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
 

@@ -5,11 +5,12 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.continual.natural_gradient import NaturalGradient, PointEstimate
-from repair_pipeline.continual.query import QueryBased
-from repair_pipeline.continual.reading import linear
+from repair_pipeline.continual.natural_gradient import PointEstimate
 from repair_pipeline.continual.solve import TOLERANCE, ConjugateResiduals, Solver, StochasticApproximation
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.natural_gradient import NaturalGradient
+from repair_pipeline.problem.query import QueryBased
+from repair_pipeline.problem.reading import linear
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from repair_pipeline.continual.fisher import gradients_at_once
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, Theta
 
 

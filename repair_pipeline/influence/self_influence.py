@@ -6,7 +6,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.fisher import FisherKind, gradients_at_once, labels_of
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
 

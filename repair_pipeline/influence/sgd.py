@@ -10,9 +10,9 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.likelihood import LogLikelihood
 from repair_pipeline.continual.posterior import Factor
-from repair_pipeline.continual.query import QueryBased
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.continual.trajectory import change_if_left_out, epochs_of_batches, run_sgd
+from repair_pipeline.problem.query import QueryBased
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores, Theta
 
 

@@ -7,9 +7,9 @@ import torch
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.continual.vcl import VCL, MeanField
 from repair_pipeline.influence.learnt import LearntInfluence
+from repair_pipeline.problem.task import RepairTask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

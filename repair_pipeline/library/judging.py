@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from repair_pipeline.continual.fitting import require_readable
 from repair_pipeline.evaluation import gate, judging
 from repair_pipeline.library.holdout import require_outcome
 from repair_pipeline.library.problem import RepairProblem
@@ -18,6 +17,7 @@ from repair_pipeline.library.rows import Source, examples_of
 from repair_pipeline.library.settings import configured
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.models.copying import copied
+from repair_pipeline.problem.fitting import require_readable
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Untouched
 

@@ -15,9 +15,7 @@ from torch import nn
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
-from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
-from repair_pipeline.continual.task import RepairTask, in_fair_order
 from repair_pipeline.corruption.planting import stratified_split
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import with_tuning
@@ -25,6 +23,8 @@ from repair_pipeline.library.holdout import Holdouts, require_outcome
 from repair_pipeline.library.rows import Part, Reader, Source, examples_of
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.likelihoods.protocol import Likelihood
+from repair_pipeline.problem.fitting import require_fitting
+from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import Examples, Progress, QuerySide, Role
 

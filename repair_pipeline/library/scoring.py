@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from repair_pipeline.continual.query import QueryBased
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.baselines import Oracle
 from repair_pipeline.influence.methods import METHODS
@@ -16,6 +15,7 @@ from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.settings import configured, require_no_settings
 from repair_pipeline.library.tables import Shown
+from repair_pipeline.problem.query import QueryBased
 from repair_pipeline.types import Causes, InfluenceScores, Role
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
-from repair_pipeline.continual.task import RepairTask, in_fair_order
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.own import freeze
+from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows

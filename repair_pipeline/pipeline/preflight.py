@@ -18,7 +18,6 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
-from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.corruption.corrupt import corrupt
@@ -35,6 +34,7 @@ from repair_pipeline.pipeline.patch import PAIRED
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
+from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.tracking.weights_only import not_exported
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.types import CorruptedDataset, Examples

@@ -15,7 +15,6 @@ from repair_pipeline.cases.grid import cells
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
-from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
@@ -30,6 +29,7 @@ from repair_pipeline.pipeline.file import File, take_back
 from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import read_file, weights_path
+from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text

@@ -16,12 +16,12 @@ from repair_pipeline.cases.presets import STUDY_SEEDS, preset
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import torch_stream
-from repair_pipeline.continual.reading import READINGS
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case, GroupView
+from repair_pipeline.problem.reading import READINGS
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout

@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import binomtest
 from torch import nn
 
-from repair_pipeline.continual.query import watched_and_trained
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import watched_and_trained
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.fitness import Fitness, fitness

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from repair_pipeline.compute.streams import numpy_stream
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.types import Causes
 

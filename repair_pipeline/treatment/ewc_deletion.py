@@ -9,8 +9,8 @@ from torch import nn
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Factor, laplace
-from repair_pipeline.continual.query import early_stopped, watched_and_trained
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import early_stopped, watched_and_trained
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard
 from repair_pipeline.types import Causes, Theta

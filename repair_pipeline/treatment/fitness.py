@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from repair_pipeline.continual.query import watched_and_trained
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import watched_and_trained
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import accuracy, mean_probability
 
 

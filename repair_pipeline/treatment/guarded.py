@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from repair_pipeline.continual.query import watched_and_trained
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
+from repair_pipeline.problem.query import watched_and_trained
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import accuracy, mean_probability
 from repair_pipeline.types import Theta
 

@@ -12,8 +12,8 @@ from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.learner import learn
 from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.continual.posterior import Diagonal, Factor, Laplace, laplace
-from repair_pipeline.continual.query import QueryBased, stopped_by_loss
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.query import QueryBased, stopped_by_loss
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.training import Finetune
 from repair_pipeline.types import Causes

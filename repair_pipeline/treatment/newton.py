@@ -5,9 +5,10 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from repair_pipeline.continual.learner import forget
-from repair_pipeline.continual.natural_gradient import NaturalGradient, PointEstimate
+from repair_pipeline.continual.natural_gradient import PointEstimate
 from repair_pipeline.continual.solve import ConjugateResiduals
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.natural_gradient import NaturalGradient
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Causes
 
 

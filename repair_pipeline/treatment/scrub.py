@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.continual.backward import gradient
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.treatment.guarded import Tolerance, repair_within_guard
 from repair_pipeline.types import Causes, Examples, Theta

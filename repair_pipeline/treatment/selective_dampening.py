@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from repair_pipeline.continual.fisher import fisher_diagonal
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Causes
 
 

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import Schedule, fit
 from repair_pipeline.types import Causes, Examples
 

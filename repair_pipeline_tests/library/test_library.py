@@ -18,13 +18,13 @@ import repair_pipeline as rp
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.corruption.planting import stratified_split
 from repair_pipeline.datasets.ids import content_ids
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes
 from repair_pipeline.evaluation.gate import judge as gate_judge
 from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import Schedule, accuracy
 from repair_pipeline.treatment.newton import Newton
 from repair_pipeline.treatment.training import Finetune, Untouched

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.datasets.ids import content_ids
 from repair_pipeline.datasets.protocol import KnownDataset
 from repair_pipeline.influence.protocol import Method
 from repair_pipeline.likelihoods.protocol import Likelihood
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.treatment.protocol import Recipe
 from repair_pipeline.types import Causes, Dataset, Examples, InfluenceScores
 

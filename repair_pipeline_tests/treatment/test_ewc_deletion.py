@@ -8,7 +8,7 @@ import torch
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.continual.posterior import laplace
-from repair_pipeline.continual.query import watched_and_trained
+from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment import ewc_deletion
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from repair_pipeline.continual.query import QueryBased
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.peers import own_logging, peer
+from repair_pipeline.problem.query import QueryBased
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, InfluenceScores
 
 _BATCH = 100

@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.continual.likelihood import log_likelihoods
 from repair_pipeline.continual.maximise import EarlyStopped
 from repair_pipeline.continual.posterior import Factor
-from repair_pipeline.continual.task import RepairTask
 from repair_pipeline.errors import InputError
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, Theta
 
 

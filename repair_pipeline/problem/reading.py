@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repair_pipeline.continual.directional import of_log_p
 from repair_pipeline.continual.posterior import Posterior
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 
 UNLIKELY = log(2)
 """−log p in nats, above which a label is less likely than not."""

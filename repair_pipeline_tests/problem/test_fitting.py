@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repair_pipeline.continual.fitting import require_fitting
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.own import torchvision_model
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed
+from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.training.fit import Schedule, fit
 from repair_pipeline_tests.architectures import EVERY
 from repair_pipeline_tests.problems import blobs, examples

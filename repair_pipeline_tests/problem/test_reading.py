@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from repair_pipeline.continual.posterior import laplace
-from repair_pipeline.continual.reading import READINGS, difference, linear, posterior_loss
+from repair_pipeline.problem.reading import READINGS, difference, linear, posterior_loss
 from repair_pipeline_tests.oracles import central_differences
 
 

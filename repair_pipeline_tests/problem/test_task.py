@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from repair_pipeline.continual.task import RepairTask
+from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import QuerySide
 
 
