@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repair_pipeline import influence, treatment
     from repair_pipeline.datasets.known import register_dataset
     from repair_pipeline.influence.methods import register_influence
     from repair_pipeline.library.judging import Verdict, judge
@@ -21,14 +22,18 @@ __all__ = [
     "Scores",
     "Verdict",
     "attribute",
+    "influence",
     "judge",
     "register_dataset",
     "register_influence",
     "register_likelihood",
     "register_treatment",
     "repair",
+    "treatment",
 ]
 
+_SUBMODULES = ("influence", "treatment")
+"""Their classes are methods and treatments with settings: ``rp.influence.EWC(gamma=0.001)``."""
 _MODULES = {
     "Causes": "types",
     "Repair": "library.repairing",
@@ -47,6 +52,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

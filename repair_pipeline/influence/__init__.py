@@ -1,1 +1,31 @@
-"""Step I: which training examples caused the failures."""
+"""Step I: which training examples caused the failures. A class for each influence method, its settings as arguments."""
+
+from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
+from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
+from repair_pipeline.influence.ewc import EWCInfluence as EWC
+from repair_pipeline.influence.functional import FunctionalInfluence as Functional
+from repair_pipeline.influence.linear import LinearInfluence as Linear
+from repair_pipeline.influence.peers.confident_learning import ConfidentLearning
+from repair_pipeline.influence.peers.ekfac import EKFAC
+from repair_pipeline.influence.peers.trak import TRAK
+from repair_pipeline.influence.self_influence import SelfInfluence
+from repair_pipeline.influence.sgd import SGDInfluence as SGD
+from repair_pipeline.influence.vcl import VCLInfluence as VCL
+
+__all__ = [
+    "EKFAC",
+    "EWC",
+    "SGD",
+    "TRAK",
+    "VCL",
+    "CleanReference",
+    "ConfidentLearning",
+    "FinetuneLoss",
+    "Functional",
+    "Linear",
+    "Loss",
+    "Margin",
+    "Oracle",
+    "Random",
+    "SelfInfluence",
+]

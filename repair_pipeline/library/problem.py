@@ -182,6 +182,8 @@ def _fit_and_validation(rows: Mapping[str, Examples], seed: int) -> tuple[np.nda
     """Positions in train of the rows that are scored, these rows, and the validation rows."""
     train = rows["train"]
     if "validation" in rows:
+        if not len(rows["validation"]):
+            raise InputError("validation holds no row: give one that does, or leave it out")
         return np.arange(len(train)), train, rows["validation"]
     fit, validation = stratified_split(train.labels, 0.1, numpy_stream(seed, "validation"))
     if not len(validation):

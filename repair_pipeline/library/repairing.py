@@ -12,7 +12,7 @@ from torch import nn
 from repair_pipeline.errors import InputError
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.scoring import require_guard
-from repair_pipeline.library.settings import configured, require_no_settings
+from repair_pipeline.library.settings import configured, name_of, require_no_settings
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.likelihoods.protocol import off
 from repair_pipeline.training.fit import accuracy
@@ -67,23 +67,41 @@ def repair(
     if isinstance(treatment, str):
         name, recipe = treatment, TREATMENTS.named(treatment)
         chosen = configured(name, recipe.treatment, settings)
-        if "planted" in recipe.removes and "causes" not in recipe.removes:
-            if not problem.corrupted:
-                raise InputError(f"{name} removes rows that are known to be wrong: give the problem corrupted= ids")
-            removed = Causes(tuple(sorted(problem.corrupted)))
-        elif "causes" not in recipe.removes:
-            removed = Causes(())
     else:
         require_no_settings(treatment, settings)
-        name, chosen = type(treatment).__name__, treatment
+        makers = {name: recipe.treatment for name, recipe in TREATMENTS.items()}
+        name, chosen = name_of(treatment, makers), treatment
+    removes = TREATMENTS[name].removes if name in TREATMENTS else ("causes",)
+    if "planted" in removes and "causes" not in removes:
+        if not problem.corrupted:
+            raise InputError(f"{name} removes rows that are known to be wrong: give the problem corrupted= ids")
+        removed = Causes(tuple(sorted(problem.corrupted)))
+    elif "causes" not in removes:
+        removed = Causes(())
     if isinstance(chosen, Auto):
         raise InputError("auto searches many scores and treatments: choose one here, or let repair run do it")
     require_guard(problem, name, chosen)
+    _require_rest(problem, removed)
     with problem.watched(name) as progress:
         model = chosen.repaired(problem.task(f"treatment/{name}", progress), removed).eval()
     tests = {"failures": problem.tests.query, "tuning": problem.tests.query_tuning, "guard": problem.tests.guard}
     right = tuple((part, len(rows), accuracy(model, rows)) for part, rows in tests.items() if len(rows))
     return Repair(off(model), name, chosen, removed, right)
+
+
+def _require_rest(problem: RepairProblem, removed: Causes) -> None:
+    """Refuse causes beside which there is nothing to train on or to stop by, and causes that nothing was learnt from.
+
+    Raises:
+        InputError: says which.
+    """
+    for where, rows in (("scored", problem.fit), ("validation", problem.validation)):
+        if removed.as_set.issuperset(rows.ids.tolist()):
+            raise InputError(f"causes hold all {len(rows)} {where} rows of the problem: leave some")
+    if len(removed) and removed.as_set.isdisjoint(problem.fit.ids.tolist()):
+        raise InputError(
+            f"all {len(removed)} causes are validation rows, which nothing was learnt from: give scored rows"
+        )
 
 
 def _ids(causes: Iterable[str]) -> Iterable[str]:

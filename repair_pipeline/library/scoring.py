@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.baselines import Oracle
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.library.problem import RepairProblem
-from repair_pipeline.library.settings import configured, require_no_settings
+from repair_pipeline.library.settings import configured, name_of, require_no_settings
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.problem.query import QueryBased
-from repair_pipeline.types import Causes, InfluenceScores, Role
+from repair_pipeline.types import Causes, InfluenceScores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,15 +96,12 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
     Raises:
         InputError: there is no such method or setting, or it needs what the problem has not.
     """
-    role: Role
     if isinstance(method, str):
-        entry = METHODS.named(method)
-        name, scorer = method, configured(method, entry, settings)
-        role = entry.role
+        name, scorer = method, configured(method, METHODS.named(method), settings)
     else:
         require_no_settings(method, settings)
-        name, scorer = type(method).__name__, method
-        role = "reference" if isinstance(method, Oracle) else "repair"
+        name, scorer = name_of(method, METHODS), method
+    role = METHODS[name].role if name in METHODS else "repair"
     if role == "reference" and not problem.corrupted:
         raise InputError(f"{name} reads which rows are known to be wrong: give the problem corrupted= ids")
     require_guard(problem, name, scorer)

@@ -13,6 +13,17 @@ from repair_pipeline.errors import InputError
 T = TypeVar("T")
 
 
+def name_of(instance: object, makers: Mapping[str, Callable[[], object]]) -> str:
+    """What cases call an instance: the entry that makes its equal, else the first of its class, else its class's name.
+
+    It is its name that chooses the random stream, so that an instance does what its name does.
+    """
+    made = {name: make() for name, make in makers.items()}
+    alike = [name for name, other in made.items() if other == instance]
+    alike += [name for name, other in made.items() if type(other) is type(instance)]
+    return alike[0] if alike else type(instance).__name__
+
+
 def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:
     """``make`` called with ``settings``, which all have a default.
 

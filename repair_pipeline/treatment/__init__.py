@@ -1,1 +1,23 @@
-"""Step II: erasing the causes from the model."""
+"""Step II: erasing the causes from the model. A class for each treatment, its settings as arguments."""
+
+from repair_pipeline.treatment.ewc_deletion import EWCDeletion
+from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
+from repair_pipeline.treatment.newton import Newton
+from repair_pipeline.treatment.scrub import Scrub
+from repair_pipeline.treatment.selective_dampening import SelectiveDampening
+from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
+
+__all__ = [
+    "Combined",
+    "EWCDeletion",
+    "Finetune",
+    "L2Query",
+    "LearnGuard",
+    "LearnQuery",
+    "Newton",
+    "Relabel",
+    "Retrain",
+    "Scrub",
+    "SelectiveDampening",
+    "Untouched",
+]

@@ -156,9 +156,12 @@ def test_a_repair_is_the_treatments_by_name_or_as_an_instance(problem, scores, r
     task = problem.task("treatment/finetune", lambda done, total: None)
     assert same_weights(repair.model, Finetune().repaired(task, scores.top(24)))
     assert {part: share for part, _, share in repair.right}["guard"] == accuracy(repair.model, problem.tests.guard)
-    by_ids = rp.repair(problem, list(scores.top(24).ids), Untouched())
+    by_ids = rp.repair(problem, list(scores.top(24).ids), Finetune())
     assert by_ids.causes == repair.causes == scores.top(24)
-    assert same_weights(by_ids.model, problem.base)
+    assert same_weights(by_ids.model, repair.model)
+    untouched = rp.repair(problem, scores.top(24), Untouched())
+    assert (untouched.name, untouched.causes) == ("base", Causes(()))
+    assert same_weights(untouched.model, problem.base)
 
 
 def test_settings_are_the_treatments(problem, scores):
