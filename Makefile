@@ -14,9 +14,10 @@ demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
 
-docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet in it
+docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet and notebook in it
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup repair_pipeline_tests/docs/snippets.py repair_pipeline_tests/docs/site.py
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup repair_pipeline_tests/docs/snippets.py repair_pipeline_tests/docs/site.py \
+		repair_pipeline_tests/docs/notebooks.py
 
 wheel: $(INSTALLED)  ## Build a wheel, install it into an environment of its own, and run the commands in an empty folder
 	@$(BIN)/pytest repair_pipeline_tests/wheel.py

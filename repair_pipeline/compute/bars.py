@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import (
@@ -26,8 +27,11 @@ from repair_pipeline import types
 
 @contextmanager
 def bar(console: Console, title: str) -> Iterator[types.Progress]:
-    """A bar that is gone when the step is done; none where ``console`` writes neither to a terminal nor a notebook."""
-    if not (console.is_terminal or console.is_jupyter):
+    """A bar that is gone when the step is done; none where ``console`` writes neither to a terminal nor a notebook.
+
+    A notebook needs ipywidgets for it: without them rich warns at every move.
+    """
+    if not (find_spec("ipywidgets") if console.is_jupyter else console.is_terminal):
         yield types.silent
         return
     with Progress(*COLUMNS, console=console, transient=True) as bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -135,11 +136,14 @@ class RepairProblem:
     @contextmanager
     def watched(self, title: str) -> Iterator[Progress]:
         """The callback that was given, or a bar for whoever can see one."""
-        if self._progress is not None:
-            yield self._progress
-            return
-        with bar(Console(), title) as progress:
-            yield progress
+        with warnings.catch_warnings():
+            # torch says so itself as it enters forward mode for the first time; there is nothing that a user could do.
+            warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+            if self._progress is not None:
+                yield self._progress
+                return
+            with bar(Console(), title) as progress:
+                yield progress
 
     def _new_model(self, generator: torch.Generator) -> nn.Module:
         if self._untrained is None:

@@ -5,8 +5,9 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
+from repair_pipeline import types
 from repair_pipeline.cli.progress import StepBars
-from repair_pipeline.compute.bars import COLUMNS, show
+from repair_pipeline.compute.bars import COLUMNS, bar, show
 from repair_pipeline.pipeline.steps import STEPS
 
 
@@ -65,3 +66,12 @@ def test_a_log_gets_one_line_a_step():
     [told] = log.getvalue().splitlines()
     assert told.startswith(STEPS[0].name)
     assert told.endswith(" s")
+
+
+def test_nothing_is_shown_where_there_is_no_terminal_or_a_notebook_lacks_ipywidgets(monkeypatch):
+    monkeypatch.setattr("repair_pipeline.compute.bars.find_spec", lambda name: None)
+    for kind in ({"force_terminal": False}, {"force_jupyter": True}):
+        console = Console(file=io.StringIO(), **kind)
+        with bar(console, "step") as progress:
+            assert progress is types.silent
+        assert console.file.getvalue() == ""
