@@ -6,6 +6,8 @@ from html import escape
 
 import pandas as pd
 
+from repair_pipeline.datasets.ids import digest
+
 
 class Shown:
     """A result that is shown as a line and a table below it."""
@@ -20,4 +22,15 @@ class Shown:
 
     def _repr_html_(self) -> str:
         line, table = self.shown()
-        return f"<p>{escape(line)}</p>\n{table.to_html(index=False, border=0, na_rep='', float_format='{:.3f}'.format)}"
+        return f"<p>{escape(line)}</p>\n{_html(table)}"
+
+
+def _html(table: pd.DataFrame) -> str:
+    """Numbers to the right and text to the left, headings above them, whatever the notebook's own style is."""
+    text = [at for at, name in enumerate(table) if not pd.api.types.is_numeric_dtype(table[name])]
+    aligned = [("th, td", "text-align: right; padding: 0.1em 0.8em")]
+    aligned += [(f"th.col{at}, td.col{at}", "text-align: left") for at in text]
+    styled = table.style.hide(axis="index").format(precision=3, na_rep="", escape="html")
+    styled = styled.set_table_styles([{"selector": where, "props": style} for where, style in aligned])
+    # Its own identity is random, and the same result shall be the same text.
+    return styled.set_uuid(digest(table.to_csv().encode())).to_html()
