@@ -4,7 +4,7 @@ import dagster as dg
 
 from repair_pipeline.defs.assets import ASSETS
 from repair_pipeline.defs.jobs import base, repair, repair_again, repair_multiprocess, study
-from repair_pipeline.defs.nights import new_champion, new_failures, nightly, run_failed
+from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, run_failed
 from repair_pipeline.defs.resources import Device, Store
 
 definitions = dg.Definitions(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from repair_pipeline.cases.build import build_model, load_dataset
-from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.cases.presets import FAMILIES, case_id, preset
 from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import parse_spec
@@ -220,7 +220,7 @@ def test_methods_and_treatments_are_made_with_the_cases_settings():
         stopping="paper", guard="none", reading="difference", prior=0.5
     )
     assert spec.influence_method("loss") == Loss()
-    assert [cell.make() for cell in cells(spec, "ewc_deletion")] == [EWCDeletion(tolerance=0.1)] * 2
+    assert [variant.make() for variant in variants(spec, "ewc_deletion")] == [EWCDeletion(tolerance=0.1)] * 2
 
 
 def test_the_presets_are_app_cs_and_what_is_ours():
@@ -248,7 +248,7 @@ def test_a_key_that_says_nothing_is_no_part_of_a_cases_name():
 
 
 def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_controls():
-    names = [cell.name for treatment in DIGITS.treatments for cell in cells(DIGITS, treatment)]
+    names = [variant.name for treatment in DIGITS.treatments for variant in variants(DIGITS, treatment)]
     assert sorted(names) == [
         "ewc-ewc_deletion",
         "ewc-finetune",
@@ -264,13 +264,16 @@ def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_con
 
 def test_a_treatment_that_the_case_does_not_name_has_no_cells():
     spec = with_settings(DIGITS, ["treatments={finetune: {}}", "treat=[ewc]"])
-    assert cells(spec, "base") == []
-    assert cells(spec, "finetune") == [Cell("finetune", "causes", "ewc", {}), Cell("finetune", "nothing", None, {})]
+    assert variants(spec, "base") == []
+    assert variants(spec, "finetune") == [
+        Variant("finetune", "causes", "ewc", {}),
+        Variant("finetune", "nothing", None, {}),
+    ]
 
 
 def test_a_list_of_settings_is_a_cell_for_each():
     spec = with_settings(DIGITS, ["treatments.ewc_deletion=[{}, {gamma: 0.1}]", "treat=[ewc]"])
-    plain, weaker = cells(spec, "ewc_deletion")
+    plain, weaker = variants(spec, "ewc_deletion")
     assert (plain.name, plain.make()) == ("ewc-ewc_deletion", EWCDeletion())
     assert weaker.make() == EWCDeletion(gamma=0.1)
     assert weaker.name.startswith("ewc-ewc_deletion-")
@@ -295,8 +298,8 @@ def test_auto_can_only_choose_among_methods_that_the_case_runs(treatments):
 
 def test_without_corruption_nothing_planted_can_be_removed():
     spec = parse_spec({**OWN, "causes": {"positive": True}})
-    assert cells(spec, "semi_oracle") == []
-    assert [cell.name for cell in cells(spec, "base")] == ["nothing-base"]
+    assert variants(spec, "semi_oracle") == []
+    assert [variant.name for variant in variants(spec, "base")] == ["nothing-base"]
 
 
 def test_a_model_fits_the_datas_channels_and_classes_and_is_decided_by_its_stream():

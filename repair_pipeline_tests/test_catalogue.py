@@ -21,7 +21,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import Method
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
-from repair_pipeline.reporting.words import in_words, kind, short_name
+from repair_pipeline.reporting.descriptions import in_words, kind, short_name
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline_tests.plugin_example import catalogue_example as example

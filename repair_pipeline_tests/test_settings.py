@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from repair_pipeline.cli.main import app
-from repair_pipeline.defs.nights import nightly
+from repair_pipeline.defs.nightly import nightly
 from repair_pipeline.errors import InputError
 from repair_pipeline.settings import FILE, Settings, origins, read_settings
 from repair_pipeline.tracking.runs import model_url

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.cases.corruption import ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
-from repair_pipeline.cases.sources import KnownData, KnownModel, OwnModel
+from repair_pipeline.cases.sources import KnownData, KnownModel, UserModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.corruption.imbalance import Imbalance
@@ -17,12 +17,12 @@ from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.corruption.planting import Corruption
 from repair_pipeline.corruption.poison import Poison
 from repair_pipeline.datasets.known import DATASETS
-from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
+from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.cnn import cnn, cnn8
-from repair_pipeline.models.own import own_model, torchvision_model
 from repair_pipeline.models.resnet import resnet
+from repair_pipeline.models.user_model import torchvision_model, user_model
 from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Dataset, Examples
 
@@ -34,7 +34,7 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
         InputError: it cannot be had, or it cannot be used.
     """
     match spec.dataset:
-        case OwnData():
+        case UserData():
             return read(spec.dataset, spec.root)
         case TorchvisionData():
             return read_torchvision(spec.dataset, data_dir, spec.root)
@@ -85,9 +85,9 @@ def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
             return resnet(18, channels, classes)
         case KnownModel("resnet50"):
             return resnet(50, channels, classes)
-        case OwnModel(factory=str(factory)):
-            return own_model(factory, model.arguments, spec.root)
-        case OwnModel(torchvision=str(name)):
+        case UserModel(factory=str(factory)):
+            return user_model(factory, model.arguments, spec.root)
+        case UserModel(torchvision=str(name)):
             return torchvision_model(name, classes, model.arguments)
         case _:
             raise InputError(f"model: {model.title} does not say its architecture: give factory beside weights")

@@ -11,7 +11,7 @@ from repair_pipeline.treatment.treatments import TREATMENTS
 
 
 @dataclass(frozen=True)
-class Cell:
+class Variant:
     """One row of the recovery table: a treatment with its settings, and what it removes."""
 
     treatment: str
@@ -23,22 +23,22 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Names the cell within its case, and its file."""
+        """Names the variant within its case, and its file."""
         setting = [hash_of(self.settings)[:8]] if self.settings else []
         return "-".join([self.influence_method or self.removes, self.treatment, *setting])
 
     def make(self) -> Treatment | Auto:
-        """The treatment with the cell's settings."""
+        """The treatment with the variant's settings."""
         return TREATMENTS[self.treatment].treatment(**self.settings)
 
 
-def cells(spec: CaseSpec, treatment: str) -> list[Cell]:
+def variants(spec: CaseSpec, treatment: str) -> list[Variant]:
     """The grid of one treatment: empty where the case does not name it, or where it wants planted rows and none are."""
     grid = []
     for settings in spec.treatment_settings(treatment):
         for removes in TREATMENTS[treatment].removes:
             if removes == "causes":
-                grid += [Cell(treatment, removes, method, settings) for method in spec.treat]
+                grid += [Variant(treatment, removes, method, settings) for method in spec.treat]
             elif removes != "planted" or spec.plants:
-                grid.append(Cell(treatment, removes, None, settings))
+                grid.append(Variant(treatment, removes, None, settings))
     return grid

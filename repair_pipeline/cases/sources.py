@@ -19,8 +19,8 @@ from pydantic.dataclasses import dataclass
 
 from repair_pipeline.cases.corruption import Classes
 from repair_pipeline.datasets.known import DATASETS
-from repair_pipeline.datasets.own import OwnData, TorchvisionData
-from repair_pipeline.models.own import Adapted
+from repair_pipeline.datasets.user_data import TorchvisionData, UserData
+from repair_pipeline.models.user_model import Adapted
 from repair_pipeline.types import ALL_FAILURES
 
 _strict = ConfigDict(extra="forbid")
@@ -35,7 +35,7 @@ __all__ = [
     "KnownModel",
     "ModelSpec",
     "Nightly",
-    "OwnModel",
+    "UserModel",
 ]
 
 
@@ -66,7 +66,7 @@ class KnownModel:
 
 
 @dataclass(frozen=True, config=_strict)
-class OwnModel:
+class UserModel:
     """Somebody's own classifier. Without weights it is trained as a model of the studies is."""
 
     factory: str | None = None
@@ -78,7 +78,7 @@ class OwnModel:
     """A safetensors file, or ``models:/NAME@champion`` in MLflow, which may know the architecture too."""
 
     @model_validator(mode="after")
-    def _one_architecture(self) -> OwnModel:
+    def _one_architecture(self) -> UserModel:
         if self.factory and self.torchvision:
             raise ValueError("model has both factory and torchvision: give one of them")
         if not (self.factory or self.torchvision or self.registered):
@@ -159,13 +159,13 @@ def _by_key(*keys: str, otherwise: str) -> Callable[[Any], str]:
 
 
 DatasetSpec = Annotated[
-    Annotated[OwnData, Tag("train")]
+    Annotated[UserData, Tag("train")]
     | Annotated[TorchvisionData, Tag("torchvision")]
     | Annotated[KnownData, Tag("known")],
     Discriminator(_by_key("train", "torchvision", otherwise="known")),
 ]
 ModelSpec = Annotated[
-    Annotated[KnownModel, Tag("name")] | Annotated[OwnModel, Tag("factory")],
+    Annotated[KnownModel, Tag("name")] | Annotated[UserModel, Tag("factory")],
     Discriminator(_by_key("name", otherwise="factory")),
 ]
 FailuresSpec = Annotated[

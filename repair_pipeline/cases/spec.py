@@ -33,10 +33,10 @@ from repair_pipeline.cases.sources import (
     KnownModel,
     ModelSpec,
     Nightly,
-    OwnModel,
+    UserModel,
 )
 from repair_pipeline.cases.yaml_values import KEY, NOT_WRITTEN, Spellings
-from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.influence.causes import CausesRule
@@ -163,7 +163,7 @@ class CaseSpec:
     @model_validator(mode="after")
     def _can_be_repaired_by_night(self) -> CaseSpec:
         if self.nightly:
-            if not isinstance(self.model, OwnModel):
+            if not isinstance(self.model, UserModel):
                 raise ValueError(f"nightly repairs a model of yours, and model is {self.model.title!r}: give factory")
             if self.gate is None:
                 raise ValueError("nightly needs a gate, or nobody judges what it makes: write gate: {}")
@@ -195,7 +195,7 @@ class CaseSpec:
         data = self.dataset
         if isinstance(data, KnownData):
             return f"{data.name}, {self.model_name}"
-        return os.path.normpath(self.root / data.test) if isinstance(data, OwnData) else data.torchvision
+        return os.path.normpath(self.root / data.test) if isinstance(data, UserData) else data.torchvision
 
     @property
     def plants(self) -> bool:
@@ -206,7 +206,7 @@ class CaseSpec:
     def data_name(self) -> str:
         """What the data are called."""
         data = self.dataset
-        if isinstance(data, OwnData):
+        if isinstance(data, UserData):
             return data.train
         return data.name if isinstance(data, KnownData) else data.torchvision
 

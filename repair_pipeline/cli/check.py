@@ -7,13 +7,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console
-from repair_pipeline.cli.named import named_case
+from repair_pipeline.cli.open_case import open_case
 from repair_pipeline.pipeline.preflight import preflight
 
 
 def check_and_show(source: str, settings: list[str]) -> None:
     """A line for everything looked at; exit code 1 where something is not as it should be."""
-    case = named_case(source, settings, "auto")
+    case = open_case(source, settings, "auto")
     table = Table(Column("", no_wrap=True), Column("looked at", no_wrap=True), "found", box=SIMPLE_HEAD, pad_edge=False)
     findings = list(preflight(case))
     for finding in findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from repair_pipeline.cli.console import plain_console
-from repair_pipeline.cli.named import stored_or_named_case
+from repair_pipeline.cli.open_case import open_stored_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.run import interruptible, say_verdict
 from repair_pipeline.compute.bars import bar
@@ -19,7 +19,7 @@ def judge_and_show(source: str, weights: Path, device: DeviceName) -> None:
     Raises:
         InputError: the case or the weights cannot be used.
     """
-    console, case = plain_console(), stored_or_named_case(source, device)
+    console, case = plain_console(), open_stored_case(source, device)
     with interruptible(case):
         prepare(case, weights, StepBars(console))
         with bar(console, "judge") as progress:

@@ -8,7 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
-from repair_pipeline.cli.named import named_case
+from repair_pipeline.cli.open_case import open_case
 from repair_pipeline.cli.run import run_and_show
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import switch, switched_on
@@ -23,7 +23,7 @@ def add(file: str) -> None:
     Raises:
         InputError: it is no case, or says nothing of its nights.
     """
-    layout, spec = Layout.current(), named_case(file, [], "auto").spec
+    layout, spec = Layout.current(), open_case(file, [], "auto").spec
     add_template(layout, spec, spec.root)
     on = "on" if switched_on(layout) else "off: repair nightly on"
     typer.echo(f"template {spec.name} is kept; its nights are {on}")

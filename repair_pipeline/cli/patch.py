@@ -7,8 +7,8 @@ import typer
 
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.own import OwnData, read
 from repair_pipeline.datasets.patching import apply_patch, changed_labels, is_applied, revert_patch
+from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import stored_spec
@@ -72,7 +72,7 @@ def _called_for(layout: Layout, key: str, patch: pa.Table) -> pa.Table:
     return patch.filter(pa.array(wanted))
 
 
-def _own(spec: CaseSpec) -> OwnData:
-    if not isinstance(spec.dataset, OwnData):
+def _own(spec: CaseSpec) -> UserData:
+    if not isinstance(spec.dataset, UserData):
         raise InputError(f"the data of {spec.name} are {spec.data_name}, no files of yours: there is nothing to patch")
     return spec.dataset

@@ -14,20 +14,20 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
-from repair_pipeline.cli.named import named_case, tracked_case
+from repair_pipeline.cli.open_case import open_case, open_tracked_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
 from repair_pipeline.cli.tables import recovery_table
 from repair_pipeline.compute.device import DeviceName
-from repair_pipeline.datasets.own import OwnData
-from repair_pipeline.defs.assets.telling import tell
+from repair_pipeline.datasets.user_data import UserData
+from repair_pipeline.defs.assets.events import report_materialisations
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.plan import changed_since, plan
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
-from repair_pipeline.reporting.words import plain
+from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import candidate
@@ -42,7 +42,7 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
         InputError: there is no such run, or it is none of a case.
     """
     run, console = tracked(Layout.current(), run_id), plain_console()
-    case = tracked_case(run, settings, device)
+    case = open_tracked_case(run, settings, device)
     console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
     _run_and_show(case, force, console, comparing)
@@ -52,12 +52,12 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
     """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
     console = plain_console()
-    _run_and_show(named_case(source, settings, device), force, console, StepBars(console))
+    _run_and_show(open_case(source, settings, device), force, console, StepBars(console))
 
 
 def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
     """Say which steps of a case are to be made, and why; nothing is run or written."""
-    case, console = named_case(source, settings, device), plain_console()
+    case, console = open_case(source, settings, device), plain_console()
     steps = plan(case)
     table = Table(Column("step", no_wrap=True), Column("to make", justify="right"), "why")
     for planned in steps:
@@ -78,7 +78,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [case.id])
         with console.status("Dagster's pages"):
-            tell(instance, case, outcome.made)
+            report_materialisations(instance, case, outcome.made)
     if not outcome.made:
         console.print("everything was finished already; --force makes it again")
     console.print()
@@ -90,7 +90,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         say_verdict(console, row)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
-    if isinstance(case.spec.dataset, OwnData) and any(row["verdict"] in PROVEN for row in verdicts):
+    if isinstance(case.spec.dataset, UserData) and any(row["verdict"] in PROVEN for row in verdicts):
         rows = case.layout.patch(case.id, "patch.csv")
         console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
     console.print(f"report   {report}", soft_wrap=True)

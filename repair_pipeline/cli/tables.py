@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.reporting.words import by_kind, kind, short_name
+from repair_pipeline.reporting.descriptions import by_kind, kind, short_name
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import FailureGroup
 

@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 import torch
 
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.own import OwnData, read
-from repair_pipeline.datasets.own_tables import image_files, is_image_folder
 from repair_pipeline.datasets.rewriting import Change, rewrite
 from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table
+from repair_pipeline.datasets.user_data import UserData, read
+from repair_pipeline.datasets.user_tables import image_files, is_image_folder
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
 
-def apply_patch(spec: OwnData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
+def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
     """Drop and relabel training rows, all of them or none; the originals are kept, as ``<train>.before-<name>``.
 
     Ids that are hashes count a repeated input's occurrences, so that where one of several equal rows is dropped those
@@ -102,7 +102,7 @@ def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
     return replace(data, train=train)
 
 
-def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
+def revert_patch(spec: UserData, folder: Path, name: str) -> None:
     """Put the training data back as they were before ``apply_patch``, byte for byte.
 
     Raises:
@@ -125,12 +125,12 @@ def revert_patch(spec: OwnData, folder: Path, name: str) -> None:
     _note_order(spec, folder)
 
 
-def is_applied(spec: OwnData, folder: Path, name: str) -> bool:
+def is_applied(spec: UserData, folder: Path, name: str) -> bool:
     """Whether the training data are those that ``apply_patch`` has left."""
     return name in applied_patches(spec, folder)
 
 
-def applied_patches(spec: OwnData, folder: Path) -> dict[str, Path]:
+def applied_patches(spec: UserData, folder: Path) -> dict[str, Path]:
     """The patches that are applied to the training data, by name and in the order in which they were applied.
 
     Returns:
@@ -146,7 +146,7 @@ def applied_patches(spec: OwnData, folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda patch: at.get(patch[0], -1)))
 
 
-def _note_order(spec: OwnData, folder: Path, *last: str) -> None:
+def _note_order(spec: UserData, folder: Path, *last: str) -> None:
     """Write down in which order the patches that are applied were, with ``last`` at its end."""
     names = [name for name in applied_patches(spec, folder) if name not in last]
     if names or last:
@@ -155,7 +155,7 @@ def _note_order(spec: OwnData, folder: Path, *last: str) -> None:
         _order(spec, folder).unlink(missing_ok=True)
 
 
-def _order(spec: OwnData, folder: Path) -> Path:
+def _order(spec: UserData, folder: Path) -> Path:
     train = folder / spec.train
     return train.with_name(f".{train.name}.patches")
 
@@ -190,7 +190,7 @@ def _copy(source: Path, target: Path) -> None:
 _JOURNAL = "journal.json"
 
 
-def _before(spec: OwnData, folder: Path, name: str) -> Path:
+def _before(spec: UserData, folder: Path, name: str) -> Path:
     train = folder / spec.train
     return train.with_name(f"{train.name}.before-{name}")
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repair_pipeline.datasets.labels import Labels, class_name
-from repair_pipeline.datasets.own_tables import class_places
 from repair_pipeline.datasets.table_files import delimiter, file_bytes, read_table
+from repair_pipeline.datasets.user_tables import class_places
 from repair_pipeline.errors import InputError
 
 Change = Mapping[str, Any] | None

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from torch.utils.data import Dataset as TorchDataset
 
 from repair_pipeline.datasets.ids import digest, input_digests, numbered
-from repair_pipeline.datasets.own import OwnData, content
-from repair_pipeline.datasets.own_tables import rows_at
 from repair_pipeline.datasets.prepared import Prepared, Scale
+from repair_pipeline.datasets.user_data import UserData, content
+from repair_pipeline.datasets.user_tables import rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.library.settings import configured
@@ -64,7 +64,7 @@ class Reader:
         self, columns: Mapping[str, Any], classes: Sequence[str] | None, dtype: torch.dtype, seed: int
     ) -> None:
         names = tuple(classes) if classes else None
-        self._columns = configured("columns", partial(OwnData, train="", test="", classes=names), columns)
+        self._columns = configured("columns", partial(UserData, train="", test="", classes=names), columns)
         self.classes = self._columns.classes
         self._dtype, self._seed = dtype, seed
         self._white: int | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.cases import build
-from repair_pipeline.cases.grid import Cell
+from repair_pipeline.cases.grid import Variant
 from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
@@ -23,7 +23,7 @@ from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
-from repair_pipeline.models.own import freeze
+from repair_pipeline.models.user_model import freeze
 from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
@@ -142,8 +142,8 @@ class GroupView(Case):
     def influence_path(self, method: str) -> Path:
         return self.layout.influence(self.id, method, self.group.phrase("{}"))
 
-    def model_path(self, cell: Cell) -> Path:
-        return self.named_model_path(cell.name)
+    def model_path(self, variant: Variant) -> Path:
+        return self.named_model_path(variant.name)
 
     def named_model_path(self, name: str) -> Path:
         """The weights of a model of the case that is called so."""

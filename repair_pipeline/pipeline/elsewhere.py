@@ -15,7 +15,7 @@ from repair_pipeline.compute.device import threads
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.evaluation.judging import controls, judged, weights_digest
-from repair_pipeline.models.own import load_weights
+from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.gate import unseen

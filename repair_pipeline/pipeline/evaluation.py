@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.evaluation.detection import detect, detection_curve
 from repair_pipeline.evaluation.recovery import recovery
@@ -26,14 +26,16 @@ TOLERANCE = 0.02
 """How much of the guard the chosen setting of a treatment may lose."""
 
 
-def grid(case: Case) -> list[Cell]:
-    """Every cell of the recovery table that the case names."""
-    return [cell for treatment in case.spec.treatments for cell in cells(case.spec, treatment)]
+def grid(case: Case) -> list[Variant]:
+    """Every variant of the recovery table that the case names."""
+    return [variant for treatment in case.spec.treatments for variant in variants(case.spec, treatment)]
 
 
-def repairs(case: Case) -> list[Cell]:
-    """The cells that repair rather than compare: the first treated method's causes, by each treatment in turn."""
-    return [cell for cell in grid(case) if cell.influence_method == case.spec.treat[0]] if case.spec.treat else []
+def repairs(case: Case) -> list[Variant]:
+    """The variants that repair rather than compare: the first treated method's causes, by each treatment in turn."""
+    return (
+        [variant for variant in grid(case) if variant.influence_method == case.spec.treat[0]] if case.spec.treat else []
+    )
 
 
 def missing(case: Case) -> list[str]:
@@ -41,7 +43,7 @@ def missing(case: Case) -> list[str]:
     found = []
     for view in case.views:
         wanted = {f"influence_{method}": view.influence_path(method) for method in case.spec.influence}
-        wanted |= {cell.name: view.model_path(cell) for cell in grid(case)}
+        wanted |= {variant.name: view.model_path(variant) for variant in grid(case)}
         of_group = view.group.phrase(" of {}")
         found += [name + of_group for name, path in wanted.items() if not path.exists()]
     return found
@@ -84,22 +86,22 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
 
 
 def write_recovery(case: Case, path: Path, progress: Progress) -> None:
-    """``recovery``: a row per cell. Reads the holdout."""
+    """``recovery``: a row per variant. Reads the holdout."""
     watch, rows = Stopwatch(case.device), []
     for view in case.views:
         there = _made(view)
         chosen = _chosen(there)
-        for done, (cell, notes) in enumerate(there.items(), start=1):
-            accuracies = asdict(recovery(case.model(view.model_path(cell)), view.partition))
+        for done, (variant, notes) in enumerate(there.items(), start=1):
+            accuracies = asdict(recovery(case.model(view.model_path(variant)), view.partition))
             rows.append(
                 {
                     "failure_group": view.group,
-                    "influence_method": cell.influence_method,
-                    "treatment": cell.treatment,
-                    "setting": json.dumps(cell.settings, sort_keys=True),
+                    "influence_method": variant.influence_method,
+                    "treatment": variant.treatment,
+                    "setting": json.dumps(variant.settings, sort_keys=True),
                     "gamma": notes["gamma"],
                     "removed": notes["removed"],
-                    "chosen": cell in chosen,
+                    "chosen": variant in chosen,
                     "seconds": notes["seconds"],
                     **accuracies,
                 }
@@ -133,9 +135,9 @@ def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
     watch, rows = Stopwatch(case.device), []
     views = case.views
     for view in views:
-        there = [cell for cell in repairs(case) if view.model_path(cell).exists()]
-        for done, cell in enumerate(there, start=1):
-            model = case.model(view.model_path(cell))
+        there = [variant for variant in repairs(case) if view.model_path(variant).exists()]
+        for done, variant in enumerate(there, start=1):
+            model = case.model(view.model_path(variant))
             for other in views:
                 holdout = other.partition.holdout
                 remaining = other.partition.remaining
@@ -143,8 +145,8 @@ def write_cross_harm(case: Case, path: Path, progress: Progress) -> None:
                 rows.append(
                     {
                         "failure_group": view.group,
-                        "influence_method": cell.influence_method,
-                        "treatment": cell.treatment,
+                        "influence_method": variant.influence_method,
+                        "treatment": variant.treatment,
                         "affected_group": other.group,
                         "holdout_accuracy": accuracy(model, holdout),
                         "remaining_accuracy": accuracy(model, remaining) if len(remaining) else None,
@@ -163,26 +165,31 @@ def _members(case: Case, group: str) -> frozenset[str]:
     return frozenset(example_id for example_id, of in pairs if of == group)
 
 
-def _made(view: GroupView) -> dict[Cell, Notes]:
-    return {cell: read_tensor_notes(path) for cell in grid(view) if (path := view.model_path(cell)).exists()}
+def _made(view: GroupView) -> dict[Variant, Notes]:
+    return {variant: read_tensor_notes(path) for variant in grid(view) if (path := view.model_path(variant)).exists()}
 
 
-def _chosen(made: Mapping[Cell, Notes]) -> set[Cell]:
+def _chosen(made: Mapping[Variant, Notes]) -> set[Variant]:
     """Of a treatment's settings, the one that the tuning failures and the guard speak for; the only one is the one.
 
     What a search has chosen is not chosen among again: each of its pools has its answer.
     """
 
-    def group(cell: Cell) -> tuple[str, ...]:
-        return cell.treatment, cell.removes, cell.influence_method or "", cell.name if cell.removes == "chosen" else ""
+    def group(variant: Variant) -> tuple[str, ...]:
+        return (
+            variant.treatment,
+            variant.removes,
+            variant.influence_method or "",
+            variant.name if variant.removes == "chosen" else "",
+        )
 
     return {
-        max(cells, key=lambda cell: Fitness(**made[cell]["fitness"]).worth(TOLERANCE))
-        for _, cells in groupby(sorted(made, key=group), key=group)
+        max(variants, key=lambda variant: Fitness(**made[variant]["fitness"]).worth(TOLERANCE))
+        for _, variants in groupby(sorted(made, key=group), key=group)
     }
 
 
-def chosen_cells(view: GroupView) -> set[Cell]:
+def chosen_variants(view: GroupView) -> set[Variant]:
     """Of every treatment that is there, the setting that is chosen."""
     return _chosen(_made(view))
 
@@ -201,7 +208,7 @@ def write_candidates(case: Case, path: Path, progress: Progress) -> None:
 
 def searches(view: GroupView) -> list[Notes]:
     """What each search of a group says of itself."""
-    return [notes for cell, notes in _made(view).items() if cell.removes == "chosen"]
+    return [notes for variant, notes in _made(view).items() if variant.removes == "chosen"]
 
 
 def write_timings(case: Case, path: Path, progress: Progress) -> None:
@@ -215,7 +222,7 @@ def write_timings(case: Case, path: Path, progress: Progress) -> None:
     ]
     for view in case.views:
         made += [(method, "influence", notes) for method, _, notes in _scored(view)]
-        made += [(cell.influence_method, cell.name, notes) for cell, notes in _made(view).items()]
+        made += [(variant.influence_method, variant.name, notes) for variant, notes in _made(view).items()]
     rows = [
         {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
         for method, step, notes in made

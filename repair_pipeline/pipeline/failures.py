@@ -18,7 +18,7 @@ from repair_pipeline.cases.sources import (
 )
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.failures_list import read_failures
-from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.views import holds
 from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples
@@ -87,7 +87,7 @@ def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) 
 
 
 def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, strangers: bool = False) -> Tensor:
-    named = spec.dataset.id if isinstance(spec.dataset, OwnData) else None
+    named = spec.dataset.id if isinstance(spec.dataset, UserData) else None
     ids = read_failures(spec.root / file, data.test.ids, data.metadata, named, strangers)
     return data.test.having(frozenset(ids.tolist()))
 

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.evaluation.gate import Verdict
 from repair_pipeline.evaluation.judging import Unseen, judged
 from repair_pipeline.pipeline.case import Case, GroupView
-from repair_pipeline.pipeline.evaluation import chosen_cells, repairs, searches
+from repair_pipeline.pipeline.evaluation import chosen_variants, repairs, searches
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.ledger import earlier_reads
-from repair_pipeline.pipeline.repairs import cell_causes
+from repair_pipeline.pipeline.repairs import variant_causes
 from repair_pipeline.storage.files import read_parquet, read_tensor_notes, tensors_digest, write_tensors, write_text
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class Repair:
     """A repair that is judged."""
 
-    cell: Cell
+    variant: Variant
     influence_method: str | None
     treatment: str
     causes: Causes
@@ -52,39 +52,39 @@ class Repair:
         return len(self.causes)
 
 
-def judged_cell(view: GroupView) -> Cell | None:
-    """The cell whose repair is judged: the search's, or else the first treatment of the first method's causes.
+def selected_variant(view: GroupView) -> Variant | None:
+    """The variant whose repair is judged: the search's, or else the first treatment of the first method's causes.
 
     Of a treatment's settings it is the one that query_tuning and guard speak for.
     """
-    searched = cells(view.spec, "auto")
+    searched = variants(view.spec, "auto")
     if searched:
         return searched[0]
-    first = [cell for cell in repairs(view) if cell.treatment == repairs(view)[0].treatment]
+    first = [variant for variant in repairs(view) if variant.treatment == repairs(view)[0].treatment]
     if len(first) < 2:
         return first[0] if first else None
-    return next((cell for cell in first if cell in chosen_cells(view)), None)
+    return next((variant for variant in first if variant in chosen_variants(view)), None)
 
 
 def repair(view: GroupView) -> Repair | None:
     """The repair of the case's group, where it is made."""
-    cell = judged_cell(view)
-    if cell is None or not view.model_path(cell).exists():
+    variant = selected_variant(view)
+    if variant is None or not view.model_path(variant).exists():
         return None
-    if cell.removes != "chosen":
-        return Repair(cell, cell.influence_method, cell.treatment, cell_causes(view, cell))
-    kept = read_tensor_notes(view.model_path(cell))["kept"]
+    if variant.removes != "chosen":
+        return Repair(variant, variant.influence_method, variant.treatment, variant_causes(view, variant))
+    kept = read_tensor_notes(view.model_path(variant))["kept"]
     if kept is None:
-        return Repair(cell, None, cell.treatment, Causes(()))
-    return Repair(cell, kept["influence_method"], kept["treatment"], Causes(tuple(kept["causes"])))
+        return Repair(variant, None, variant.treatment, Causes(()))
+    return Repair(variant, kept["influence_method"], kept["treatment"], Causes(tuple(kept["causes"])))
 
 
 def controls(view: GroupView) -> list[File]:
     """The same treatment of as many random rows, from several seeds: what the repair must beat."""
-    cell, gate = judged_cell(view), view.spec.gate
-    if cell is None or gate is None:
+    variant, gate = selected_variant(view), view.spec.gate
+    if variant is None or gate is None:
         return []
-    sources = (view.model_path(cell), view.partition_path)
+    sources = (view.model_path(variant), view.partition_path)
     return [
         File(_control_path(view, number), sources, partial(_write_control, view, number))
         for number in range(gate.controls)
@@ -98,7 +98,7 @@ def _control_path(view: GroupView, number: int) -> Path:
 def _write_control(view: GroupView, number: int, path: Path, progress: Progress) -> None:
     watch, made = Stopwatch(view.device), repair(view)
     assert made is not None, "its model is a source of the file"
-    settings = {} if made.cell.removes == "chosen" else made.cell.settings
+    settings = {} if made.variant.removes == "chosen" else made.variant.settings
     treatment = TREATMENTS[made.treatment if made.removed else "base"].treatment(**(settings if made.removed else {}))
     assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
     model = control(number, treatment, made.removed, view.spec.seed, partial(view.task, progress=progress))
@@ -142,7 +142,7 @@ def _judged(view: GroupView, made: Repair, progress: Progress) -> Verdict:
     return judged(
         gate,
         unseen(view),
-        view.model(view.model_path(made.cell)),
+        view.model(view.model_path(made.variant)),
         (view.model(_control_path(view, number)) for number in range(gate.controls)),
         removed=made.removed,
         classes=view.data.classes,
@@ -190,7 +190,7 @@ def register(view: GroupView, path: Path, progress: Progress) -> None:
         return publish(view.layout, name, view.model(weights), weights, architecture, view.data.test, run, tags)
 
     champion = set_champion_if_none(view.layout, name, partial(published, view.base_model_path, "base"))
-    version = published(view.model_path(made.cell), "repaired")
+    version = published(view.model_path(made.variant), "repaired")
     set_candidate(view.layout, name, version)
     if gate.promotion == "automatic" and repairs_champion(view.layout, name):
         promote(view.layout, name)

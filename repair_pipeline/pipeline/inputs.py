@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from repair_pipeline.cases.sources import KnownData, OwnModel
+from repair_pipeline.cases.sources import KnownData, UserModel
 from repair_pipeline.cases.spec import CODE, FILES, CaseSpec
 from repair_pipeline.datasets.known import DATASETS
-from repair_pipeline.datasets.own import OwnData, TorchvisionData, torchvision_folder
-from repair_pipeline.datasets.own_tables import image_files, is_image_folder
 from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.datasets.table_files import parquet_files
+from repair_pipeline.datasets.user_data import TorchvisionData, UserData, torchvision_folder
+from repair_pipeline.datasets.user_tables import image_files, is_image_folder
 from repair_pipeline.entry_point import source_files
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
@@ -58,7 +58,7 @@ def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
     That its own patch is applied is no change, nor is one that it was judged with.
     """
     changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "dataset.torchvision", "model.weights"))
-    if "dataset.train" in changed and isinstance(spec.dataset, OwnData):
+    if "dataset.train" in changed and isinstance(spec.dataset, UserData):
         ours = (case_id, *(spec.patches or ()))
         before = {name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in ours}
         if (spec.inputs or {})["dataset.train"] in {kept_digests().of(_files_at(path)) for path in before.values()}:
@@ -105,7 +105,7 @@ def tracked_inputs(case: Case) -> list[Input]:
 
 def _source(spec: CaseSpec, layout: Layout, key: str) -> str:
     files = _files(spec, layout, key)
-    if isinstance(spec.dataset, OwnData) and key in ("dataset.train", "dataset.test"):
+    if isinstance(spec.dataset, UserData) and key in ("dataset.train", "dataset.test"):
         return str(spec.root / shown(spec, key))
     return str(os.path.commonpath(files.values())) if files else shown(spec, key)
 
@@ -134,7 +134,7 @@ def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
         return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     if key in CODE:
         return source_files(key, value, spec.root)
-    if isinstance(spec.model, OwnModel) and key == "model.weights":
+    if isinstance(spec.model, UserModel) and key == "model.weights":
         return _one(weights_path(spec, layout))
     return _files_at(spec.root / value)
 

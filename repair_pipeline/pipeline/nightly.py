@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from repair_pipeline.cases.sources import Nightly, OwnModel, ReportedFailures
+from repair_pipeline.cases.sources import Nightly, ReportedFailures, UserModel
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
-from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.datasets.table_files import is_table, read_table, text_of
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import FEWEST_FAILURES
 from repair_pipeline.pipeline.case import stored_spec
@@ -119,7 +119,7 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
         InputError: a report cannot be read.
     """
     reported = _reported(template)
-    key = template.spec.dataset.id if isinstance(template.spec.dataset, OwnData) else None
+    key = template.spec.dataset.id if isinstance(template.spec.dataset, UserData) else None
     taken = list(_taken(layout, template.name))
     waiting = sorted(reported - set().union(*(ids for status, ids in taken if status not in ("failed", "stopped"))))
     if not reported - set().union(*(ids for _, ids in taken)):
@@ -150,7 +150,7 @@ def _of_champion(layout: Layout, template: Template, name: str, failures: Report
         folder=str(template.folder),
     )
     version, model = champion(layout, template.name), spec.model
-    assert isinstance(model, OwnModel), "a template is refused that repairs another"
+    assert isinstance(model, UserModel), "a template is refused that repairs another"
     if version is None:
         return opened(spec, layout)
     repaired = version.repaired_by
@@ -180,7 +180,7 @@ def _reported(template: Template) -> set[str]:
     if not place.exists():
         raise InputError(f"nightly.failures is {watch.failures!r}, which is not in {template.folder}: make the folder")
     files = sorted(_reports(place)) if place.is_dir() else [place]
-    names = ("example_id", *([data.id] if isinstance(data, OwnData) and data.id else []))
+    names = ("example_id", *([data.id] if isinstance(data, UserData) and data.id else []))
     return {name for file in files for name in _listed(file, names)}
 
 

@@ -136,7 +136,7 @@ def _patch(view: GroupView, made: Repair, progress: Progress) -> list[dict[str, 
     # The base model has seen the causes and what is made of it may echo them. A treatment that pushes their labels
     # away says something else of every row, right or wrong: it suggests nothing.
     suggests = not TREATMENTS[made.treatment].opposes
-    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(made.cell))
+    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(made.variant))
     sure, said = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
     opposed = _opposed(view)
     rows = []

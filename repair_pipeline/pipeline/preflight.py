@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.cases.build import build_corruption, build_model
-from repair_pipeline.cases.grid import cells
+from repair_pipeline.cases.grid import variants
 from repair_pipeline.cases.sources import FailureGroups, KnownData
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
@@ -23,11 +23,11 @@ from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.evaluation.gate import FEWEST_ROWS, rows_to_prove
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
-from repair_pipeline.models.own import freeze, load_weights
+from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import group_masks
 from repair_pipeline.pipeline.patch import PAIRED
@@ -67,7 +67,7 @@ def preflight(case: Case) -> Iterator[Finding]:
         found = case.found(numpy_stream(spec.seed, "dataset"))
         corruption = build_corruption(spec, len(found.classes), case.device)
         data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
-        named = isinstance(spec.dataset, OwnData) and spec.dataset.id is not None
+        named = isinstance(spec.dataset, UserData) and spec.dataset.id is not None
         if isinstance(spec.dataset, KnownData):
             yield Finding("data", DATASETS[spec.dataset.name].line)
         if spec.likelihood:
@@ -205,8 +205,8 @@ def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) ->
 
     step = _seconds(learn) / len(rows)
     groups = len(case.spec.failures.groups) if isinstance(case.spec.failures, FailureGroups) else 1
-    treated = sum(len(cells(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
-    treated += 4 * len(cells(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
+    treated = sum(len(variants(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
+    treated += 4 * len(variants(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
     fisher = grad * (len(fit) + (PAIRED if case.spec.gate else 0))
     passes: float = groups * (
         treated * _EPOCHS * len(fit) + len(case.spec.influence) * OneCycle.steps * OneCycle.batch_size

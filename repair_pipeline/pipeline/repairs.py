@@ -1,4 +1,4 @@
-"""The repaired models of a case: one file a cell of its grid."""
+"""The repaired models of a case: one file a variant of its grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repair_pipeline.cases.grid import Cell, cells
+from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.pipeline.file import File
@@ -21,32 +21,32 @@ from repair_pipeline.types import Causes, Progress
 
 
 def repaired(case: Case, treatment: str) -> list[File]:
-    """A model for every cell of one treatment."""
+    """A model for every variant of one treatment."""
     return [
         File(
-            view.model_path(cell),
-            (view.fisher_path, view.partition_path, *_read(view, cell)),
-            partial(_make, view, cell),
+            view.model_path(variant),
+            (view.fisher_path, view.partition_path, *_read(view, variant)),
+            partial(_make, view, variant),
         )
         for view in case.views
-        for cell in cells(case.spec, treatment)
+        for variant in variants(case.spec, treatment)
     ]
 
 
-def _make(view: GroupView, cell: Cell, path: Path, progress: Progress) -> None:
-    treatment = cell.make()
+def _make(view: GroupView, variant: Variant, path: Path, progress: Progress) -> None:
+    treatment = variant.make()
     if isinstance(treatment, Auto):
-        _choose(view, cell, treatment, path, progress)
+        _choose(view, variant, treatment, path, progress)
     else:
-        _treat(view, cell, treatment, path, progress)
+        _treat(view, variant, treatment, path, progress)
 
 
-def _treat(view: GroupView, cell: Cell, treatment: Treatment, path: Path, progress: Progress) -> None:
-    watch, causes = Stopwatch(view.device), cell_causes(view, cell)
-    task = view.task(f"treatment/{cell.treatment}", progress)
+def _treat(view: GroupView, variant: Variant, treatment: Treatment, path: Path, progress: Progress) -> None:
+    watch, causes = Stopwatch(view.device), variant_causes(view, variant)
+    task = view.task(f"treatment/{variant.treatment}", progress)
     model = treatment.repaired(task, causes)
     notes = watch.notes(
-        **asdict(cell),
+        **asdict(variant),
         gamma=treatment.used_gamma(task) if isinstance(treatment, Penalised) else None,
         removed=int(task.fit.having(causes.as_set).sum()),
         fitness=asdict(fitness(task, model)),
@@ -54,34 +54,34 @@ def _treat(view: GroupView, cell: Cell, treatment: Treatment, path: Path, progre
     write_tensors(path, model.state_dict(), notes)
 
 
-def cell_causes(view: GroupView, cell: Cell) -> Causes:
-    """What a cell that searches for nothing removes."""
-    if cell.removes == "planted":
+def variant_causes(view: GroupView, variant: Variant) -> Causes:
+    """What a variant that searches for nothing removes."""
+    if variant.removes == "planted":
         return Causes(tuple(sorted(view.data.fit.corrupted_ids | view.data.validation.corrupted_ids)))
-    return causes_of(view, cell.influence_method) if cell.influence_method else Causes(())
+    return causes_of(view, variant.influence_method) if variant.influence_method else Causes(())
 
 
-def _read(view: GroupView, cell: Cell) -> tuple[Path, ...]:
-    """The scores that a cell's causes come from, and the model that its search goes on from."""
-    if cell.removes == "chosen":
-        narrower = _narrower(view, cell)
-        scores = tuple(view.influence_path(method) for method in Auto(**cell.settings).methods)
+def _read(view: GroupView, variant: Variant) -> tuple[Path, ...]:
+    """The scores that a variant's causes come from, and the model that its search goes on from."""
+    if variant.removes == "chosen":
+        narrower = _narrower(view, variant)
+        scores = tuple(view.influence_path(method) for method in Auto(**variant.settings).methods)
         return (*scores, narrower) if narrower else scores
-    if cell.influence_method is None:
+    if variant.influence_method is None:
         return ()
-    return rankings(view, cell.influence_method)
+    return rankings(view, variant.influence_method)
 
 
-def _choose(view: GroupView, cell: Cell, auto: Auto, path: Path, progress: Progress) -> None:
+def _choose(view: GroupView, variant: Variant, auto: Auto, path: Path, progress: Progress) -> None:
     # One stream for every pool, so that they are judged against the same control.
-    watch, task = Stopwatch(view.device), view.task(f"treatment/{cell.treatment}", progress)
+    watch, task = Stopwatch(view.device), view.task(f"treatment/{variant.treatment}", progress)
     rankings = {method: load_scores(view.influence_path(method), task.fit) for method in auto.methods}
-    choice = auto.choose(task, rankings, _settled(view, cell))
+    choice = auto.choose(task, rankings, _settled(view, variant))
     kept = choice.kept
     model = kept.model if kept else task.classifier.module(task.theta_hat)
     measured = kept.fitness if kept else fitness(task, model)
     notes = watch.notes(
-        **asdict(cell),
+        **asdict(variant),
         gamma=None,
         removed=len(kept.causes) if kept else 0,
         fitness=asdict(measured),
@@ -102,15 +102,17 @@ def _said(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _narrower(view: GroupView, cell: Cell) -> Path | None:
+def _narrower(view: GroupView, variant: Variant) -> Path | None:
     """The model that the same search chose in the pool ``data_only``, where the case has it made."""
-    settings = {key: each for key, each in cell.settings.items() if key != "pool"}
-    found = [other for other in cells(view.spec, cell.treatment) if other.settings == settings and other != cell]
+    settings = {key: each for key, each in variant.settings.items() if key != "pool"}
+    found = [
+        other for other in variants(view.spec, variant.treatment) if other.settings == settings and other != variant
+    ]
     return view.model_path(found[0]) if found else None
 
 
-def _settled(view: GroupView, cell: Cell) -> Candidate | None:
-    path = _narrower(view, cell)
+def _settled(view: GroupView, variant: Variant) -> Candidate | None:
+    path = _narrower(view, variant)
     if path is None or (kept := read_tensor_notes(path)["kept"]) is None:
         return None
     measured = Fitness(*(kept[field.name] for field in fields(Fitness)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from repair_pipeline.datasets.own import OwnData
 from repair_pipeline.datasets.patching import applied_patches
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.storage.layout import Layout
@@ -26,7 +26,7 @@ def require_runnable(case: Case) -> None:
 def _require_unpatched(case: Case) -> None:
     """A case is about the data that it was judged on: with its own patch applied, a run would judge others."""
     data = case.spec.dataset
-    if not isinstance(data, OwnData):
+    if not isinstance(data, UserData):
         return
     applied = sorted(applied_patches(data, case.spec.root))
     if ours := [key for key in applied if key == case.id or _name_of(case.layout, key) == case.spec.name]:

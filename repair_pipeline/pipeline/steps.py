@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from repair_pipeline.cases.build import build_corruption
-from repair_pipeline.cases.grid import cells
+from repair_pipeline.cases.grid import variants
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
@@ -21,7 +21,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.learnt import LearntInfluence
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.models.own import load_weights
+from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.failures import group_masks, group_of
@@ -220,8 +220,8 @@ def _gate_controls(case: Case) -> list[File]:
 def _evaluation(case: Case) -> list[File]:
     views = case.views
     influence = tuple(view.influence_path(method) for view in views for method in case.spec.influence)
-    models = tuple(view.model_path(cell) for view in views for cell in evaluation.grid(case))
-    searches = tuple(view.model_path(cell) for view in views for cell in cells(case.spec, "auto"))
+    models = tuple(view.model_path(variant) for view in views for variant in evaluation.grid(case))
+    searches = tuple(view.model_path(variant) for view in views for variant in variants(case.spec, "auto"))
     controls = tuple(file.path for file in _gate_controls(case))
     tables = {
         "candidates": (evaluation.write_candidates, searches),
@@ -266,7 +266,7 @@ def _tracked_run(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         view, judged = case.first_view, summary(case)
         made = gate.repair(view)
-        model = case.model(view.model_path(made.cell)) if made and made.removed else None
+        model = case.model(view.model_path(made.variant)) if made and made.removed else None
         figures = case_figures(case.layout, case.id, case.data, view.partition)
         tags = {"repair.judged": judged.repair, "repair.verdict": judged.verdict}
         run = track(

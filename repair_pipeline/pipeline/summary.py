@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from repair_pipeline.cases.grid import Cell
+from repair_pipeline.cases.grid import Variant
 from repair_pipeline.pipeline.case import Case, GroupView
-from repair_pipeline.pipeline.gate import gate_verdicts, judged_cell
-from repair_pipeline.reporting.judged import controls
-from repair_pipeline.reporting.words import short_name
+from repair_pipeline.pipeline.gate import gate_verdicts, selected_variant
+from repair_pipeline.reporting.descriptions import short_name
+from repair_pipeline.reporting.selection import controls
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import FailureGroup
 
@@ -36,7 +36,7 @@ def summary(case: Case) -> Summary:
     view = case.first_view
     verdicts = {row["failure_group"]: row for row in gate_verdicts(case)}
     judged, metrics, repair = verdicts.get(view.group), dict[str, float](), "no repair was made"
-    row = _row(view, judged_cell(view))
+    row = _row(view, selected_variant(view))
     if row is not None:
         repair, rivals = short_name(row), controls(_rows(view, "recovery"), row)
         metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
@@ -55,13 +55,13 @@ def _said(verdicts: dict[str, str]) -> str:
     return ", ".join(FailureGroup(group).phrase("{}: ") + verdict for group, verdict in verdicts.items()) or "no gate"
 
 
-def _row(view: GroupView, cell: Cell | None) -> dict[str, Any] | None:
-    if cell is None:
+def _row(view: GroupView, variant: Variant | None) -> dict[str, Any] | None:
+    if variant is None:
         return None
     said = {
-        "treatment": cell.treatment,
-        "influence_method": cell.influence_method,
-        "setting": json.dumps(cell.settings, sort_keys=True),
+        "treatment": variant.treatment,
+        "influence_method": variant.influence_method,
+        "setting": json.dumps(variant.settings, sort_keys=True),
     }
     return next((row for row in _rows(view, "recovery") if said.items() <= row.items()), None)
 

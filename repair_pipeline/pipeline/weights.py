@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from repair_pipeline.cases.sources import OwnModel
+from repair_pipeline.cases.sources import UserModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
@@ -24,13 +24,13 @@ def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
         InputError: the registry has no such model, or does not know its architecture and the case says none.
     """
     model = spec.model
-    if not isinstance(model, OwnModel) or not model.registered:
+    if not isinstance(model, UserModel) or not model.registered:
         return spec
     uri, _, architecture = resolve(layout, str(model.weights))
     if not (model.factory or model.torchvision):
         if architecture is None:
             raise InputError(f"{model.weights} does not say its architecture: give model.factory beside weights")
-        model = OwnModel(
+        model = UserModel(
             architecture.get("factory"), architecture.get("torchvision"), architecture.get("arguments", {})
         )
     return replace(spec, model=replace(model, weights=uri))
@@ -39,7 +39,7 @@ def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
 def weights_path(spec: CaseSpec, layout: Layout) -> Path | None:
     """Where the trained weights lie; None: they are to be trained."""
     model = spec.model
-    if not isinstance(model, OwnModel) or model.weights is None:
+    if not isinstance(model, UserModel) or model.weights is None:
         return None
     return resolve(layout, model.weights)[1] if model.registered else spec.root / model.weights
 

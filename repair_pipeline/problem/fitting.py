@@ -12,7 +12,7 @@ from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.models.copying import copied
-from repair_pipeline.models.own import Adapted, freeze
+from repair_pipeline.models.user_model import Adapted, freeze
 from repair_pipeline.training.fit import logits
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.types import Examples

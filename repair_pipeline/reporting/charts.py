@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, Numbers, Picture, canvas
-from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20

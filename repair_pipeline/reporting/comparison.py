@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.reporting import judged
+from repair_pipeline.reporting import selection
+from repair_pipeline.reporting.descriptions import plain, signed
 from repair_pipeline.reporting.evidence import YARDSTICKS, Row
 from repair_pipeline.reporting.page import render
 from repair_pipeline.reporting.picture import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, WINE, Picture, canvas, look
 from repair_pipeline.reporting.scatter import SHAPES, Point, draw_points
-from repair_pipeline.reporting.words import plain, signed
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.types import ALL_FAILURES, FailureGroup
@@ -179,8 +179,8 @@ def _compared(
     ranked = [method for method in (*spec["treat"], *spec["influence"]) if method not in YARDSTICKS]
     for group in groups:
         recovery = rows("recovery", group)
-        made = next(iter(judged.repairs(recovery, ranked[0] if ranked else None)), None)
-        rivals = judged.controls(recovery, made) if made else []
+        made = next(iter(selection.repairs(recovery, ranked[0] if ranked else None)), None)
+        rivals = selection.controls(recovery, made) if made else []
         decided = next((row["verdict"] for row in rows("verdicts", group) if row["judge"] == "gate"), None)
         detected = next((row for row in rows("detection", group) if row["method"] in ranked[:1]), None)
         counted = next(iter(rows("groups", group)), None)

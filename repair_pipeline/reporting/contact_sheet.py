@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import CONTACTS, Evidence
 from repair_pipeline.reporting.gallery import draw
 from repair_pipeline.reporting.picture import GREY, WIDTH, Numbers, Picture
-from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import CorruptedDataset, Examples
 
 _FAILURES = 8

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Numbers, Picture
-from repair_pipeline.reporting.words import shortened, signed
 from repair_pipeline.types import Examples
 
 SHOWN = 16

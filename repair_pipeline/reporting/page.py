@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from repair_pipeline.reporting.descriptions import in_words, plain, short_name, signed
 from repair_pipeline.reporting.picture import Numbers, Picture, svg
-from repair_pipeline.reporting.words import in_words, plain, short_name, signed
 
 
 def render(template: str, **values: Any) -> str:

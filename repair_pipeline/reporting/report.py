@@ -13,12 +13,12 @@ import yaml
 
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.reporting import contact_sheet, gallery
+from repair_pipeline.reporting.descriptions import KINDS, by_kind, kind
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.page import render
 from repair_pipeline.reporting.picture import Numbers, size_of, words_of
 from repair_pipeline.reporting.verdict import decisions, verdict
-from repair_pipeline.reporting.words import KINDS, by_kind, kind
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
 

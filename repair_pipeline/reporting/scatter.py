@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from repair_pipeline.reporting.descriptions import Kind, by_kind, kind, short_name
 from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, VERMILLION, Picture, canvas
-from repair_pipeline.reporting.words import Kind, by_kind, kind, short_name
 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
 _LOOKS: dict[Kind, tuple[str, str]] = {

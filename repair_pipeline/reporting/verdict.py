@@ -8,9 +8,9 @@ from math import sqrt
 from typing import Any
 
 from repair_pipeline.evaluation.gate import PROVEN
+from repair_pipeline.reporting.descriptions import count, in_words, percent, plain, signed
 from repair_pipeline.reporting.evidence import Evidence, Row
-from repair_pipeline.reporting.judged import controls, repairs
-from repair_pipeline.reporting.words import count, in_words, percent, plain, signed
+from repair_pipeline.reporting.selection import controls, repairs
 
 _CONTROLS = 3
 """Fine-tuning with nothing removed, the same treatment of random rows, another seed."""

@@ -70,9 +70,9 @@ class Layout:
         """The accepted model's version in MLflow's registry."""
         return self.results / "registered" / f"case_id={case_id}" / "candidate.json"
 
-    def model(self, case_id: str, cell: str) -> Path:
-        """The weights of one cell of the recovery table."""
-        return self.results / "models" / f"case_id={case_id}" / f"{cell}.safetensors"
+    def model(self, case_id: str, variant: str) -> Path:
+        """The weights of one variant of a treatment."""
+        return self.results / "models" / f"case_id={case_id}" / f"{variant}.safetensors"
 
     def report(self, case_id: str) -> Path:
         return self.results / "reports" / f"case_id={case_id}" / "report.html"

@@ -232,7 +232,7 @@ TABLES: dict[str, pa.Schema] = {
         [
             _CASE,
             _field("method", pa.string(), "influence method; null for steps that methods share"),
-            _field("step", pa.string(), "pipeline step, or cell of the recovery table"),
+            _field("step", pa.string(), "pipeline step, or variant of a treatment"),
             _SECONDS,
             _field("device", pa.string(), "cpu or cuda"),
             _field("threads", pa.int64(), "intra-op threads"),

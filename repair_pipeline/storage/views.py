@@ -12,9 +12,9 @@ import pyarrow.dataset as ds
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.storage.own_columns import own_columns, register_apart
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.sql_names import apart, free_name, quoted
+from repair_pipeline.storage.user_columns import register_apart, user_columns
 
 _HARMLESS_FUNCTIONS = {"range", "generate_series", "unnest"}
 
@@ -84,7 +84,7 @@ def _register(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, 
         connection.register(name, schema.empty_table())
         return
     keys = pa.schema([schema.field(key) for key in ("case_id", "method") if key in _path_keys(name)])
-    own = own_columns(schema.names, folder) if name == "examples" else pa.schema([])
+    own = user_columns(schema.names, folder) if name == "examples" else pa.schema([])
     every = pa.schema([*schema, *own])
     data = ds.dataset(folder, schema=every, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
     register_apart(connection, name, data, schema.names, folder)

@@ -15,7 +15,7 @@ from mlflow.models import Model, ModelSignature  # after tracking.runs, which sw
 from mlflow.models.model import ModelInfo
 from torch import nn
 
-from repair_pipeline.influence.peers import own_logging
+from repair_pipeline.influence.external import own_logging
 from repair_pipeline.models.copying import copied
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.types import Examples

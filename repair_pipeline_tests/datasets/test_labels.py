@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repair_pipeline.datasets.labels import Labels, class_name, label_column, shown
-from repair_pipeline.datasets.own import OwnData, read
+from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 
 DAY = datetime.date(2026, 1, 2)
@@ -58,7 +58,7 @@ def hugging_face(folder, names, train, test):
     for name, labels in (("train", train), ("test", test)):
         table = pa.table({"x": np.arange(len(labels)) + (name == "test") / 2, "label": labels})
         pq.write_table(table.replace_schema_metadata(metadata), folder / f"{name}.parquet")
-    return OwnData("train.parquet", "test.parquet")
+    return UserData("train.parquet", "test.parquet")
 
 
 # As an image folder with twelve numeric classes gives them: the place of '2' is 4.
@@ -71,7 +71,7 @@ TWELVE = sorted(map(str, range(12)))
 def test_integers_are_places_among_the_names_that_the_file_gives_whatever_the_names_say(tmp_path, declared):
     places = [*range(12), 4, 4]
     spec = hugging_face(tmp_path, TWELVE, places, places)
-    data = read(OwnData(spec.train, spec.test, classes=declared), tmp_path)
+    data = read(UserData(spec.train, spec.test, classes=declared), tmp_path)
     assert [data.classes[number] for number in data.train.labels.tolist()] == [TWELVE[place] for place in places]
     labels = Labels(places, pa.int64(), tuple(TWELVE))
     assert [labels.written(name) for name in TWELVE] == list(range(12))
@@ -92,7 +92,7 @@ def test_an_integer_that_is_no_place_is_refused_and_counted(tmp_path, wrong):
 def test_minus_one_is_a_class_where_nothing_says_otherwise(tmp_path):
     for name in ("train", "test"):
         pd.DataFrame({"x": [0.0, 1, 2, 3], "label": [-1, 1, -1, 1]}).to_csv(tmp_path / f"{name}.csv", index=False)
-    assert read(OwnData("train.csv", "test.csv"), tmp_path).classes == ("-1", "1")
+    assert read(UserData("train.csv", "test.csv"), tmp_path).classes == ("-1", "1")
 
 
 @pytest.mark.parametrize("test", [pa.int32(), pa.float32(), pa.decimal128(3, 1), pa.string()])
@@ -102,7 +102,7 @@ def test_one_and_one_point_nought_are_one_label(tmp_path, train, test):
         labels = pa.array([Decimal(at) if pa.types.is_decimal(kind) else at for at in (0, 1, 1, 0)])
         labels = labels.cast(kind)
         pq.write_table(pa.table({"x": [0.0, 1, 2, 3], "label": labels}), tmp_path / f"{name}.parquet")
-    data = read(OwnData("train.parquet", "test.parquet"), tmp_path)
+    data = read(UserData("train.parquet", "test.parquet"), tmp_path)
     assert data.classes == ("0", "1")
     assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 1, 1, 0]
 
@@ -110,7 +110,7 @@ def test_one_and_one_point_nought_are_one_label(tmp_path, train, test):
 def test_classes_may_be_declared_as_they_are_written(tmp_path):
     for name in ("train", "test"):
         pd.DataFrame({"x": [0.0, 1, 2], "label": [0.0, 1, 0]}).to_parquet(tmp_path / f"{name}.parquet")
-    data = read(OwnData("train.parquet", "test.parquet", classes=("1.0", "0.0")), tmp_path)
+    data = read(UserData("train.parquet", "test.parquet", classes=("1.0", "0.0")), tmp_path)
     assert data.train.labels.tolist() == [1, 0, 1]
 
 
@@ -130,7 +130,7 @@ def test_labels_that_are_none_are_refused_with_their_rows(tmp_path, labels, says
     pq.write_table(pa.table({"x": [0.0, 1, 2, 3], "label": labels}), tmp_path / "train.parquet")
     pq.write_table(pa.table({"x": [0.5], "label": [0]}), tmp_path / "test.parquet")
     with pytest.raises(InputError, match=says) as caught:
-        read(OwnData("train.parquet", "test.parquet"), tmp_path)
+        read(UserData("train.parquet", "test.parquet"), tmp_path)
     assert "\n" not in str(caught.value)
 
 

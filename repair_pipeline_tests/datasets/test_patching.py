@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from repair_pipeline.datasets.own import OwnData, read
 from repair_pipeline.datasets.patching import applied_patches, apply_patch, patched, revert_patch
+from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 
 
@@ -37,7 +37,7 @@ def table(folder, train, numbers=False):
             path.mkdir()
             part[:4].to_parquet(path / "0.parquet", index=False)
             part[4:].to_parquet(path / "1.parquet", index=False)
-    return OwnData(train, "test.parquet", id="name")
+    return UserData(train, "test.parquet", id="name")
 
 
 def pictures(folder):
@@ -48,7 +48,7 @@ def pictures(folder):
             for number in range(3):
                 pixels = rng.integers(0, 256, (4, 4), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / part / label / f"{number}.png")
-    return OwnData("train", "test")
+    return UserData("train", "test")
 
 
 KINDS = {
@@ -161,7 +161,7 @@ def test_a_csv_file_keeps_every_byte_that_the_patch_does_not_change(tmp_path, en
         .replace(b"whev", b"when")
         .replace(b"accouvt", b"account")
     )
-    spec = OwnData(name, "test.csv", id="name", features=("price",))
+    spec = UserData(name, "test.csv", id="name", features=("price",))
     data = read(spec, tmp_path)
     assert apply_patch(spec, tmp_path, patch(data, drop=[1], relabel=[0]), "x") == (1, 1)
     lines = text.split(b"n1")[0], text[text.index(b"n1") :]
@@ -190,7 +190,7 @@ def test_a_parquet_file_keeps_its_schema_its_metadata_its_row_groups_and_their_c
         table.slice(0, 3).set_column(0, schema.field(0), pa.array(["u", "v", "w"], pa.large_string())),
         tmp_path / "test.parquet",
     )
-    spec = OwnData("train.parquet", "test.parquet", id="name", features=("x",))
+    spec = UserData("train.parquet", "test.parquet", id="name", features=("x",))
     before = pq.ParquetFile(tmp_path / "train.parquet")
     apply_patch(spec, tmp_path, patch(read(spec, tmp_path), drop=[0, 6], relabel=[1, 11]), "x")
     after = pq.ParquetFile(tmp_path / "train.parquet")
@@ -216,7 +216,7 @@ def test_labels_of_every_kind_are_written_in_their_kind(tmp_path, kind):
     labels = labels.cast(kind)
     pq.write_table(pa.table({"name": [f"n{i}" for i in at], "x": at / 3, "label": labels}), tmp_path / "train.parquet")
     pq.write_table(pa.table({"name": ["u", "v"], "x": [9.0, 9.5], "label": labels[:2]}), tmp_path / "test.parquet")
-    spec = OwnData("train.parquet", "test.parquet", id="name")
+    spec = UserData("train.parquet", "test.parquet", id="name")
     apply_patch(spec, tmp_path, patch(read(spec, tmp_path), drop=[7], relabel=[0, 3]), "x")
     after = pq.read_table(tmp_path / "train.parquet")
     assert after.schema.field("label").type == kind

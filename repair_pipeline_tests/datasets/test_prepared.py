@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repair_pipeline.datasets.own import OwnData, read
+from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 3, 5))
@@ -27,7 +27,7 @@ def folder(tmp_path, train, test=None):
         pq.write_table(
             pa.table({"image": pa.array(images, pa.binary()), "label": labels}), tmp_path / f"{name}.parquet"
         )
-    return OwnData("train.parquet", "test.parquet")
+    return UserData("train.parquet", "test.parquet")
 
 
 def deep(pixels, kind="uint16", form="PNG"):
@@ -110,7 +110,7 @@ def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path, kind):
 def test_a_deep_image_goes_to_the_transform_as_it_is(tmp_path):
     images = [deep(grey * 16) for grey in GREY]
     spec = folder(tmp_path, images)
-    data = read(OwnData(spec.train, spec.test, transform=f"{__name__}:twelve_bits"), tmp_path)
+    data = read(UserData(spec.train, spec.test, transform=f"{__name__}:twelve_bits"), tmp_path)
     assert torch.allclose(data.train.inputs[:, 0], torch.tensor(GREY * 16 / 4095, dtype=torch.float32))
 
 
@@ -126,7 +126,7 @@ def test_ids_that_a_float_cannot_hold_are_refused(tmp_path):
     for value, fine in ((2**24, True), (2**24 + 1, False)):
         table = pa.table({"x": [1.0, value], "label": ["a", "b"]})
         pq.write_table(table, tmp_path / "train.parquet")
-        spec = OwnData("train.parquet", "train.parquet", transform=f"{__name__}:ids")
+        spec = UserData("train.parquet", "train.parquet", transform=f"{__name__}:ids")
         if fine:
             assert read(spec, tmp_path).train.inputs[:, 0].tolist() == [1, value]
         else:

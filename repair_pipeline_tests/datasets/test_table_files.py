@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from repair_pipeline.datasets.failures_list import read_failures
-from repair_pipeline.datasets.own import OwnData, read
 from repair_pipeline.datasets.table_files import delimiter, read_table
+from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 
 ROWS = pd.DataFrame({"a": [0.5, 1.5, 2.5, 3.5], "b": [3, 1, 4, 1], "label": ["no", "yes", "no", "yes"]})
@@ -22,7 +22,7 @@ def tables(folder, train, test=None, **how):
     """train and test as Parquet, the index kept where ``how`` says so."""
     train.to_parquet(folder / "train.parquet", **how)
     (ROWS.assign(a=-ROWS.a) if test is None else test).to_parquet(folder / "test.parquet", **how)
-    return OwnData("train.parquet", "test.parquet")
+    return UserData("train.parquet", "test.parquet")
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_what_is_no_table_is_refused_with_what_would_be(tmp_path, name):
 @pytest.mark.parametrize("address", ["s3://bucket/train.parquet", "hf://datasets/a/b.parquet", "https://a.org/b.csv"])
 def test_an_address_is_refused_as_one(tmp_path, address):
     with pytest.raises(InputError, match=f"dataset.train is '{address}', which is an address: fetch it first"):
-        read(OwnData(address, "test.parquet"), tmp_path)
+        read(UserData(address, "test.parquet"), tmp_path)
 
 
 def test_a_column_twice_is_refused(tmp_path):
     table = pa.Table.from_pandas(ROWS, preserve_index=False)
     pq.write_table(table.append_column("a", table["a"]), tmp_path / "train.parquet")
     with pytest.raises(InputError, match="has the column 'a' 2 times: rename or drop all but one"):
-        read(OwnData("train.parquet", "train.parquet"), tmp_path)
+        read(UserData("train.parquet", "train.parquet"), tmp_path)
 
 
 def test_parts_of_a_folder_may_differ_in_kind_and_not_in_columns(tmp_path):
@@ -115,16 +115,16 @@ def test_an_index_that_pandas_wrote_is_no_feature(tmp_path, index):
 def test_an_index_may_be_the_id_and_a_feature_that_is_asked_for(tmp_path):
     named = [ROWS.set_index(pd.Index([f"{part}{at}" for at in range(4)], name="pid")) for part in ("t", "v")]
     spec = tables(tmp_path, *named)
-    assert read(OwnData(spec.train, spec.test, id="pid"), tmp_path).train.ids.tolist() == ["t0", "t1", "t2", "t3"]
+    assert read(UserData(spec.train, spec.test, id="pid"), tmp_path).train.ids.tolist() == ["t0", "t1", "t2", "t3"]
     spec = tables(tmp_path, ROWS.assign(**{"Unnamed: 0": range(4)}), ROWS.assign(**{"Unnamed: 0": range(4)}))
-    data = read(OwnData(spec.train, spec.test, features=("a", "Unnamed: 0")), tmp_path)
+    data = read(UserData(spec.train, spec.test, features=("a", "Unnamed: 0")), tmp_path)
     assert data.train.inputs[:, 1].tolist() == [0, 1, 2, 3]
 
 
 def test_an_unnamed_first_column_of_a_csv_file_is_an_index_too(tmp_path):
     ROWS.to_csv(tmp_path / "train.csv")
     ROWS.to_csv(tmp_path / "test.csv")
-    data = read(OwnData("train.csv", "test.csv"), tmp_path)
+    data = read(UserData("train.csv", "test.csv"), tmp_path)
     assert data.train.inputs.tolist() == ROWS[["a", "b"]].to_numpy().tolist()
     assert data.metadata is None
 
@@ -145,7 +145,7 @@ def test_a_column_of_vectors_is_read_as_that_many_features(tmp_path, kind, named
     table = pa.table({"embedding": LISTS[kind], "label": ["no", "yes"] * 2})
     pq.write_table(table, tmp_path / "train.parquet")
     pq.write_table(table.slice(1, 2), tmp_path / "test.parquet")
-    spec = OwnData("train.parquet", "test.parquet", features=("embedding",) if named else None)
+    spec = UserData("train.parquet", "test.parquet", features=("embedding",) if named else None)
     due = torch.tensor(VECTORS) * (2 if kind == "integers" else 1)
     data = read(spec, tmp_path)
     assert torch.equal(data.train.inputs, due)
@@ -156,9 +156,9 @@ def test_a_column_of_vectors_is_read_as_that_many_features(tmp_path, kind, named
 def test_vectors_stand_beside_numbers_where_both_are_named(tmp_path):
     table = pa.table({"age": [1, 2, 3, 4], "embedding": LISTS["list"], "label": ["no", "yes"] * 2})
     pq.write_table(table, tmp_path / "train.parquet")
-    both = OwnData("train.parquet", "train.parquet", features=("embedding", "age"))
+    both = UserData("train.parquet", "train.parquet", features=("embedding", "age"))
     assert read(both, tmp_path).train.inputs.tolist() == [[*row, at + 1] for at, row in enumerate(VECTORS)]
-    assert read(OwnData("train.parquet", "train.parquet"), tmp_path).train.inputs.tolist() == [[1], [2], [3], [4]]
+    assert read(UserData("train.parquet", "train.parquet"), tmp_path).train.inputs.tolist() == [[1], [2], [3], [4]]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_vectors_stand_beside_numbers_where_both_are_named(tmp_path):
 def test_a_feature_that_is_no_number_is_refused_by_name(tmp_path, column, says):
     pq.write_table(pa.table({"w": [1.0, 2.0], "v": column, "label": ["a", "b"]}), tmp_path / "train.parquet")
     with pytest.raises(InputError, match=says) as caught:
-        read(OwnData("train.parquet", "train.parquet", features=("w", "v")), tmp_path)
+        read(UserData("train.parquet", "train.parquet", features=("w", "v")), tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -199,7 +199,7 @@ def test_a_column_of_two_kinds_is_text(tmp_path, kinds):
     for name, column, at in (("train", train, 0.0), ("test", test, 5.0)):
         table = pa.table({"x": [at, at + 1], "label": ["a", "b"], "own": column})
         pq.write_table(table, tmp_path / f"{name}.parquet")
-    spec = OwnData("train.parquet", "test.parquet", features=("x",))
+    spec = UserData("train.parquet", "test.parquet", features=("x",))
     assert read(spec, tmp_path).metadata["own"].to_pylist() == due
 
 
@@ -207,7 +207,7 @@ def test_a_column_of_two_kinds_is_text(tmp_path, kinds):
 def test_ids_may_be_of_two_kinds(tmp_path, train, test):
     for name, ids, at in (("train", train, 0.0), ("test", test, 5.0)):
         pq.write_table(pa.table({"x": [at, at + 1], "label": ["a", "b"], "pid": ids}), tmp_path / f"{name}.parquet")
-    data = read(OwnData("train.parquet", "test.parquet", id="pid"), tmp_path)
+    data = read(UserData("train.parquet", "test.parquet", id="pid"), tmp_path)
     assert [*data.train.ids, *data.test.ids] == [*map(str, train), *map(str, test)]
 
 
@@ -239,7 +239,7 @@ def test_a_csv_file_of_data_has_ids_of_text(tmp_path, ids):
     rows = pd.DataFrame({"pid": IDS[ids], "x": [0.0, 1, 2], "label": ["a", "b", "a"]})
     rows.to_csv(tmp_path / "train.csv", index=False)
     rows.assign(pid="T" + rows.pid).to_csv(tmp_path / "test.csv", index=False)
-    data = read(OwnData("train.csv", "test.csv", id="pid"), tmp_path)
+    data = read(UserData("train.csv", "test.csv", id="pid"), tmp_path)
     assert data.train.ids.tolist() == IDS[ids]
     assert data.metadata["pid"].to_pylist() == [*IDS[ids], *(f"T{name}" for name in IDS[ids])]
 

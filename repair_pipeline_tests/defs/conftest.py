@@ -14,7 +14,7 @@ from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.defs.assets import ASSETS
-from repair_pipeline.defs.nights import assets_of
+from repair_pipeline.defs.nightly import assets_of
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.pipeline.case import Case

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.models.own import load_weights
+from repair_pipeline.models.user_model import load_weights
 
 
 class Tied(nn.Module):

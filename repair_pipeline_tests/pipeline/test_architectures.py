@@ -8,7 +8,7 @@ from repair_pipeline.storage.files import read_parquet, write_text
 from repair_pipeline.tracking import runs
 from repair_pipeline_tests.pipeline.conftest import case_at
 from repair_pipeline_tests.pipeline.running import run
-from repair_pipeline_tests.pipeline.test_own_case import spec
+from repair_pipeline_tests.pipeline.test_user_case import spec
 from repair_pipeline_tests.wards import write_tables
 
 

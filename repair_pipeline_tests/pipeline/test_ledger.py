@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from repair_pipeline.datasets.ids import input_digests
-from repair_pipeline.datasets.own import OwnData
+from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.pipeline import ledger
 from repair_pipeline.pipeline.ledger import earlier_reads, write_reads
 from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_tensors
@@ -33,7 +33,7 @@ def test_only_earlier_readers_of_the_same_test_rows_count(case):
 
 
 def test_a_copy_of_the_test_data_is_no_new_holdout_wherever_it_lies_and_whatever_its_ids(case, monkeypatch):
-    monkeypatch.setattr(ledger, "KnownData", OwnData)  # as if the digits were somebody's own
+    monkeypatch.setattr(ledger, "KnownData", UserData)  # as if the digits were somebody's own
     inputs = case.partition.holdout.inputs
     there, content = {"tests": "/copied/test.csv", "read_at": datetime(2000, 1, 1, tzinfo=UTC)}, input_digests(inputs)
     rows = [{**there, "failure_group": "all", "example_id": f"row {at}", "content": content[at]} for at in (0, 2)]

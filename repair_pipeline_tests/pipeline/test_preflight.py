@@ -12,7 +12,7 @@ from torch import nn
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
 from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.test_own_case import spec
+from repair_pipeline_tests.pipeline.test_user_case import spec
 from repair_pipeline_tests.wards import rows
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
-from repair_pipeline.models.own import torchvision_model
+from repair_pipeline.models.user_model import torchvision_model
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.training.fit import Schedule, fit

@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from repair_pipeline.cases.grid import cells
+from repair_pipeline.cases.grid import variants
 from repair_pipeline.defs.assets import pictures
 from repair_pipeline.defs.assets.looks import picture, question, shown_table
 from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.evaluation import chosen_cells, missing
+from repair_pipeline.pipeline.evaluation import chosen_variants, missing
 from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.pipeline.summary import summary
@@ -107,16 +107,16 @@ def _repaired(case: Case, treatment: str) -> Measures:
     """What each model took; how it does on the holdout is the evaluation's to read."""
     models, found = [], Measures()
     for view in case.views:
-        chosen = chosen_cells(view)
-        for cell in cells(case.spec, treatment):
-            if view.model_path(cell).exists():
-                notes = read_tensor_notes(view.model_path(cell))
+        chosen = chosen_variants(view)
+        for variant in variants(case.spec, treatment):
+            if view.model_path(variant).exists():
+                notes = read_tensor_notes(view.model_path(variant))
                 said = {"removed": notes["removed"], "seconds": notes["seconds"], **notes["fitness"]}
-                models.append({"failures": view.group, "model": cell.name, **said})
-                if cell in chosen:
-                    found |= {_key(view.group, key, cell.influence_method): value for key, value in said.items()}
+                models.append({"failures": view.group, "model": variant.name, **said})
+                if variant in chosen:
+                    found |= {_key(view.group, key, variant.influence_method): value for key, value in said.items()}
     return {
-        "cells": len(models),
+        "variants": len(models),
         "models": shown_table(pa.Table.from_pylist(models)),
         **found,
         "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}' AND treatment = '{treatment}'"),

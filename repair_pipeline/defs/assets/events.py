@@ -14,7 +14,7 @@ from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.tracking.runs import run_url
 
 
-def tell(instance: dg.DagsterInstance, case: Case, made: Collection[Path]) -> None:
+def report_materialisations(instance: dg.DagsterInstance, case: Case, made: Collection[Path]) -> None:
     """Report a materialisation of every asset of a case that has files among ``made``, or that was never told.
 
     A method that failed is not told. Nor are checks: outside runs, Dagster stores a check of a case only once.

@@ -221,5 +221,5 @@ def test_a_treatment_that_pushes_labels_away_suggests_none(case, tmp_path, monke
 def test_a_search_alone_is_judged_against_controls_too(folder, tmp_path):
     alone = spec(folder, treat=["ewc"], treatments={"auto": {}, "base": {}}, failures=None)
     case = case_at(tmp_path, alone)
-    assert gate.judged_cell(case).treatment == "auto"
+    assert gate.selected_variant(case).treatment == "auto"
     assert len(gate.controls(case)) == 3

@@ -11,7 +11,7 @@ from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.tracking.runs import Tracked
 
 
-def named_case(source: str, settings: list[str], device: DeviceName) -> Case:
+def open_case(source: str, settings: list[str], device: DeviceName) -> Case:
     """A preset, a stored case or a case file, with settings changed.
 
     Raises:
@@ -27,7 +27,7 @@ def named_case(source: str, settings: list[str], device: DeviceName) -> Case:
     return _case(spec, settings, device)
 
 
-def stored_or_named_case(source: str, device: DeviceName) -> Case:
+def open_stored_case(source: str, device: DeviceName) -> Case:
     """A case whose rows are read: a stored one is taken as it lies in the store, whatever its data hold by now.
 
     Raises:
@@ -39,10 +39,10 @@ def stored_or_named_case(source: str, device: DeviceName) -> Case:
         if can_judge(case):
             require_unchanged(case.spec, layout, ("model.factory",))
             return case
-    return named_case(source, [], device)
+    return open_case(source, [], device)
 
 
-def tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
+def open_tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
     """The case of an MLflow run, with settings changed.
 
     Raises:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from repair_pipeline.storage.sql_names import apart, folded, quoted
 
 
-def own_columns(known: Sequence[str], folder: Path) -> pa.Schema:
+def user_columns(known: Sequence[str], folder: Path) -> pa.Schema:
     """The columns that files below ``folder`` have beyond those known; as text where two files differ in kind."""
     own: dict[str, pa.DataType] = {}
     for file in _files(folder):

@@ -5,7 +5,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from sklearn.model_selection import StratifiedKFold
 
-from repair_pipeline.influence.peers import peer
+from repair_pipeline.influence.external import peer
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import fit, logits
 from repair_pipeline.types import InfluenceScores

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.peers import own_logging, peer
+from repair_pipeline.influence.external import own_logging, peer
 from repair_pipeline.problem.query import QueryBased
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, InfluenceScores

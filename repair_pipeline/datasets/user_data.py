@@ -19,16 +19,16 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
 from repair_pipeline.datasets.labels import Labels, class_name
-from repair_pipeline.datasets.own_tables import Rows, rows_at
 from repair_pipeline.datasets.prepared import Prepared, Scale, size
 from repair_pipeline.datasets.table_files import require_local
+from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class OwnData:
+class UserData:
     """Parquet or CSV with a column of image bytes or columns of features and a label, or an ImageFolder."""
 
     train: str
@@ -66,7 +66,7 @@ class TorchvisionData:
     transform: str | None = None
 
 
-def read(spec: OwnData, folder: Path) -> Dataset:
+def read(spec: UserData, folder: Path) -> Dataset:
     """The owner's data. Images without a transform are scaled to [0, 1]; features are taken as they are.
 
     Args:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.models.own import freeze, load_weights, own_model, torchvision_model
+from repair_pipeline.models.user_model import freeze, load_weights, torchvision_model, user_model
 
 
 def net(width=4):
@@ -21,7 +21,7 @@ def broken():
 
 
 def test_a_factory_is_called_with_its_arguments(tmp_path):
-    assert own_model(f"{__name__}:net", {"width": 7}, tmp_path)[0].out_features == 7
+    assert user_model(f"{__name__}:net", {"width": 7}, tmp_path)[0].out_features == 7
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_factory_is_called_with_its_arguments(tmp_path):
 )
 def test_a_factory_that_makes_no_model_is_refused(factory, says, tmp_path):
     with pytest.raises(InputError, match=says):
-        own_model(factory, {}, tmp_path)
+        user_model(factory, {}, tmp_path)
 
 
 def test_torchvision_makes_a_model_for_the_classes():

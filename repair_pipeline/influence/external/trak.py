@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.peers import own_logging, peer
+from repair_pipeline.influence.external import own_logging, peer
 from repair_pipeline.problem.query import QueryBased
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, InfluenceScores

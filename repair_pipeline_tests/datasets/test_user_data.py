@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from repair_pipeline.datasets import own_tables
-from repair_pipeline.datasets.own import OwnData, TorchvisionData, read, read_torchvision
+from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
 
 
@@ -45,7 +45,7 @@ def tables(tmp_path):
 
 
 def spec(**fields):
-    return OwnData("train.parquet", "test.parquet", **fields)
+    return UserData("train.parquet", "test.parquet", **fields)
 
 
 def test_features_come_as_they_are_with_names_for_their_classes(tables):
@@ -80,7 +80,7 @@ def test_csv_and_parquet_and_a_folder_of_parquet_are_alike(tables):
     frame(3).to_parquet(tables / "parts" / "0.parquet", index=False)
     frame(5, start=3).to_parquet(tables / "parts" / "1.parquet", index=False)
     for train in ("train.csv", "parts"):
-        again = read(OwnData(train, "test.parquet"), tables)
+        again = read(UserData(train, "test.parquet"), tables)
         assert again.train.ids.tolist() == whole.train.ids.tolist()
         assert torch.equal(again.train.inputs, whole.train.inputs)
 
@@ -131,7 +131,7 @@ def test_a_folder_of_images_a_class(tmp_path):
             for number in range(2):
                 content = picture(f"{part}{label}{number}".encode()[-1] + at * 10 + (part == "test") * 50, mode="L")[1]
                 (tmp_path / part / label / f"{number}.png").write_bytes(content)
-    data = read(OwnData("train", "test"), tmp_path)
+    data = read(UserData("train", "test"), tmp_path)
     assert data.classes == ("cat", "dog")
     assert data.train.inputs.shape == (4, 1, 4, 5)
     assert data.metadata["path"].to_pylist()[:3] == ["cat/0.png", "cat/1.png", "dog/0.png"]
@@ -183,7 +183,7 @@ def test_images_are_read_forwards_in_pieces_whatever_the_files_and_their_row_gro
         table = pa.Table.from_pylist(few)
         pq.write_table(table, tmp_path / "train" / f"{part}.parquet", row_group_size=row_group)
     pq.write_table(pa.Table.from_pylist(rows[:3]), tmp_path / "test.parquet")
-    train = read(OwnData("train", "test.parquet"), tmp_path).train
+    train = read(UserData("train", "test.parquet"), tmp_path).train
     for at in ([0, 1, 22, 23, 24, 59], [59, 0], [5], [4, 5, 3]):
         found = train[torch.tensor(at)].inputs[:, :, 0, 0] * 255
         assert found.round().int().tolist() == [list(colours[row]) for row in at]
@@ -206,8 +206,8 @@ def test_a_row_without_an_image_is_named(tmp_path):
 
 
 def test_classes_that_are_numbers_are_called_as_the_labels_are():
-    given = OwnData("a.csv", "b.csv", classes=[0, 1.0, 2.5, "03", "1.0"])
+    given = UserData("a.csv", "b.csv", classes=[0, 1.0, 2.5, "03", "1.0"])
     assert given.classes == ("0", "1", "2.5", "03", "1.0")
     for name in (False, None, float("nan"), [1]):
         with pytest.raises(ValidationError, match="valid string"):
-            OwnData("a.csv", "b.csv", classes=["a", name])
+            UserData("a.csv", "b.csv", classes=["a", name])

@@ -18,7 +18,7 @@ Adapted = Literal["all", "last_layer", "last_block"] | tuple[str, ...]
 """Which parameters are adapted: one of these, or patterns of names as in a shell."""
 
 
-def own_model(factory: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
+def user_model(factory: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
     """The untrained model that ``package.module:function`` makes; modules of ``folder`` are found.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from repair_pipeline.reporting.descriptions import kind
 from repair_pipeline.reporting.evidence import Row
-from repair_pipeline.reporting.words import kind
 
 
 def repairs(recovery: Sequence[Row], treated: str | None) -> list[Row]:

@@ -134,7 +134,7 @@ def test_no_peer_is_imported_before_it_computes(module, monkeypatch):
         monkeypatch.setitem(sys.modules, package, None)
     # What the import hook compiles for the tests would be kept as the module's own, and fail in a process without it.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    settings = runpy.run_module(f"repair_pipeline.influence.peers.{module}")
+    settings = runpy.run_module(f"repair_pipeline.influence.external.{module}")
     assert {"confident_learning": "ConfidentLearning", "ekfac": "EKFAC", "trak": "TRAK"}[module] in settings
 
 

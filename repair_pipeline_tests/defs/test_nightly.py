@@ -10,7 +10,7 @@ import pytest
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.defs import nights, switches
-from repair_pipeline.defs.nights import new_champion, new_failures, nightly, run_failed
+from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, run_failed
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.defs.switches import switch, switched_on
 from repair_pipeline.pipeline import nightly as pipeline
