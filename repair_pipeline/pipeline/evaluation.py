@@ -15,11 +15,11 @@ from repair_pipeline.evaluation.detection import detect, detection_curve
 from repair_pipeline.evaluation.recovery import recovery
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.causes import causes_of, rankings
+from repair_pipeline.pipeline.repair_record import RepairRecord, SearchRecord, read_repair_record
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes
 from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.training.fit import accuracy
-from repair_pipeline.treatment.fitness import Fitness
 from repair_pipeline.types import Causes, InfluenceScores, Progress
 
 TOLERANCE = 0.02
@@ -89,9 +89,9 @@ def write_recovery(case: Case, path: Path, progress: Progress) -> None:
     """``recovery``: a row per variant. Reads the holdout."""
     watch, rows = Stopwatch(case.device), []
     for view in case.views:
-        there = _made(view)
-        chosen = _chosen(there)
-        for done, (variant, notes) in enumerate(there.items(), start=1):
+        records = _records(view)
+        chosen = _chosen(records)
+        for done, (variant, record) in enumerate(records.items(), start=1):
             accuracies = asdict(recovery(case.model(view.model_path(variant)), view.partition))
             rows.append(
                 {
@@ -99,14 +99,14 @@ def write_recovery(case: Case, path: Path, progress: Progress) -> None:
                     "influence_method": variant.influence_method,
                     "treatment": variant.treatment,
                     "setting": json.dumps(variant.settings, sort_keys=True),
-                    "gamma": notes["gamma"],
-                    "removed": notes["removed"],
+                    "gamma": record.gamma,
+                    "removed": record.removed,
                     "chosen": variant in chosen,
-                    "seconds": notes["seconds"],
+                    "seconds": record.seconds,
                     **accuracies,
                 }
             )
-            progress(done, len(there))
+            progress(done, len(records))
     save_rows(path, "recovery", rows, watch.notes(missing=missing(case)))
 
 
@@ -165,11 +165,12 @@ def _members(case: Case, group: str) -> frozenset[str]:
     return frozenset(example_id for example_id, of in pairs if of == group)
 
 
-def _made(view: GroupView) -> dict[Variant, Notes]:
-    return {variant: read_tensor_notes(path) for variant in grid(view) if (path := view.model_path(variant)).exists()}
+def _records(view: GroupView) -> dict[Variant, RepairRecord]:
+    """Of every repaired model that is there."""
+    return {variant: read_repair_record(path) for variant in grid(view) if (path := view.model_path(variant)).exists()}
 
 
-def _chosen(made: Mapping[Variant, Notes]) -> set[Variant]:
+def _chosen(records: Mapping[Variant, RepairRecord]) -> set[Variant]:
     """Of a treatment's settings, the one that the tuning failures and the guard speak for; the only one is the one.
 
     What a search has chosen is not chosen among again: each of its pools has its answer.
@@ -184,47 +185,49 @@ def _chosen(made: Mapping[Variant, Notes]) -> set[Variant]:
         )
 
     return {
-        max(variants, key=lambda variant: Fitness(**made[variant]["fitness"]).worth(TOLERANCE))
-        for _, variants in groupby(sorted(made, key=group), key=group)
+        max(variants, key=lambda variant: records[variant].fitness.worth(TOLERANCE))
+        for _, variants in groupby(sorted(records, key=group), key=group)
     }
 
 
 def chosen_variants(view: GroupView) -> set[Variant]:
     """Of every treatment that is there, the setting that is chosen."""
-    return _chosen(_made(view))
+    return _chosen(_records(view))
 
 
 def write_candidates(case: Case, path: Path, progress: Progress) -> None:
     """``candidates``: what ``auto`` tried; empty where the case does not ask for it."""
     watch = Stopwatch(case.device)
     rows = [
-        {"failure_group": view.group, "pool": notes["pool"], **tried}
+        {"failure_group": view.group, "pool": search.pool, **repair.row}
         for view in case.views
-        for notes in searches(view)
-        for tried in notes["candidates"]
+        for search in searches(view)
+        for repair in search.tried
     ]
     save_rows(path, "candidates", rows, watch.notes())
 
 
-def searches(view: GroupView) -> list[Notes]:
-    """What each search of a group says of itself."""
-    return [notes for variant, notes in _made(view).items() if variant.removes == "chosen"]
+def searches(view: GroupView) -> list[SearchRecord]:
+    """The record of each search for a group's repair."""
+    return [record.search for record in _records(view).values() if record.search]
 
 
 def write_timings(case: Case, path: Path, progress: Progress) -> None:
     """``timings``: seconds of every file of the case, gathered from the files themselves."""
     watch = Stopwatch(case.device)
-    made: list[tuple[str | None, str, Notes]] = [
+    timed: list[tuple[str | None, str, Notes]] = [
         (None, "corrupted_dataset", read_parquet(case.dataset_path)[1]),
         (None, "base_model", read_tensor_notes(case.base_model_path)),
         (None, "fisher_diagonal", read_tensor_notes(case.fisher_path)),
         (None, "failure_partition", read_parquet(case.partition_path)[1]),
     ]
     for view in case.views:
-        made += [(method, "influence", notes) for method, _, notes in _scored(view)]
-        made += [(variant.influence_method, variant.name, notes) for variant, notes in _made(view).items()]
+        timed += [(method, "influence", notes) for method, _, notes in _scored(view)]
+        timed += [
+            (variant.influence_method, variant.name, asdict(record)) for variant, record in _records(view).items()
+        ]
     rows = [
         {"method": method, "step": step, **{key: notes[key] for key in ("seconds", "device", "threads")}}
-        for method, step, notes in made
+        for method, step, notes in timed
     ]
     save_rows(path, "timings", rows, watch.notes())

@@ -17,8 +17,9 @@ from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import chosen_variants, repairs, searches
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.ledger import earlier_reads
+from repair_pipeline.pipeline.repair_record import read_repair_record
 from repair_pipeline.pipeline.repairs import variant_causes
-from repair_pipeline.storage.files import read_parquet, read_tensor_notes, tensors_digest, write_tensors, write_text
+from repair_pipeline.storage.files import read_parquet, tensors_digest, write_tensors, write_text
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.registry import (
@@ -73,10 +74,10 @@ def repair(view: GroupView) -> Repair | None:
         return None
     if variant.removes != "chosen":
         return Repair(variant, variant.influence_method, variant.treatment, variant_causes(view, variant))
-    kept = read_tensor_notes(view.model_path(variant))["kept"]
-    if kept is None:
+    search = read_repair_record(view.model_path(variant)).search
+    if search is None or search.chosen is None:
         return Repair(variant, None, variant.treatment, Causes(()))
-    return Repair(variant, kept["influence_method"], kept["treatment"], Causes(tuple(kept["causes"])))
+    return Repair(variant, search.chosen.influence_method, search.chosen.treatment, Causes(search.causes))
 
 
 def controls(view: GroupView) -> list[File]:
@@ -113,11 +114,11 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
             {
                 "failure_group": view.group,
                 "judge": "auto",
-                "pool": notes["pool"],
-                "verdict": "repaired" if notes["kept"] else "not_a_data_problem",
-                "p_value": notes["p_value"],
+                "pool": search.pool,
+                "verdict": "repaired" if search.chosen else "not_a_data_problem",
+                "p_value": search.p_value,
             }
-            for notes in searches(view)
+            for search in searches(view)
         ]
         made = repair(view) if case.spec.gate else None
         if made and (ran := controls(view)) and all(file.path.exists() for file in ran):

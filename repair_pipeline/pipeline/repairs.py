@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.causes import causes_of, rankings
 from repair_pipeline.pipeline.file import File
-from repair_pipeline.storage.files import read_tensor_notes, write_tensors
+from repair_pipeline.pipeline.repair_record import RepairRecord, read_repair_record, search_record
+from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.treatment.auto import Auto, Candidate
-from repair_pipeline.treatment.fitness import Fitness, fitness
+from repair_pipeline.treatment.fitness import fitness
 from repair_pipeline.treatment.protocol import Penalised, Treatment
 from repair_pipeline.types import Causes, Progress
 
@@ -45,13 +45,15 @@ def _treat(view: GroupView, variant: Variant, treatment: Treatment, path: Path, 
     watch, causes = Stopwatch(view.device), variant_causes(view, variant)
     task = view.task(f"treatment/{variant.treatment}", progress)
     model = treatment.repaired(task, causes)
-    notes = watch.notes(
-        **asdict(variant),
+    record = RepairRecord(
+        variant=variant,
         gamma=treatment.used_gamma(task) if isinstance(treatment, Penalised) else None,
         removed=int(task.fit.having(causes.as_set).sum()),
-        fitness=asdict(fitness(task, model)),
+        fitness=fitness(task, model),
+        search=None,
+        **watch.notes(),
     )
-    write_tensors(path, model.state_dict(), notes)
+    write_tensors(path, model.state_dict(), asdict(record))
 
 
 def variant_causes(view: GroupView, variant: Variant) -> Causes:
@@ -79,27 +81,15 @@ def _choose(view: GroupView, variant: Variant, auto: Auto, path: Path, progress:
     choice = auto.choose(task, rankings, _settled(view, variant))
     kept = choice.kept
     model = kept.model if kept else task.classifier.module(task.theta_hat)
-    measured = kept.fitness if kept else fitness(task, model)
-    notes = watch.notes(
-        **asdict(variant),
+    record = RepairRecord(
+        variant=variant,
         gamma=None,
         removed=len(kept.causes) if kept else 0,
-        fitness=asdict(measured),
-        pool=auto.pool,
-        p_value=choice.p_value,
-        candidates=[_said(one) | {"chosen": one is kept} for one in choice.tried],
-        kept=_said(kept) | {"causes": kept.causes.ids} if kept else None,
+        fitness=kept.fitness if kept else fitness(task, model),
+        search=search_record(auto.pool, choice),
+        **watch.notes(),
     )
-    write_tensors(path, model.state_dict(), notes)
-
-
-def _said(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "influence_method": candidate.influence_method,
-        "treatment": candidate.treatment,
-        "removed": len(candidate.causes),
-        **asdict(candidate.fitness),
-    }
+    write_tensors(path, model.state_dict(), asdict(record))
 
 
 def _narrower(view: GroupView, variant: Variant) -> Path | None:
@@ -112,9 +102,10 @@ def _narrower(view: GroupView, variant: Variant) -> Path | None:
 
 
 def _settled(view: GroupView, variant: Variant) -> Candidate | None:
+    """The repair that the narrower pool chose; None where it was not searched, or chose none."""
     path = _narrower(view, variant)
-    if path is None or (kept := read_tensor_notes(path)["kept"]) is None:
+    search = read_repair_record(path).search if path else None
+    if path is None or search is None or search.chosen is None:
         return None
-    measured = Fitness(*(kept[field.name] for field in fields(Fitness)))
-    causes = Causes(tuple(kept["causes"]))
-    return Candidate(kept["influence_method"], kept["treatment"], causes, measured, view.model(path))
+    chosen, causes = search.chosen, Causes(search.causes)
+    return Candidate(chosen.influence_method, chosen.treatment, causes, chosen.fitness, view.model(path))

@@ -7,8 +7,9 @@ import pytest
 
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.pipeline.evaluation import grid
+from repair_pipeline.pipeline.repair_record import read_repair_record
 from repair_pipeline.pipeline.steps import STEPS
-from repair_pipeline.storage.files import read_parquet, read_tensor_notes
+from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
 from repair_pipeline_tests.pipeline.running import run
@@ -69,9 +70,9 @@ def test_a_random_control_removes_as_many_rows_as_the_rate_allows_ewc(case):
     assert scores.null is not None
     due = len(CHOOSING.causes.causes(scores, planted=0))
     removed = {
-        read_tensor_notes(case.model_path(cell))["removed"]
-        for cell in grid(case)
-        if cell.treatment == "finetune" and cell.influence_method
+        read_repair_record(case.model_path(variant)).removed
+        for variant in grid(case)
+        if variant.treatment == "finetune" and variant.influence_method
     }
     assert removed == {due}
 
@@ -84,7 +85,7 @@ def test_choosing_reads_no_label_of_the_holdout(case, finished_home, tmp_path):
     choosing = [step for step in STEPS if step.name in ("influence_ewc", "repaired_ewc_deletion", "repaired_auto")]
     honest = found([file.path for step in choosing for file in step.files(case)])
     assert_same_bits(found([path for step in choosing for path in step.run(blind, force=True)]), honest)
-    for cell in grid(case):
-        if cell.treatment == "auto":
-            one, other = (read_tensor_notes(each.model_path(cell)) for each in (case, blind))
-            assert one["candidates"] == other["candidates"]
+    for variant in grid(case):
+        if variant.treatment == "auto":
+            one, other = (read_repair_record(each.model_path(variant)).search for each in (case, blind))
+            assert one.tried == other.tried

@@ -4,7 +4,8 @@ import pytest
 
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.pipeline.evaluation import grid, missing, repairs
-from repair_pipeline.storage.files import read_parquet, read_tensor_notes
+from repair_pipeline.pipeline.repair_record import read_repair_record
+from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.training.fit import accuracy
@@ -28,9 +29,9 @@ def test_tables_have_the_schemas_columns_less_the_paths(case, table):
 
 
 def test_the_recovery_table_has_a_row_for_every_cell_and_its_controls(case):
-    cells = {(row["treatment"], row["influence_method"], row["removed"]) for row in rows(case, "recovery")}
+    variants = {(row["treatment"], row["influence_method"], row["removed"]) for row in rows(case, "recovery")}
     planted = int(case.data.fit.corrupted.sum())
-    assert cells == {
+    assert variants == {
         ("base", None, 0),
         ("finetune", "ewc", planted),
         ("finetune", "random", planted),
@@ -42,9 +43,9 @@ def test_the_recovery_table_has_a_row_for_every_cell_and_its_controls(case):
 
 
 def test_recovery_counts_right_answers(case):
-    for cell in grid(case):
-        model = case.model(case.model_path(cell))
-        row = recovered(case, cell.treatment, cell.influence_method)
+    for variant in grid(case):
+        model = case.model(case.model_path(variant))
+        row = recovered(case, variant.treatment, variant.influence_method)
         for name in ("query", "holdout", "remaining"):
             assert row[f"{name}_accuracy"] == accuracy(model, case.partition.parts()[name])
 
@@ -92,8 +93,8 @@ def test_curves_end_at_all_rows_and_all_planted(case):
 def test_timings_name_every_file_that_was_made(case):
     timed = [(row["method"], row["step"]) for row in rows(case, "timings")]
     upstream = ["corrupted_dataset", "base_model", "fisher_diagonal", "failure_partition"]
-    cells = [(cell.influence_method, cell.name) for cell in grid(case)]
-    assert timed == [(None, step) for step in upstream] + [(name, "influence") for name in TINY.influence] + cells
+    variants = [(variant.influence_method, variant.name) for variant in grid(case)]
+    assert timed == [(None, step) for step in upstream] + [(name, "influence") for name in TINY.influence] + variants
     assert all(row["seconds"] > 0 and row["device"] == "cpu" and row["threads"] == 1 for row in rows(case, "timings"))
 
 
@@ -105,17 +106,12 @@ def test_nothing_is_missing_of_a_finished_case_and_what_is_deleted_is(case):
 
 
 def test_repairs_are_the_first_treated_methods_cells(case):
-    assert [cell.name for cell in repairs(case)] == ["ewc-finetune", "ewc-ewc_deletion"]
+    assert [variant.name for variant in repairs(case)] == ["ewc-finetune", "ewc-ewc_deletion"]
 
 
 def test_weights_say_what_they_were_made_without(case):
-    for cell in grid(case):
-        notes = read_tensor_notes(case.model_path(cell))
-        assert (notes["treatment"], notes["removes"], notes["influence_method"]) == (
-            cell.treatment,
-            cell.removes,
-            cell.influence_method,
-        )
+    for variant in grid(case):
+        assert read_repair_record(case.model_path(variant)).variant == variant
 
 
 def test_random_removes_as_many_rows_as_the_method_it_is_the_control_of(case):

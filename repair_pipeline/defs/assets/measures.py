@@ -17,10 +17,11 @@ from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_variants, missing
 from repair_pipeline.pipeline.gate import gate_verdicts
+from repair_pipeline.pipeline.repair_record import read_repair_record
 from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.reporting.figures import case_figures
-from repair_pipeline.storage.files import Notes, read_parquet, read_tensor_notes, read_tensors
+from repair_pipeline.storage.files import Notes, read_parquet, read_tensors
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.tracking.runs import model_url, run_url
 from repair_pipeline.types import Causes, FailureGroup
@@ -110,8 +111,8 @@ def _repaired(case: Case, treatment: str) -> Measures:
         chosen = chosen_variants(view)
         for variant in variants(case.spec, treatment):
             if view.model_path(variant).exists():
-                notes = read_tensor_notes(view.model_path(variant))
-                said = {"removed": notes["removed"], "seconds": notes["seconds"], **notes["fitness"]}
+                record = read_repair_record(view.model_path(variant))
+                said = {"removed": record.removed, "seconds": record.seconds, **asdict(record.fitness)}
                 models.append({"failures": view.group, "model": variant.name, **said})
                 if variant in chosen:
                     found |= {_key(view.group, key, variant.influence_method): value for key, value in said.items()}
