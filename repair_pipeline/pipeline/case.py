@@ -1,4 +1,4 @@
-"""A case bound to where its files lie."""
+"""A case: a spec together with the paths of its files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Dataset, Failu
 
 @dataclass(frozen=True)
 class Case:
-    """A spec, its files and the device it runs on. What is read once is kept."""
+    """A spec, its files and the device it runs on. Data that were read are cached."""
 
     spec: CaseSpec
     layout: Layout
@@ -48,7 +48,7 @@ class Case:
 
     @property
     def views(self) -> list[GroupView]:
-        """The case as each of its failure groups sees it; data that were read are shared."""
+        """One view for each failure group. They share the data that the case has read."""
         views = [GroupView(self.spec, self.layout, self.data_dir, self.device, group) for group in self.groups]
         for view in views:
             if "data" in vars(self):
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def first_view(self) -> GroupView:
-        """Of the group that pages and summaries show: the only one, or the first that the case names."""
+        """The view that pages and summaries show: of the only failure group, or of the first that the case names."""
         return self.views[0]
 
     @cached_property
@@ -85,14 +85,14 @@ class Case:
         """The accepted patches of earlier cases."""
         return tuple(self.layout.table("patch", key) for key in self.spec.patches or ())
 
-    def found(self, rng: np.random.Generator) -> Dataset:
-        """The data as they are found, with the accepted patches.
+    def source_dataset(self, rng: np.random.Generator) -> Dataset:
+        """The dataset before corruption, with the accepted patches applied.
 
         Raises:
-            InputError: they cannot be had, or cannot be used.
+            InputError: the data cannot be read or used.
         """
-        found = build.load_dataset(self.spec, self.data_dir, rng)
-        return patched(found, [read_parquet(path)[0] for path in self.patch_paths])
+        dataset = build.load_dataset(self.spec, self.data_dir, rng)
+        return patched(dataset, [read_parquet(path)[0] for path in self.patch_paths])
 
     @cached_property
     def data(self) -> CorruptedDataset:
@@ -116,8 +116,8 @@ class Case:
         return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
 
     def register(self, status: str) -> None:
-        """Write the case's row of ``cases``; when it was first registered is kept."""
-        made = self.dataset_path.exists()
+        """Write the case's row of ``cases``. The time of its first registration is kept."""
+        has_data = self.dataset_path.exists()
         row = {
             "base_id": self.spec.base_id,
             "dataset": self.spec.data_name,
@@ -126,7 +126,7 @@ class Case:
             "seed": self.spec.seed,
             "query_fraction": self.spec.query_fraction,
             "spec": json.dumps(self.spec.resolved),  # in its own order: the first treatment is the one that is judged
-            "fingerprint": fingerprint(self.data) if made else None,
+            "fingerprint": fingerprint(self.data) if has_data else None,
             "status": status,
             "created_at": (self.record or {}).get("created_at") or datetime.now(UTC),
         }
@@ -135,7 +135,7 @@ class Case:
 
 @dataclass(frozen=True)
 class GroupView(Case):
-    """A case as one of its failure groups sees it: what the group's failures are, and what is made for them."""
+    """A case seen from one of its failure groups: the group's rows, scores and repaired models."""
 
     group: FailureGroup
 
@@ -146,7 +146,7 @@ class GroupView(Case):
         return self.named_model_path(variant.name)
 
     def named_model_path(self, name: str) -> Path:
-        """The weights of a model of the case that is called so."""
+        """The path of the weights of the model with this name."""
         return self.layout.model(self.id, self.group.phrase("{}-") + name)
 
     @cached_property
@@ -154,7 +154,7 @@ class GroupView(Case):
         return load_partition(self.partition_path, self.data.test, self.group)
 
     def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
-        """All that a method of a role may read, with the random stream of ``step``."""
+        """What a method with this role may read, and the random stream of ``step``."""
         tensors, _ = read_tensors(self.fisher_path)
         return RepairTask(
             classifier=Classifier(self.model(self.base_model_path)),

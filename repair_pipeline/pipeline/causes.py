@@ -23,7 +23,7 @@ def causes_of(view: GroupView, method: str) -> Causes:
 
 
 def rankings(view: GroupView, method: str) -> tuple[Path, ...]:
-    """The scores that a method's causes may come from."""
+    """The files of scores that decide a method's causes."""
     return tuple(
         dict.fromkeys([view.influence_path(method), *([_first(view, method)] if view.spec.causes.asks_scores else [])])
     )

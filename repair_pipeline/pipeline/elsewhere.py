@@ -34,12 +34,12 @@ _NEEDED = tuple(
 
 
 def can_judge(case: Case) -> bool:
-    """Whether all that a verdict is made from is in the store, whatever the owner's files hold by now."""
+    """Whether the store holds everything that a verdict needs, even if the user's files have changed since."""
     return all(path.exists() for step in _NEEDED for file in step.files(case) for path in file.paths)
 
 
 def prepare(case: Case, weights: Path, watch: Watch) -> None:
-    """Make what a verdict is made from, where it is not there yet.
+    """Run the steps that a verdict needs, where their results are missing.
 
     Raises:
         InputError: the case cannot be used, or ``weights`` are no safetensors file: looked at before anything is made.
@@ -51,7 +51,7 @@ def prepare(case: Case, weights: Path, watch: Watch) -> None:
 
 
 def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mapping[str, Any]]:
-    """Judge a model of the case's architecture by the case's gate, and keep the verdict; a row for each failure group.
+    """Judge a model of the case's architecture by its gate and store the verdict, one row for each failure group.
 
     Its controls are the base model fine-tuned with nothing removed, as which rows it left out is not known. The ledger
     has the read before there is a verdict. A case without a gate is judged by the gate's defaults.

@@ -40,13 +40,13 @@ def repairs(case: Case) -> list[Variant]:
 
 def missing(case: Case) -> list[str]:
     """What the case names and is not there, because its step failed or was not run."""
-    found = []
+    names = []
     for view in case.views:
         wanted = {f"influence_{method}": view.influence_path(method) for method in case.spec.influence}
         wanted |= {variant.name: view.model_path(variant) for variant in grid(case)}
         of_group = view.group.phrase(" of {}")
-        found += [name + of_group for name, path in wanted.items() if not path.exists()]
-    return found
+        names += [name + of_group for name, path in wanted.items() if not path.exists()]
+    return names
 
 
 def _scored(view: GroupView) -> Iterator[tuple[str, InfluenceScores, Notes]]:
@@ -63,10 +63,10 @@ def write_detection(case: Case, path: Path, progress: Progress) -> None:
     for view in case.views:
         for method, scores, notes in _scored(view):
             countable = all(source.exists() for source in rankings(view, method))
-            found = asdict(detect(scores, corrupted, causes_of(view, method) if countable else Causes(())))
+            detection = asdict(detect(scores, corrupted, causes_of(view, method) if countable else Causes(())))
             converged = bool(notes["converged"]) if "converged" in notes else None
             known = {"failure_group": view.group, "method": method, "converged": converged, "seconds": notes["seconds"]}
-            rows.append({**known, **found})
+            rows.append({**known, **detection})
     save_rows(path, "detection", rows, watch.notes(missing=missing(case)))
 
 
@@ -77,10 +77,10 @@ def write_detection_curve(case: Case, path: Path, progress: Progress) -> None:
     if corrupted.any():
         for view in case.views:
             for method, scores, _ in _scored(view):
-                inspected, found = detection_curve(scores, corrupted)
+                inspected, hits = detection_curve(scores, corrupted)
                 rows += [
                     {"failure_group": view.group, "method": method, "inspected": at, "found": count}
-                    for at, count in zip(inspected.tolist(), found.tolist(), strict=True)
+                    for at, count in zip(inspected.tolist(), hits.tolist(), strict=True)
                 ]
     save_rows(path, "detection_curve", rows, watch.notes())
 

@@ -1,4 +1,4 @@
-"""Which failures a case is about."""
+"""The failures that a case repairs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Masks = Mapping[str, Bool[Tensor, " n"]]
 
 
 def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> Masks | None:
-    """The test rows of every failure group, right or wrong; None: all rows, in no groups.
+    """A mask of test rows for each failure group, right or wrong ones; None: the case takes all rows.
 
     Raises:
         InputError: the case's list or a predicate cannot be used, no row is of a group, or a listed failure is none.
@@ -50,15 +50,15 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
 
 
 def group_of(groups: Masks, test: Examples) -> dict[str, str]:
-    """The group of every test row that has one: the first that does."""
-    found: dict[str, str] = {}
+    """The group of each test row: the first group that contains it."""
+    group_by_id: dict[str, str] = {}
     for name, mask in groups.items():
-        found |= dict.fromkeys(set(test.ids[mask.numpy()].tolist()) - found.keys(), name)
-    return found
+        group_by_id |= dict.fromkeys(set(test.ids[mask.numpy()].tolist()) - group_by_id.keys(), name)
+    return group_by_id
 
 
 def about_test_rows(data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> pa.Table:
-    """What a predicate may speak of: the labels by name, and the owner's columns."""
+    """The table that predicates are evaluated on: labels by name, and the user's columns."""
     names = data.classes
     table = pa.table(
         {
@@ -93,7 +93,7 @@ def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, strangers: bool =
 
 
 def _wrong(mask: Tensor, file: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
-    """The same rows, if none of them is right."""
+    """The mask, after checking that the base model gets none of the rows right."""
     right = mask & (predicted == data.test.labels)
     if right.any():
         first = torch.nonzero(right)[0, 0]

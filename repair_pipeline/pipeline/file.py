@@ -1,4 +1,4 @@
-"""A file that a step makes."""
+"""A file that a step makes, and whether it is still current."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ UNRECORDED = "made by an earlier version, which did not record what from"
 
 @dataclass(frozen=True)
 class File:
-    """Something a step makes, whole or not at all."""
+    """A file that a step makes: it appears whole or not at all."""
 
     path: Path
     sources: tuple[Path, ...]
     make: Callable[[Path, Progress], None]
     optional: tuple[Path, ...] = ()
-    """Sources that it is made from where they are there, and without where they failed."""
+    """Sources that are used if they exist; the steps that make them may fail."""
     beside: tuple[Path, ...] = ()
-    """What is made with it, and is worth nothing without it."""
+    """Files that are made together with it and belong to it."""
     inputs: tuple[str, ...] = ()
-    """Keys of the case that name the owner's files and code that it is made from."""
+    """Keys of the case that name the user's files and code that it is made from."""
 
     @property
     def paths(self) -> list[Path]:
-        """What is made."""
+        """The file and the files that belong to it."""
         return [self.path, *self.beside]
 
     def stale(self, case: Case, version: int) -> str | None:
-        """Why it is to be made, or made again; None: it was made from what there is now, by the same code.
+        """Why the file must be made or made again; None: its inputs, sources and code version are unchanged.
 
         Args:
-            version: of the code that makes it.
+            version: the version of the code that makes it.
         """
         if not all(path.exists() for path in self.paths):
             return NOT_MADE
@@ -65,21 +65,21 @@ class File:
         return None
 
     def origin(self, case: Case, step: str, version: int) -> Origin:
-        """What it would be made from now."""
+        """The record of what it would be made from now."""
         there = [source for source in (*self.sources, *self.optional) if source.exists()]
-        found = kept_digests().of_each(there)
-        sources = {os.path.relpath(path, case.layout.home): digest for path, digest in found.items()}
+        digest_by_path = kept_digests().of_each(there)
+        sources = {os.path.relpath(path, case.layout.home): digest for path, digest in digest_by_path.items()}
         return Origin(step, version, digests(case.spec, case.layout, self.inputs), sources)
 
     def digest(self) -> str:
-        """Of what was made."""
+        """The digest of the file and the files that belong to it."""
         return kept_digests().of({path.name: path for path in self.paths})
 
     @contextmanager
     def recorded(self, case: Case, step: str, version: int) -> Iterator[None]:
-        """Around its making: afterwards the record beside it says what it was made from.
+        """Wrap the making of the file: its record is written afterwards.
 
-        What an earlier version left, without a record, is kept as ``.NAME.earlier``.
+        A file of an earlier version, which has no record, is kept as ``.NAME.earlier``.
         """
         origin = self.origin(case, step, version)
         if self.path.exists() and not record_path(self.path).exists():
@@ -91,7 +91,7 @@ class File:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Held while it is made: another process of this user on this machine waits, and finds it finished then."""
+        """Lock the file while it is made: another process of this user on this machine waits until it is finished."""
         with locked(scratch_folder() / f"{digest(str(self.path).encode())}.lock", self.path):
             yield
 
@@ -103,7 +103,7 @@ def _became(before: dict[str, str], now: dict[str, str], name: str) -> str:
 
 
 def take_back(paths: Iterable[Path]) -> None:
-    """Remove results with their records, and the folders that this empties."""
+    """Remove results with their records, and folders that become empty."""
     for path in paths:
         path.unlink(missing_ok=True)
         record_path(path).unlink(missing_ok=True)

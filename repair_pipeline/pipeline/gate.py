@@ -1,4 +1,4 @@
-"""Whether the repair of a case is accepted, and what becomes of it."""
+"""The acceptance gate: judge the repair of a case, and register it where it is accepted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repair:
-    """A repair that is judged."""
+    """The repair that the gate judges."""
 
     variant: Variant
     influence_method: str | None
@@ -68,7 +68,7 @@ def selected_variant(view: GroupView) -> Variant | None:
 
 
 def repair(view: GroupView) -> Repair | None:
-    """The repair of the case's group, where it is made."""
+    """The selected repair of the group; None where it has not been made."""
     variant = selected_variant(view)
     if variant is None or not view.model_path(variant).exists():
         return None
@@ -81,7 +81,7 @@ def repair(view: GroupView) -> Repair | None:
 
 
 def controls(view: GroupView) -> list[File]:
-    """The same treatment of as many random rows, from several seeds: what the repair must beat."""
+    """The controls that the repair must beat: the same treatment without as many random rows, from several seeds."""
     variant, gate = selected_variant(view), view.spec.gate
     if variant is None or gate is None:
         return []
@@ -97,17 +97,19 @@ def _control_path(view: GroupView, number: int) -> Path:
 
 
 def _write_control(view: GroupView, number: int, path: Path, progress: Progress) -> None:
-    watch, made = Stopwatch(view.device), repair(view)
-    assert made is not None, "its model is a source of the file"
-    settings = {} if made.variant.removes == "chosen" else made.variant.settings
-    treatment = TREATMENTS[made.treatment if made.removed else "base"].treatment(**(settings if made.removed else {}))
+    watch, repaired = Stopwatch(view.device), repair(view)
+    assert repaired is not None, "its model is a source of the file"
+    settings = {} if repaired.variant.removes == "chosen" else repaired.variant.settings
+    treatment = TREATMENTS[repaired.treatment if repaired.removed else "base"].treatment(
+        **(settings if repaired.removed else {})
+    )
     assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
-    model = control(number, treatment, made.removed, view.spec.seed, partial(view.task, progress=progress))
-    write_tensors(path, model.state_dict(), watch.notes(removed=made.removed))
+    model = control(number, treatment, repaired.removed, view.spec.seed, partial(view.task, progress=progress))
+    write_tensors(path, model.state_dict(), watch.notes(removed=repaired.removed))
 
 
 def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
-    """``verdicts``: what ``auto`` concluded, and what the gate does. Reads the holdout, as the evaluation may."""
+    """Write ``verdicts``: those of ``auto`` and of the gate. Reads the holdout, which only the evaluation may."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
     for view in case.views:
         rows += [
@@ -120,32 +122,32 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
             }
             for search in searches(view)
         ]
-        made = repair(view) if case.spec.gate else None
-        if made and (ran := controls(view)) and all(file.path.exists() for file in ran):
-            said = asdict(_judged(view, made, progress))
+        repaired = repair(view) if case.spec.gate else None
+        if repaired and (ran := controls(view)) and all(file.path.exists() for file in ran):
+            verdict = asdict(_judged(view, repaired, progress))
             rows.append(
                 {
                     "failure_group": view.group,
                     "judge": "gate",
-                    "influence_method": made.influence_method,
-                    "treatment": made.treatment,
-                    "removed": made.removed,
-                    **said,
-                    "unjudged": ", ".join(said["unjudged"]),
+                    "influence_method": repaired.influence_method,
+                    "treatment": repaired.treatment,
+                    "removed": repaired.removed,
+                    **verdict,
+                    "unjudged": ", ".join(verdict["unjudged"]),
                 }
             )
     save_rows(path, "verdicts", rows, watch.notes())
 
 
-def _judged(view: GroupView, made: Repair, progress: Progress) -> Verdict:
+def _judged(view: GroupView, repaired: Repair, progress: Progress) -> Verdict:
     gate = view.spec.gate
     assert gate is not None
     return judged(
         gate,
         unseen(view),
-        view.model(view.model_path(made.variant)),
+        view.model(view.model_path(repaired.variant)),
         (view.model(_control_path(view, number)) for number in range(gate.controls)),
-        removed=made.removed,
+        removed=repaired.removed,
         classes=view.data.classes,
         seed=view.spec.seed,
         progress=progress,
@@ -153,7 +155,7 @@ def _judged(view: GroupView, made: Repair, progress: Progress) -> Verdict:
 
 
 def unseen(view: GroupView, reader: str | None = None) -> Unseen:
-    """The rows that a verdict of the case's group rests on.
+    """The unseen rows that the group's verdict is based on.
 
     Args:
         reader: who is judged on them, as the ledger has it; None: the case's own repair.
@@ -178,8 +180,8 @@ def accepted(case: Case) -> GroupView | None:
 
 def register(view: GroupView, path: Path, progress: Progress) -> None:
     """Publish the accepted model as ``candidate``, and where no champion is yet, the base model as ``champion``."""
-    made, gate = repair(view), view.spec.gate
-    assert made is not None
+    repaired, gate = repair(view), view.spec.gate
+    assert repaired is not None
     assert gate is not None
     name, architecture = view.spec.model_name, view.spec.resolved["model"]
     run = json.loads(view.layout.tracked_run(view.id).read_text(encoding="utf-8"))["run_id"]
@@ -191,11 +193,11 @@ def register(view: GroupView, path: Path, progress: Progress) -> None:
         return publish(view.layout, name, view.model(weights), weights, architecture, view.data.test, run, tags)
 
     champion = set_champion_if_none(view.layout, name, partial(published, view.base_model_path, "base"))
-    version = published(view.model_path(made.variant), "repaired")
+    version = published(view.model_path(repaired.variant), "repaired")
     set_candidate(view.layout, name, version)
     if gate.promotion == "automatic" and repairs_champion(view.layout, name):
         promote(view.layout, name)
     elif gate.promotion == "automatic":
         log.warning("version %d of %s repairs other weights than the champion's: it waits for promote", version, name)
-    said = {"name": name, "version": version, "failure_group": view.group, "first_champion": champion}
-    write_text(path, json.dumps(said))
+    candidate = {"name": name, "version": version, "failure_group": view.group, "first_champion": champion}
+    write_text(path, json.dumps(candidate))

@@ -1,4 +1,4 @@
-"""The owner's files and code that a case is about: what they hold now, and what they held when it was judged."""
+"""The user's files and code that a case depends on: their digests now and when the case was opened."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from repair_pipeline.tracking.registry import repaired_by
 from repair_pipeline.tracking.runs import Input
 
 OWN = (*FILES, *CODE, "dataset.torchvision")
-"""Keys that name what is the owner's, and decides which case it is."""
+"""Keys that name the user's files and code. Their digests are part of the case's id."""
 
 
 def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
-    """The case as its files and code are now, with the model version that its alias means today.
+    """The case with the digests of its files and code, and with the model version that its alias names today.
 
     Raises:
         InputError: a file cannot be read, or the registry does not know the model.
@@ -40,34 +40,36 @@ def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
 
 
 def digests(spec: CaseSpec, layout: Layout, keys: Iterable[str]) -> dict[str, str]:
-    """What the files and code behind some keys hold, of those keys that the case has and whose files are there."""
-    found = {key: _files(spec, layout, key) for key in keys}
-    return {key: kept_digests().of(files) for key, files in found.items() if files}
+    """The digest of the files or code behind each key. A key without files is left out."""
+    files_by_key = {key: _files(spec, layout, key) for key in keys}
+    return {key: kept_digests().of(files) for key, files in files_by_key.items() if files}
 
 
 def changed_inputs(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN) -> list[str]:
-    """The keys whose files or code hold something else than when the case was opened, or are gone."""
+    """The keys whose files or code have changed, or are gone, since the case was opened."""
     judged = {key: (spec.inputs or {})[key] for key in keys if key in (spec.inputs or {})}
     now = digests(spec, layout, judged)
     return [key for key, digest in judged.items() if now.get(key) != digest]
 
 
 def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
-    """The keys of the data and weights that a case was judged on which hold something else now.
+    """The keys of data and weights that have changed since the case was judged.
 
     That its own patch is applied is no change, nor is one that it was judged with.
     """
     changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "dataset.torchvision", "model.weights"))
     if "dataset.train" in changed and isinstance(spec.dataset, UserData):
-        ours = (case_id, *(spec.patches or ()))
-        before = {name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in ours}
+        applied_by_case = (case_id, *(spec.patches or ()))
+        before = {
+            name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in applied_by_case
+        }
         if (spec.inputs or {})["dataset.train"] in {kept_digests().of(_files_at(path)) for path in before.values()}:
             changed.remove("dataset.train")
     return changed
 
 
 def require_unchanged(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN) -> None:
-    """Refuse a case whose files are not those that it was opened with.
+    """Refuse a case whose files or code have changed since it was opened.
 
     Raises:
         InputError: says which have changed.
@@ -80,7 +82,7 @@ def require_unchanged(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN)
 
 
 def require_judged_data(layout: Layout, name: str) -> None:
-    """Refuse to promote a repair where the data on disk are not those that it was judged on.
+    """Refuse to promote a repair if the data have changed since it was judged.
 
     Raises:
         InputError: there is no such model, or says what has changed since its candidate was judged.
@@ -95,12 +97,12 @@ def require_judged_data(layout: Layout, name: str) -> None:
 
 
 def tracked_inputs(case: Case) -> list[Input]:
-    """What a case was made from, as MLflow lists it. Data that come with a package have their labels' fingerprint."""
+    """The inputs of a case for MLflow. Data that a package ships have the fingerprint of ids and labels as digest."""
     spec, layout = case.spec, case.layout
-    found = (spec.inputs or {}) | digests(spec, layout, ("dataset.name",))
+    digest_by_key = (spec.inputs or {}) | digests(spec, layout, ("dataset.name",))
     if isinstance(spec.dataset, KnownData):
-        found.setdefault("dataset.name", fingerprint(case.data))
-    return [Input(key, shown(spec, key), digest, _source(spec, layout, key)) for key, digest in found.items()]
+        digest_by_key.setdefault("dataset.name", fingerprint(case.data))
+    return [Input(key, shown(spec, key), digest, _source(spec, layout, key)) for key, digest in digest_by_key.items()]
 
 
 def _source(spec: CaseSpec, layout: Layout, key: str) -> str:
@@ -111,7 +113,7 @@ def _source(spec: CaseSpec, layout: Layout, key: str) -> str:
 
 
 def described(spec: CaseSpec, keys: Iterable[str]) -> str:
-    """Inputs as a message names them: the key, and the file or the code."""
+    """Inputs for a message: each key with its file or code."""
     return " and ".join(f"{key} ({shown(spec, key)})" for key in keys)
 
 
@@ -122,7 +124,7 @@ def shown(spec: CaseSpec, key: str) -> str:
 
 
 def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
-    """The files behind a key; none where the case has no such key, or there are none."""
+    """The files behind a key; empty where the case has no such key, or the files are missing."""
     place, name = key.split(".")
     value = getattr(getattr(spec, place), name, None)
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Who has read which held-out failures: a holdout that is read again and again is fitted in the end."""
+"""The ledger of holdout reads. A holdout that is read for many decisions is no longer unseen."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from repair_pipeline.types import Progress
 
 
 def write_reads(case: Case, path: Path, progress: Progress) -> None:
-    """``holdout_reads``: the failures whose verdict the case is about to read, beside all that it has read before."""
+    """Write ``holdout_reads``: the held-out failures that the case reads now, added to those that it read before."""
     add_reads(case, path, repaired(case))
 
 
 def add_reads(case: Case, path: Path, reader: str) -> None:
-    """Add to ``path`` that ``reader`` reads the case's holdout now; when it first did so is kept."""
+    """Add to ``path`` that ``reader`` reads the case's holdout now. The time of its first read is kept."""
     rows = read_parquet(path)[0].to_pylist() if path.exists() else []
     now = datetime.now(UTC)
     known = {(row["example_id"], row["model"]) for row in rows}
@@ -32,20 +32,20 @@ def add_reads(case: Case, path: Path, reader: str) -> None:
         contents = _contents(view)
         for at, example_id in enumerate(view.partition.holdout.ids.tolist()):
             if (example_id, reader) not in known:
-                said = {"failure_group": view.group, "example_id": example_id, "tests": case.spec.tests}
+                read = {"failure_group": view.group, "example_id": example_id, "tests": case.spec.tests}
                 content = contents[at] if contents else None
-                rows.append({**said, "content": content, "model": reader, "read_at": now})
+                rows.append({**read, "content": content, "model": reader, "read_at": now})
     save_rows(path, "holdout_reads", rows, notes={})
 
 
 def _contents(view: GroupView) -> list[str] | None:
-    """What each row of the holdout holds; None for a data set of the studies, which many models are judged on."""
+    """A digest of each holdout row; None for a data set of the studies, on which many models are judged."""
     known = isinstance(view.spec.dataset, KnownData)
     return None if known else input_digests(view.partition.holdout.inputs)
 
 
 def repaired(case: Case) -> str:
-    """What a case repairs, in 16 hex digits: its data and weights may change under the same id."""
+    """16 hex digits of the data and the base model that the case repairs; these may change under one case id."""
     tensors, _ = read_tensors(case.base_model_path)  # the file's bytes hold the seconds that it took, too
     return digest(fingerprint(case.data).encode() + save(tensors))
 
@@ -60,16 +60,22 @@ def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.n
         reader: who reads them now, and has been noted to; None: the case's own repair.
     """
     reads = query(view.layout, "SELECT * FROM holdout_reads").to_pylist()
-    ids, contents, us = view.partition.holdout.ids.tolist(), _contents(view), (view.id, reader or repaired(view))
-    when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == us}
-    ours: dict[tuple[str | None, str], str] = {(view.spec.tests, example_id): example_id for example_id in ids}
+    ids, contents, this_reader = (
+        view.partition.holdout.ids.tolist(),
+        _contents(view),
+        (view.id, reader or repaired(view)),
+    )
+    when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == this_reader}
+    id_by_identity: dict[tuple[str | None, str], str] = {
+        (view.spec.tests, example_id): example_id for example_id in ids
+    }
     if contents:
-        ours |= {(None, content): example_id for content, example_id in zip(contents, ids, strict=True)}
+        id_by_identity |= {(None, content): example_id for content, example_id in zip(contents, ids, strict=True)}
     read, repairs = set[str](), set[tuple[str, str]]()
     for row in reads:
         for name in ((row["tests"], row["example_id"]), (None, row["content"])):
-            by, same = (row["case_id"], row["model"]), ours.get(name)
-            if same and by != us and row["read_at"] < when[same]:
+            by, same = (row["case_id"], row["model"]), id_by_identity.get(name)
+            if same and by != this_reader and row["read_at"] < when[same]:
                 read.add(same)
                 repairs.add(by)
     return np.array([example_id in read for example_id in ids], dtype=bool), len(repairs)

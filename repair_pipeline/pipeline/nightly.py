@@ -1,4 +1,4 @@
-"""Templates, and the cases that their nights make."""
+"""Templates of nightly repairs, and the cases that are made from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Template:
-    """A case that is repaired by night."""
+    """A case that is repaired on a schedule, from newly reported failures."""
 
     spec: CaseSpec
     folder: Path
@@ -42,7 +42,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Skip:
-    """Why a night makes no case."""
+    """The reason why no case is made tonight."""
 
     reason: str
 
@@ -51,7 +51,7 @@ class Skip:
 
 
 def add_template(layout: Layout, spec: CaseSpec, folder: Path) -> None:
-    """Keep a template; one of the same name and folder is replaced.
+    """Store a template. One with the same name and folder is replaced.
 
     Raises:
         InputError: the case says nothing of its nights, what it watches is not there, or another folder has a template
@@ -70,7 +70,7 @@ def add_template(layout: Layout, spec: CaseSpec, folder: Path) -> None:
 
 
 def remove_template(layout: Layout, name: str) -> None:
-    """Forget a template; its nights are kept.
+    """Remove a template; its past cases are kept.
 
     Raises:
         InputError: there is none.
@@ -102,15 +102,15 @@ def _file(layout: Layout, name: str) -> Path:
 
 
 def _read(path: Path) -> Template:
-    said = json.loads(path.read_text(encoding="utf-8"))
-    return Template(parse_spec(said["spec"]), Path(said["folder"]))
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return Template(parse_spec(fields["spec"]), Path(fields["folder"]))
 
 
 # A night.
 
 
 def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip:
-    """The case of a night: the champion of that day, the data with its accepted patches, the failures since the last.
+    """Tonight's case: today's champion, the data with accepted patches, and the failures since the last case.
 
     Failures that were reported and no night took wait for the next: too few to split, or their night failed or was
     stopped.
@@ -136,7 +136,7 @@ def make_night(layout: Layout, template: Template, day: date) -> CaseSpec | Skip
 
 
 def make_base(layout: Layout, template: Template, version: Version) -> CaseSpec:
-    """A case of a new champion, by whose first steps its Fisher is there when failures come."""
+    """A case of the new champion. Its first steps run ahead: the Fisher diagonal is ready when failures come."""
     return _of_champion(layout, template, f"{template.name}-v{version.number}")
 
 
@@ -160,7 +160,7 @@ def _of_champion(layout: Layout, template: Template, name: str, failures: Report
 
 
 def _unused(layout: Layout, name: str) -> str:
-    """The name, with a number where the day has such a case already."""
+    """The name, with a number appended where a case of that name exists."""
     tried, number = name, 1
     while layout.table("cases", tried).exists():
         number += 1
@@ -185,7 +185,7 @@ def _reported(template: Template) -> set[str]:
 
 
 def _reports(folder: Path) -> Iterator[Path]:
-    """The tables of a watched folder. What is none is left alone, and named: a report may be among it."""
+    """The tables in a watched folder. Other files are ignored with a warning, as one may be meant as a report."""
     for file in folder.iterdir():
         if is_table(file) and file.is_file():
             yield file
@@ -203,7 +203,7 @@ def _listed(file: Path, names: tuple[str, ...]) -> list[str]:
 
 
 def _taken(layout: Layout, name: str) -> Iterator[tuple[str, list[str]]]:
-    """The failures of each earlier night, with what became of it."""
+    """The failures of each earlier nightly case, with the status of that case."""
     for file in sorted(layout.nights(name).glob("*.csv")):
         case = layout.table("cases", file.stem)
         status = read_parquet(case)[0]["status"][0].as_py() if case.exists() else "failed"

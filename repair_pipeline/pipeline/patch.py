@@ -1,4 +1,4 @@
-"""What to change in the data: the causes that the repair removed, each with its reasons."""
+"""The data patch of a case: which rows to drop or relabel, and why."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NAMED = 3
 
 
 def write_pairs(case: Case, path: Path, progress: Progress) -> None:
-    """``pairs``: first-order influence of the most harmful rows on each query failure."""
+    """Write ``pairs``: the first-order influence of the most harmful rows on each query failure."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
     for view in case.views:
         task = view.task("pairs", progress)
@@ -61,12 +61,12 @@ def write_pairs(case: Case, path: Path, progress: Progress) -> None:
 
 
 def write_patch(case: Case, path: Path, progress: Progress) -> None:
-    """``patch``, and beside it the same as Parquet and CSV to take away, and the contact sheet."""
+    """Write ``patch``, its copies as Parquet and CSV for the user, and the contact sheet."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
     for view in case.views:
-        made = repair(view)
-        if made and made.removed:
-            rows += _patch(view, made, progress)
+        repaired = repair(view)
+        if repaired and repaired.removed:
+            rows += _patch(view, repaired, progress)
     save_rows(path, "patch", rows, watch.notes())
     schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -83,7 +83,7 @@ _ACTIONS = ("drop", "relabel", "keep")
 
 
 def patch_as_edited(layout: Layout, key: str) -> tuple[pa.Table, int]:
-    """A case's patch as its owner left it in ``patch.csv``, and how many of its rows she has changed.
+    """A case's patch with the user's edits in ``patch.csv``, and how many rows were edited.
 
     There a row may be taken out or be given another action (drop, relabel, keep) or another class.
 
@@ -118,7 +118,7 @@ def patch_as_edited(layout: Layout, key: str) -> tuple[pa.Table, int]:
 
 
 def _texts(path: Path) -> list[dict[str, str]]:
-    """The rows of a patch that somebody may have edited, each field as its text."""
+    """The rows of ``patch.csv``, each field as text."""
     table = read_table(path)
     needed = ("failure_group", "example_id", "action", "suggested_label")
     if missing := [name for name in needed if name not in table.column_names]:
@@ -127,20 +127,20 @@ def _texts(path: Path) -> list[dict[str, str]]:
     return [dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _patch(view: GroupView, made: Repair, progress: Progress) -> list[dict[str, Any]]:
+def _patch(view: GroupView, repaired: Repair, progress: Progress) -> list[dict[str, Any]]:
     fit, names = view.data.fit.examples, view.data.classes
-    scores = load_scores(view.influence_path(made.influence_method or view.spec.treat[0]), fit)
+    scores = load_scores(view.influence_path(repaired.influence_method or view.spec.treat[0]), fit)
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
-    causes = [at[example_id] for example_id in made.causes.ids]
-    # The base model has seen the causes and what is made of it may echo them. A treatment that pushes their labels
-    # away says something else of every row, right or wrong: it suggests nothing.
-    suggests = not TREATMENTS[made.treatment].opposes
-    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(made.variant))
-    sure, said = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
+    causes = [at[example_id] for example_id in repaired.causes.ids]
+    # The base model has learnt the causes, and a model repaired from it may repeat their labels. A treatment that
+    # pushes their labels away predicts another class for every row, right or wrong, so it suggests nothing.
+    suggests = not TREATMENTS[repaired.treatment].opposes
+    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(repaired.variant))
+    probabilities, suggested = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
     opposed = _opposed(view)
     rows = []
-    for row, probability, label in zip(causes, sure.tolist(), said.tolist(), strict=True):
+    for row, probability, label in zip(causes, probabilities.tolist(), suggested.tolist(), strict=True):
         example_id, given = str(fit.ids[row]), int(fit.labels[row])
         relabel = suggests and label != given and probability > 0.5
         failures = opposed.get(example_id, [])
@@ -165,24 +165,24 @@ def _patch(view: GroupView, made: Repair, progress: Progress) -> list[dict[str, 
 
 def _paired(view: GroupView) -> list[dict[str, Any]]:
     path = view.layout.table("pairs", view.id)
-    found = read_parquet(path)[0].to_pylist() if path.exists() else []
-    return [row for row in found if row["failure_group"] == view.group and row["influence"] > 0]
+    rows = read_parquet(path)[0].to_pylist() if path.exists() else []
+    return [row for row in rows if row["failure_group"] == view.group and row["influence"] > 0]
 
 
 def _opposed(view: GroupView) -> dict[str, list[str]]:
-    """For each of the most harmful rows the failures that it opposes, the most opposed first."""
-    found: dict[str, list[str]] = {}
+    """For each of the most harmful rows, the failures that it opposes, most opposed first."""
+    failures_by_row: dict[str, list[str]] = {}
     for row in sorted(_paired(view), key=lambda row: (-row["influence"], row["failure_id"])):
-        found.setdefault(row["example_id"], []).append(row["failure_id"])
-    return found
+        failures_by_row.setdefault(row["example_id"], []).append(row["failure_id"])
+    return failures_by_row
 
 
 def contact_sheet_of(view: GroupView) -> Picture:
-    """Failures beside the rows that harm each most, from ``pairs``."""
+    """A picture of failures beside the rows that harm each of them most, from ``pairs``."""
     failures, paired = view.partition.query, dict[str, list[tuple[str, float]]]()
     for row in _paired(view):
         paired.setdefault(row["failure_id"], []).append((row["example_id"], row["influence"]))
     predicted = predictions(view.model(view.base_model_path), failures)
-    said = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
+    predicted_by_id = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
     with drawn():
-        return contact_sheet(view.data, failures, paired, said)
+        return contact_sheet(view.data, failures, paired, predicted_by_id)

@@ -1,4 +1,4 @@
-"""What a run of a case would make, and why."""
+"""The plan of a run: which steps would run, and why."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Planned:
     step: Step
     files: int
     stale: int
-    """How many of its files are to be made."""
+    """The number of its files that would be made."""
     why: str
-    """Every reason once, the most frequent first; empty where all of it is finished."""
+    """The distinct reasons, most frequent first; empty where all its files are finished."""
 
 
 def plan(case: Case) -> list[Planned]:
-    """Every step that the case names, in order. What follows a step that is to be made is to be made too."""
-    found, of_step = list[Planned](), dict[Path, str]()
+    """Every step that the case uses, in order. A step that reads a stale file is stale too."""
+    steps, of_step = list[Planned](), dict[Path, str]()
     for step in STEPS:
         reasons = Counter[str]()
         files = step.files(case)
@@ -42,25 +42,25 @@ def plan(case: Case) -> list[Planned]:
                 reasons[why] += 1
                 of_step[file.path] = step.name
         if files:
-            found.append(Planned(step, len(files), reasons.total(), "; ".join(why for why, _ in reasons.most_common())))
-    return found
+            steps.append(Planned(step, len(files), reasons.total(), "; ".join(why for why, _ in reasons.most_common())))
+    return steps
 
 
 def staleness(case: Case) -> str | None:
-    """The first reason why a stored case is not finished any more; None where it is."""
+    """The first reason why a stored case is stale; None where it is finished."""
     return next((planned.why for planned in plan(case) if planned.stale), None)
 
 
 def changed_since(case: Case) -> str | None:
-    """What differs in a new case from the last one of its name and folder; None where there is none."""
+    """What changed since the last case of the same name and folder; None where there is no such case."""
     if case.record is not None or case.spec.folder is None:
         return None
     rows = query(case.layout, "SELECT case_id, spec FROM cases ORDER BY created_at DESC").to_pylist()
     for row in rows:
         before = parse_spec(json.loads(row["spec"]))
         if (before.name, before.folder) == (case.spec.name, case.spec.folder):
-            ours, theirs = case.spec.inputs or {}, before.inputs or {}
-            keys = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
-            names = dict.fromkeys(shown(case.spec if key in ours else before, key) for key in keys)
+            now, then = case.spec.inputs or {}, before.inputs or {}
+            keys = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
+            names = dict.fromkeys(shown(case.spec if key in now else before, key) for key in keys)
             return f"{' and '.join(names) or 'a setting'} changed since {row['case_id']}"
     return None

@@ -1,4 +1,4 @@
-"""What would go wrong with a case, before anything long starts. Nothing is written."""
+"""Checks of a case before a long run. Nothing is written."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.types import CorruptedDataset, Examples
 
 _SAMPLE = 256
-"""Rows that speed is measured on."""
+"""The number of rows that speed is measured on."""
 _EPOCHS = 10
-"""Of a fine-tuning that stops early, roughly."""
+"""The assumed length of a fine-tuning, which stops early."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     name: str
     says: str
     fine: bool = True
-    """False: the run would go wrong here, or its result would mean less than it seems."""
+    """False: the run would fail here, or its result would be weaker than it looks."""
 
 
 def preflight(case: Case) -> Iterator[Finding]:
-    """Look at data, labels, model, failures, memory and time, in this order.
+    """Check data, labels, model, failures, memory and time, in this order.
 
     Raises:
         InputError: the case cannot be run at all.
@@ -64,9 +64,9 @@ def preflight(case: Case) -> Iterator[Finding]:
     require_runnable(case)
     with threads(case.spec.compute.threads):
         spec = case.spec
-        found = case.found(numpy_stream(spec.seed, "dataset"))
-        corruption = build_corruption(spec, len(found.classes), case.device)
-        data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
+        dataset = case.source_dataset(numpy_stream(spec.seed, "dataset"))
+        corruption = build_corruption(spec, len(dataset.classes), case.device)
+        data = corrupt(dataset, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         named = isinstance(spec.dataset, UserData) and spec.dataset.id is not None
         if isinstance(spec.dataset, KnownData):
             yield Finding("data", DATASETS[spec.dataset.name].line)
@@ -180,7 +180,7 @@ def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[
 
 
 def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
-    """Whether so many remaining rows, none of them broken, could prove the gate's bound."""
+    """Whether this many remaining rows can prove the gate's bound, if none of them breaks."""
     needed = rows_to_prove(case.spec.gate.bound) if case.spec.gate else 0
     if remaining < needed:
         bound = case.spec.gate.bound if case.spec.gate else 0

@@ -1,4 +1,4 @@
-"""The repaired models of a case: one file a variant of its grid."""
+"""The repaired models of a case: one file for each variant of a treatment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from repair_pipeline.types import Causes, Progress
 
 
 def repaired(case: Case, treatment: str) -> list[File]:
-    """A model for every variant of one treatment."""
+    """The files of one treatment: a repaired model for each variant."""
     return [
         File(
             view.model_path(variant),
@@ -57,14 +57,14 @@ def _treat(view: GroupView, variant: Variant, treatment: Treatment, path: Path, 
 
 
 def variant_causes(view: GroupView, variant: Variant) -> Causes:
-    """What a variant that searches for nothing removes."""
+    """The rows that a variant removes, where it does not search for them."""
     if variant.removes == "planted":
         return Causes(tuple(sorted(view.data.fit.corrupted_ids | view.data.validation.corrupted_ids)))
     return causes_of(view, variant.influence_method) if variant.influence_method else Causes(())
 
 
 def _read(view: GroupView, variant: Variant) -> tuple[Path, ...]:
-    """The scores that a variant's causes come from, and the model that its search goes on from."""
+    """The files that a variant reads: scores, and the model of the narrower search that it continues."""
     if variant.removes == "chosen":
         narrower = _narrower(view, variant)
         scores = tuple(view.influence_path(method) for method in Auto(**variant.settings).methods)
@@ -93,7 +93,7 @@ def _choose(view: GroupView, variant: Variant, auto: Auto, path: Path, progress:
 
 
 def _narrower(view: GroupView, variant: Variant) -> Path | None:
-    """The model that the same search chose in the pool ``data_only``, where the case has it made."""
+    """The model of the same search in the pool ``data_only``; None where the case does not run it."""
     settings = {key: each for key, each in variant.settings.items() if key != "pool"}
     found = [
         other for other in variants(view.spec, variant.treatment) if other.settings == settings and other != variant
@@ -102,7 +102,7 @@ def _narrower(view: GroupView, variant: Variant) -> Path | None:
 
 
 def _settled(view: GroupView, variant: Variant) -> Candidate | None:
-    """The repair that the narrower pool chose; None where it was not searched, or chose none."""
+    """The repair that the search in the pool ``data_only`` chose; None where there is none."""
     path = _narrower(view, variant)
     search = read_repair_record(path).search if path else None
     if path is None or search is None or search.chosen is None:

@@ -19,29 +19,29 @@ from repair_pipeline.types import Progress
 log = logging.getLogger(__name__)
 
 Watch = Callable[[Step], AbstractContextManager[Progress]]
-"""Entered as a step begins, with the callback of its progress; left as it ends."""
+"""A context manager around each step, which gives the callback for its progress."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a case made, and what failed in it."""
+    """The files that a run made, and the steps that failed."""
 
     made: list[Path]
     failed: dict[str, Exception]
-    """By step; one method's failure stops no other."""
+    """Errors by step. A failing method does not stop the others."""
 
 
 class StepError(RuntimeError):
-    """A step that the rest of the case needs has failed; its cause is the error itself."""
+    """A step that later steps need has failed. ``__cause__`` is the error."""
 
 
 def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step] = STEPS) -> Outcome:
-    """Make what is not finished of a case, in order.
+    """Run the steps of a case whose results are missing or stale, in order.
 
     Raises:
-        InputError: the case cannot be used; what this run had written is taken back.
-        StepError: a step failed that others need; what was finished is kept and the next run goes on from there.
-        KeyboardInterrupt: somebody stopped it; the same holds.
+        InputError: the case cannot be used. The files that this run wrote are removed.
+        StepError: a step failed that later steps need. Finished results are kept, and the next run continues from them.
+        KeyboardInterrupt: the run was stopped. Finished results are kept too.
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}

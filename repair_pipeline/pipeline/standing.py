@@ -1,4 +1,4 @@
-"""Whether a case may be run where it stands: on data that are not patched by it, under a name that is its project's."""
+"""Checks before a run: the case's own patch is not applied, and its model name belongs to its project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from repair_pipeline.storage.layout import Layout
 
 
 def require_runnable(case: Case) -> None:
-    """Refuse a case whose run would say something in another's name.
+    """Refuse a run that would judge other data, or overwrite another project's model.
 
     Raises:
         InputError: its patch, or that of an earlier case of its name, is applied to its data; or the registered model
@@ -24,26 +24,26 @@ def require_runnable(case: Case) -> None:
 
 
 def _require_unpatched(case: Case) -> None:
-    """A case is about the data that it was judged on: with its own patch applied, a run would judge others."""
+    """With the case's own patch applied, a run would judge other data than the case's."""
     data = case.spec.dataset
     if not isinstance(data, UserData):
         return
     applied = sorted(applied_patches(data, case.spec.root))
-    if ours := [key for key in applied if key == case.id or _name_of(case.layout, key) == case.spec.name]:
+    if own_patches := [key for key in applied if key == case.id or _name_of(case.layout, key) == case.spec.name]:
         raise InputError(
-            f"the patch of {ours[0]} is applied to {data.train}, and its verdict is about the data before: "
-            f"repair report {ours[0]} shows it, repair patch revert {ours[0]} goes back; "
+            f"the patch of {own_patches[0]} is applied to {data.train}, and its verdict is about the data before: "
+            f"repair report {own_patches[0]} shows it, repair patch revert {own_patches[0]} goes back; "
             "to repair a model of the patched data, give the case another name"
         )
 
 
 def _name_of(layout: Layout, key: str) -> str | None:
-    """What the case of a key is called; None where this home does not know it."""
+    """The name of a stored case; None where this home does not have it."""
     return stored_spec(layout, key).name if layout.table("cases", key).exists() else None
 
 
 def _require_own_model(case: Case) -> None:
-    """Two projects of one home may not share a registered model: the repair of one would replace that of the other."""
+    """Two projects in one home may not share a registered model: the repair of one would replace that of the other."""
     name, folder = case.spec.model_name, case.spec.folder
     if case.spec.gate is None or folder is None:
         return

@@ -1,4 +1,4 @@
-"""Where a case stands: one set of rules for the shell, Dagster and studies."""
+"""The status of a case. The shell, Dagster and studies follow these rules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from repair_pipeline.pipeline.steps import Step
 
 
 class Status(StrEnum):
-    """What the column ``status`` of ``cases`` says.
+    """The values of the column ``status`` of ``cases``.
 
-    registered → running → finished or failed; stopped where somebody stopped it; whichever it was, a run begins anew.
+    registered → running → finished, failed or stopped; another run starts at running again.
     """
 
     registered = "registered"
@@ -23,10 +23,10 @@ class Status(StrEnum):
 
 
 def note_made(case: Case, step: Step, whole: bool) -> None:
-    """Write down where a case stands when a step has been made.
+    """Update the status after a step has run.
 
     Args:
-        whole: the run goes on to the evaluation; False: it makes what other cases share.
+        whole: the run includes the evaluation; False: it only makes the files that cases share.
     """
     if step.name == "corrupted_dataset":
         case.register(Status.running if whole else Status.registered)
@@ -35,6 +35,6 @@ def note_made(case: Case, step: Step, whole: bool) -> None:
 
 
 def note_failed(case: Case) -> None:
-    """Write down that a step failed which others need, or that a run ended with one that did; only what is known."""
+    """Set the status to failed, if the case is registered."""
     if case.record is not None:
         case.register(Status.failed)

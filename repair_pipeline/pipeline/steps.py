@@ -1,4 +1,4 @@
-"""What each step makes, from what, and where it lands."""
+"""The steps of a case: the files that each makes, and the files that it reads."""
 
 from __future__ import annotations
 
@@ -44,34 +44,34 @@ from repair_pipeline.types import Progress, silent
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of every case."""
+    """One step of the pipeline."""
 
     name: str
     needs: tuple[str, ...]
-    """Names of the steps it follows."""
+    """Names of the steps that must come before."""
     files: Callable[[Case], list[File]]
-    """What it makes for a case: nothing where the case does not name it."""
+    """The files that it makes for a case; none where the case does not use it."""
     kind: Literal["influence", "treatment"] | None = None
-    """Set: it runs one entry of a catalogue, whose failure stops no other."""
+    """The catalogue of the entry that it runs; None for a step of every case."""
     entry: str = ""
-    """The influence method or treatment that it runs, by name."""
+    """The name of the influence method or treatment."""
     version: int = 1
-    """Of its code: raised when the same inputs come to other results, which are made again then."""
+    """The version of its code. Raise it when the same inputs give other results: stored ones become stale."""
 
     @property
     def isolated(self) -> bool:
-        """Whether its failure stops no other."""
+        """Whether other steps continue when it fails."""
         return self.kind is not None
 
     def run(
         self, case: Case, force: bool = False, progress: Progress = silent, made: list[Path] | None = None
     ) -> list[Path]:
-        """Make what is not finished (all of it under ``force``); returns what was made.
+        """Make the files that are missing or stale, or all with ``force``; returns those that were made.
 
-        One file's failure stops no other; the first is raised when all have had their turn.
+        A failing file does not stop the others: the first error is raised at the end.
 
         Args:
-            made: collects what was made, for whoever wants to know although a file failed.
+            made: a list that the paths are added to, also when a file fails.
 
         Raises:
             InputError: the case cannot be used as it is.
@@ -95,12 +95,12 @@ class Step:
         return made
 
     def stale(self, case: Case) -> dict[Path, str]:
-        """What it has to make, or make again, and why."""
-        found = {file.path: file.stale(case, self.version) for file in self.files(case)}
-        return {path: why for path, why in found.items() if why}
+        """The files that are missing or stale, each with the reason."""
+        reasons = {file.path: file.stale(case, self.version) for file in self.files(case)}
+        return {path: why for path, why in reasons.items() if why}
 
     def digest(self, case: Case) -> str:
-        """32 hex digits of all that it has made."""
+        """A digest of all its files for a case, 32 hex digits."""
         there = [path for file in self.files(case) for path in file.paths if path.exists()]
         return kept_digests().of({os.path.relpath(path, case.layout.home): path for path in there})
 
@@ -121,9 +121,9 @@ class Step:
 def _corrupted_dataset(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec = Stopwatch(case.device), case.spec
-        found = case.found(numpy_stream(spec.seed, "dataset"))
-        corruption = build_corruption(spec, len(found.classes), case.device)
-        data = corrupt(found, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
+        dataset = case.source_dataset(numpy_stream(spec.seed, "dataset"))
+        corruption = build_corruption(spec, len(dataset.classes), case.device)
+        data = corrupt(dataset, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes, progress)
         require_unchanged(spec, case.layout, _DATA)
 
@@ -324,4 +324,4 @@ def _steps() -> tuple[Step, ...]:
 
 
 STEPS = _steps()
-"""In an order in which each follows what it needs."""
+"""All steps, each after the steps that it needs."""

@@ -1,4 +1,4 @@
-"""What a case came to, in the few numbers by which cases are compared."""
+"""The summary of a case: the few numbers by which cases are compared."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gai
 
 @dataclass(frozen=True)
 class Summary:
-    """The repair that is judged, of the case's first failure group."""
+    """The selected repair of the case's first failure group."""
 
     repair: str
-    """By the names that SQL knows; what is missing instead, where no repair was made."""
+    """Its short name, from the names in SQL; a note where no repair was made."""
     verdict: str
-    """The gate's; that there is none, where the case has no gate."""
+    """The gate's verdict, or "no gate"."""
     metrics: dict[str, float]
     """Under the names of the tables' columns. ``over_best_control`` is holdout accuracy above that of the best
     control; ``over_control`` and ``gain`` are the gate's, with their 95% intervals."""
@@ -46,8 +46,8 @@ def summary(case: Case) -> Summary:
     if judged:
         metrics |= {name: judged[name] for name in _JUDGED}
     treated = case.spec.treat[0] if case.spec.treat else None
-    found = [row for row in _rows(view, "detection") if row["method"] == treated]
-    metrics |= {name: row[name] for row in found for name in ("auc", "precision_at_n") if row[name] is not None}
+    detected = [row for row in _rows(view, "detection") if row["method"] == treated]
+    metrics |= {name: row[name] for row in detected for name in ("auc", "precision_at_n") if row[name] is not None}
     return Summary(repair, _said({group: row["verdict"] for group, row in verdicts.items()}), metrics)
 
 
@@ -58,12 +58,12 @@ def _said(verdicts: dict[str, str]) -> str:
 def _row(view: GroupView, variant: Variant | None) -> dict[str, Any] | None:
     if variant is None:
         return None
-    said = {
+    identity = {
         "treatment": variant.treatment,
         "influence_method": variant.influence_method,
         "setting": json.dumps(variant.settings, sort_keys=True),
     }
-    return next((row for row in _rows(view, "recovery") if said.items() <= row.items()), None)
+    return next((row for row in _rows(view, "recovery") if identity.items() <= row.items()), None)
 
 
 def _rows(view: GroupView, table: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a run needs of a model besides gradients, tried on a few rows."""
+"""Trials of a model on a few rows, for what a run needs besides gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The owner's trained weights."""
+"""The user's trained weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repair_pipeline.tracking.registry import resolve
 
 
 def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
-    """The same case with the model version that its alias means today, and the architecture that goes with it.
+    """The case with its model alias resolved to today's version, and with that version's architecture.
 
     Raises:
         InputError: the registry has no such model, or does not know its architecture and the case says none.
@@ -37,7 +37,7 @@ def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
 
 
 def weights_path(spec: CaseSpec, layout: Layout) -> Path | None:
-    """Where the trained weights lie; None: they are to be trained."""
+    """The path of the trained weights; None where the model is trained by the pipeline."""
     model = spec.model
     if not isinstance(model, UserModel) or model.weights is None:
         return None
@@ -45,7 +45,7 @@ def weights_path(spec: CaseSpec, layout: Layout) -> Path | None:
 
 
 def read_file(path: Path, key: str = "model.weights") -> Mapping[str, Tensor]:
-    """The tensors of a safetensors file that somebody else wrote.
+    """The tensors of a user's safetensors file.
 
     Args:
         key: what names the file, for messages.
