@@ -144,6 +144,13 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     with dagster_instance(Layout(tmp_path / "home")) as instance:
         of_case = dg.AssetRecordsFilter(dg.AssetKey("evaluation"), asset_partitions=[case_id])
         [told] = instance.fetch_materializations(of_case, limit=9).records  # and the second run told nothing
+        of_causes = dg.AssetRecordsFilter(dg.AssetKey("influence_loss"), asset_partitions=[case_id])
+        [causes] = instance.fetch_materializations(of_causes, limit=9).records
+    tags = told.asset_materialization.tags  # as Dagster's own runs have them, or its pages call the asset stale
+    assert tags["dagster/input_event_pointer/influence_loss"] == str(causes.storage_id)
+    version = causes.asset_materialization.tags["dagster/data_version"]
+    assert tags["dagster/input_data_version/influence_loss"] == version
+    assert tags["dagster/input_event_pointer/pairs"] == "NULL"  # which the case has not
     metadata = told.asset_materialization.metadata
     assert metadata["made_by"].value == "repair run"
     assert f"WHERE case_id = '{case_id}'" in metadata["ask"].value
