@@ -21,7 +21,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import Method
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
-from repair_pipeline.reporting.descriptions import in_words, kind, short_name
+from repair_pipeline.reporting.descriptions import description, kind, short_name
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline_tests.plugin_example import catalogue_example as example
@@ -62,8 +62,8 @@ def test_the_catalogue_says_what_a_model_is_there_for(treatment, method, is_a):
 def test_what_reads_the_truth_is_called_after_the_planted_rows():
     planted = row("retrain", None, 45)
     assert short_name(planted) == "planted → retrain"
-    assert in_words(planted) == "retraining without the planted rows"
-    assert in_words(row("retrain", "ewc", 45)) == "retraining without the 45 causes found by ewc"
+    assert description(planted) == "retraining without the planted rows"
+    assert description(row("retrain", "ewc", 45)) == "retraining without the 45 causes found by ewc"
 
 
 def test_every_entry_says_in_a_line_what_it_does():

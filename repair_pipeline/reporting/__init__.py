@@ -1,1 +1,1 @@
-"""What a person looks at."""
+"""Figures, tables and HTML pages for people to read."""

@@ -1,4 +1,4 @@
-"""The charts, each from the tables."""
+"""The charts of a report, drawn from the stored tables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
 _PLACES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
-"""Shares of the training rows at which a table gives the detection curves."""
+"""Shares of the training rows at which the table beside the chart lists the detection curves."""
 _LONGEST = 20
-"""Letters of a class name beside an axis."""
+"""Letters of a class name that fit beside an axis."""
 
 
 def failure_classes(evidence: Evidence) -> Picture:
-    """Failures by class, most first."""
+    """Bar chart of failures by class, most failures first."""
     part, names = evidence.partition, evidence.data.classes
     failed = Examples.concat([part.query, part.query_tuning, part.unused_query, part.holdout]).labels
     counts, sizes = (np.bincount(labels, minlength=len(names)) for labels in (failed, evidence.data.test.labels))
@@ -39,7 +39,7 @@ def failure_classes(evidence: Evidence) -> Picture:
 
 
 def detection_curve(evidence: Evidence) -> Picture:
-    """Planted rows found against rows inspected, with the best and the blind order."""
+    """Planted rows found against rows inspected, for each method, a perfect ranking and a random one."""
     rows, planted = len(evidence.data.fit.examples), evidence.planted
     figure, ax = canvas(3.5)
     ax.plot(
@@ -55,7 +55,7 @@ def detection_curve(evidence: Evidence) -> Picture:
     ax.set(xlabel="training rows inspected, most harmful first", ylabel="planted rows found")
     ax.set(xlim=(0, rows), ylim=(0, 1.04 * planted))
     ax.legend(loc="lower right")
-    found = [
+    found_by_method = [
         f"{row['method']} {round(row['precision_at_n'] * planted)}"
         for row in evidence.detection
         if row["method"] not in YARDSTICKS
@@ -63,13 +63,14 @@ def detection_curve(evidence: Evidence) -> Picture:
     return Picture(
         figure,
         f"Line chart of planted rows found against training rows inspected. After {planted} of {rows} rows: "
-        f"{', '.join(found)}; a perfect order finds {planted}, a random one {planted**2 / rows:.0f} on average.",
-        _found_by(evidence),
+        f"{', '.join(found_by_method)}; a perfect order finds {planted}, and a random one finds "
+        f"{planted**2 / rows:.0f} on average.",
+        _curve_table(evidence),
     )
 
 
-def _found_by(evidence: Evidence) -> Numbers:
-    """The curves at a few places, each method's last point at or before them."""
+def _curve_table(evidence: Evidence) -> Numbers:
+    """The curves at a few numbers of inspected rows: each method's last point at or before that number."""
     rows, planted = len(evidence.data.fit.examples), evidence.planted
     methods = [row["method"] for row in evidence.detection if row["method"] not in YARDSTICKS]
 
@@ -88,12 +89,12 @@ def _found_by(evidence: Evidence) -> Numbers:
 
 
 def influence_histogram(evidence: Evidence) -> Picture:
-    """Influence of planted and clean rows, about what is neutral where the method's scores have that."""
+    """Histogram of influence, planted and other rows apart, with the neutral value if the method's scores have one."""
     assert evidence.scores is not None
     values, planted = evidence.scores.values.numpy(), evidence.data.fit.corrupted.numpy()
     width = (values.max() - values.min()) / 40 or 1.0
     neutral = evidence.scores.neutral
-    # An edge, so that no bar holds harmful and helpful rows together.
+    # Make the neutral value an edge, so that no bar mixes harmful and helpful rows.
     middle = neutral or 0.0
     low, high = np.floor((values.min() - middle) / width), np.ceil((values.max() - middle) / width)
     edges = (middle + width * np.arange(low, high + 1.5)).tolist()
@@ -117,24 +118,24 @@ def influence_histogram(evidence: Evidence) -> Picture:
     ax.set_ylim(bottom=0.7)
     ax.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
     unit = f" ({evidence.scores.unit})" if evidence.scores else ""
-    sides = "higher harms more" if neutral is None else f"below {neutral:.2g} helps, above harms"
+    sides = "higher is more harmful" if neutral is None else f"helpful below {neutral:.2g}, harmful above"
     ax.set(xlabel=f"influence r̃ by {evidence.method}{unit}: {sides}", ylabel="rows (log scale)")
     ax.legend(loc="upper right")
     shares = ""
     if neutral is not None:
         above = values > neutral
-        shares = f" {above.sum()} of {len(values)} training rows lie above {neutral:.2g}, what is neutral"
+        shares = f" {above.sum()} of {len(values)} training rows lie above the neutral value, {neutral:.2g}"
         shares += f", among them {above[planted].sum()} of the {planted.sum()} planted." if planted.any() else "."
     return Picture(
         figure,
         f"Histogram of influence by {evidence.method}{unit}, from {values.min():.2f} to {values.max():.2f}; "
-        f"the higher, the more harmful.{shares}",
+        f"higher is more harmful.{shares}",
         _binned(values, planted, edges),
     )
 
 
 def _binned(values: NDArray[np.float64], planted: NDArray[np.bool_], edges: list[float]) -> Numbers:
-    """The bars that hold any row."""
+    """The bars that are not empty, as a table."""
     counted = [np.histogram(values[which], edges)[0].tolist() for which in (~planted, planted)]
     bars = list(zip(edges[:-1], edges[1:], *counted, strict=True))
     if planted.any():
@@ -144,7 +145,7 @@ def _binned(values: NDArray[np.float64], planted: NDArray[np.bool_], edges: list
 
 
 def label_noise(evidence: Evidence) -> Picture:
-    """Given against true labels of the fit rows, over the classes that were mixed up."""
+    """Counts of fit rows by true and given label, for the classes with wrong labels."""
     fit, names = evidence.data.fit, evidence.data.classes
     given, true = fit.examples.labels.numpy(), fit.clean_labels.numpy()
     mixed = sorted({*given[given != true], *true[given != true]})

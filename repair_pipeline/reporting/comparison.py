@@ -1,4 +1,4 @@
-"""Every finished case beside every other, as one HTML page."""
+"""The page that compares all finished cases."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from repair_pipeline.types import ALL_FAILURES, FailureGroup
 
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, WINE, INK, GREY)
 _DIFFERENCES = 3
-"""Fields that a family is told from its namesakes by."""
+"""Most differing fields that the name of a family lists."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One failure group of a finished case. Accuracies are shares; None where there is nothing to measure."""
+    """One failure group of a finished case. Accuracies are shares; None means that there is nothing to measure."""
 
     case_id: str
     group: FailureGroup
@@ -39,59 +39,65 @@ class Compared:
     dataset: str
     seed: int
     verdict: str
-    """The gate's, in plain words."""
+    """The gate's verdict without underscores."""
     failures: int | None
     method: str | None
-    """The influence method that is treated first, or else ranked first."""
+    """The influence method whose causes are treated first, or else the one that is listed first."""
     auc: float | None
     holdout: float | None
-    """Of the judged repair."""
+    """Holdout accuracy of the judged repair."""
     remaining_change: float | None
+    """Accuracy of the judged repair on remaining rows, less that before the repair."""
     control: float | None
     """Holdout accuracy of the best control."""
     report: str | None
-    """The case's report, from this page; None where there is none."""
+    """URL of the case's report relative to this page; None if it has none."""
     number: int
-    """Its place in the table, and beside its mark."""
+    """Shown in the table and beside its mark in the chart."""
 
     @property
     def gain(self) -> float | None:
-        """Over the best control, on the holdout."""
+        """Holdout accuracy of the judged repair, less that of the best control."""
         return None if self.holdout is None or self.control is None else self.holdout - self.control
 
     @property
     def name(self) -> str:
-        """The case, and the group where it has several."""
+        """The case id, with the failure group if the case has several."""
         return self.case_id + self.group.phrase(": {}")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Cases that differ in nothing but their seed."""
+    """Cases that differ only in their seed."""
 
     name: str
     cases: Sequence[Compared]
 
     @property
     def verdicts(self) -> str:
-        """How often each verdict was given."""
+        """The number of cases with each verdict, as text."""
         counted = Counter(case.verdict for case in self.cases)
         return ", ".join(f"{times} {verdict}" for verdict, times in counted.items())
 
     def over_seeds(self, value: str, scale: float = 1.0) -> MeanSd:
-        """Of one value of every case that has it."""
+        """Mean and deviation of the field ``value``, over the cases that have it.
+
+        Args:
+            value: name of a numeric field of ``Compared``.
+            scale: factor for the values.
+        """
         known = [getattr(case, value) for case in self.cases if getattr(case, value) is not None]
         return MeanSd([scale * each for each in known])
 
 
 @dataclass(frozen=True)
 class MeanSd:
-    """A mean and the sample's standard deviation, in words."""
+    """A mean and a sample standard deviation, formatted as text."""
 
     values: Sequence[float]
 
     def shown(self, digits: int, sign: str = "") -> str:
-        """``mean ± sd (n)``; of one value no deviation is known."""
+        """``mean ± sd (n = N)``, without the deviation if there is one value only."""
         if not self.values:
             return "–"
         centre = f"{mean(self.values):{sign}.{digits}f}".replace("-", "−")
@@ -100,7 +106,7 @@ class MeanSd:
 
 
 def render_comparison(layout: Layout) -> str:
-    """The page on all cases in the store, from their tables.
+    """The page on all cases in the store, as HTML.
 
     Raises:
         InputError: no case is finished.
@@ -108,8 +114,8 @@ def render_comparison(layout: Layout) -> str:
     cases = query(layout, "SELECT * FROM cases ORDER BY case_id").to_pylist()
     finished = [case for case in cases if case["status"] == "finished"]
     if not finished:
-        known = f"{len(cases)} are registered, none is finished" if cases else "none was run"
-        raise InputError(f"there is no finished case to compare ({known}): run one first: repair run CASE")
+        state = f"{len(cases)} registered, none finished" if cases else "none was run"
+        raise InputError(f"there is no finished case to compare ({state}): run one first: repair run CASE")
     families = _families(layout, finished)
     rows = [case for family in families for case in family.cases]
     return render(
@@ -123,7 +129,7 @@ def render_comparison(layout: Layout) -> str:
 
 
 def _orders(rows: Sequence[Compared]) -> dict[str, list[Compared]]:
-    """The table in every order that is offered, by its name: the best first, what is not known last."""
+    """The rows in every order that the page offers, by its name: best first, unknown values last."""
 
     def by(value: str) -> list[Compared]:
         known = [row for row in rows if getattr(row, value) is not None]
@@ -139,27 +145,27 @@ def _orders(rows: Sequence[Compared]) -> dict[str, list[Compared]]:
 
 
 def _families(layout: Layout, finished: Sequence[Row]) -> list[Family]:
-    """In the order of data sets and names, seeds ascending."""
+    """The families, ordered by data set and name, with their cases ordered by seed."""
     specs = {case["case_id"]: json.loads(case["spec"]) for case in finished}
     keys = {case_id: _without_seed(spec) for case_id, spec in specs.items()}
-    names = _told_apart(specs, keys)
+    names = _family_names(specs, keys)
     tables = {table: _by_case(layout, table) for table in ("groups", "detection", "recovery", "verdicts")}
     rows = [
         row
         for case in finished
         for row in _compared(layout, case, specs[case["case_id"]], names[keys[case["case_id"]]], tables)
     ]
-    # A group of failures is a question of its own.
+    # The family's name includes the failure group, so each group is compared with itself only.
     rows.sort(key=lambda row: (row.dataset, row.family, row.seed, row.case_id))
     numbered = [Compared(**(vars(row) | {"number": number})) for number, row in enumerate(rows, start=1)]
     return [Family(name, list(cases)) for (_, name), cases in groupby(numbered, lambda row: (row.dataset, row.family))]
 
 
 def _by_case(layout: Layout, table: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    rows: dict[str, list[Row]] = {}
     for row in query(layout, f"SELECT * FROM {table}").to_pylist():
-        found.setdefault(row["case_id"], []).append(row)
-    return found
+        rows.setdefault(row["case_id"], []).append(row)
+    return rows
 
 
 def _compared(
@@ -179,24 +185,24 @@ def _compared(
     ranked = [method for method in (*spec["treat"], *spec["influence"]) if method not in YARDSTICKS]
     for group in groups:
         recovery = rows("recovery", group)
-        made = next(iter(selection.repairs(recovery, ranked[0] if ranked else None)), None)
-        rivals = selection.controls(recovery, made) if made else []
-        decided = next((row["verdict"] for row in rows("verdicts", group) if row["judge"] == "gate"), None)
-        detected = next((row for row in rows("detection", group) if row["method"] in ranked[:1]), None)
-        counted = next(iter(rows("groups", group)), None)
+        repair = next(iter(selection.repairs(recovery, ranked[0] if ranked else None)), None)
+        control_rows = selection.controls(recovery, repair) if repair else []
+        verdict = next((row["verdict"] for row in rows("verdicts", group) if row["judge"] == "gate"), None)
+        detection = next((row for row in rows("detection", group) if row["method"] in ranked[:1]), None)
+        counts = next(iter(rows("groups", group)), None)
         yield Compared(
             case_id=case_id,
             group=group,
             family=family + group.phrase(": {}"),
             dataset=case["dataset"],
             seed=case["seed"],
-            verdict=plain(decided) if decided else "not judged" if spec["gate"] else "no gate",
-            failures=counted["failures"] if counted else None,
-            method=detected["method"] if detected else None,
-            auc=detected["auc"] if detected else None,
-            holdout=made["holdout_accuracy"] if made else None,
-            remaining_change=made["remaining_accuracy"] - 1 if made else None,
-            control=max((row["holdout_accuracy"] for row in rivals), default=None),
+            verdict=plain(verdict) if verdict else "not judged" if spec["gate"] else "no gate",
+            failures=counts["failures"] if counts else None,
+            method=detection["method"] if detection else None,
+            auc=detection["auc"] if detection else None,
+            holdout=repair["holdout_accuracy"] if repair else None,
+            remaining_change=repair["remaining_accuracy"] - 1 if repair else None,
+            control=max((row["holdout_accuracy"] for row in control_rows), default=None),
             report=quote(os.path.relpath(report, folder)) if report.exists() else None,
             number=0,
         )
@@ -212,24 +218,27 @@ def _family(spec: Mapping[str, Any]) -> str:
     return re.sub(r"-s\d+$", "", spec["name"])
 
 
-def _told_apart(specs: Mapping[str, Mapping[str, Any]], keys: Mapping[str, str]) -> dict[str, str]:
-    """A name for every family: with the fields that differ from the first of its namesakes, where it has any."""
+def _family_names(specs: Mapping[str, Mapping[str, Any]], keys: Mapping[str, str]) -> dict[str, str]:
+    """A unique name for every family, by key.
+
+    Families of the same preset name also list the fields that differ from the first family of that name.
+    """
     firsts: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     for case_id, spec in specs.items():
         name, fields = _family(spec), dict(_fields({**spec, "name": "", "seed": ""}))
         first = firsts.setdefault(name, fields)
         changed = [key for key in {**first, **fields} if first.get(key) != fields.get(key)]
-        said = [f"{key}={fields.get(key, 'none')}" for key in changed[:_DIFFERENCES]]
+        shown = [f"{key}={fields.get(key, 'none')}" for key in changed[:_DIFFERENCES]]
         more = ["…"] if len(changed) > _DIFFERENCES else []
-        names.setdefault(keys[case_id], " ".join([name, *said, *more]))
+        names.setdefault(keys[case_id], " ".join([name, *shown, *more]))
     repeated = {name for name, times in Counter(names.values()).items() if times > 1}
     unique = {name: iter(range(1, len(names) + 1)) for name in repeated}
     return {key: f"{name} ({next(unique[name])})" if name in unique else name for key, name in names.items()}
 
 
 def _fields(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a spec, by dotted key."""
+    """The leaves of a spec as (dotted key, value)."""
     if isinstance(value, dict) and value:
         for key, each in value.items():
             yield from _fields(each, f"{prefix}.{key}" if prefix else str(key))
@@ -238,8 +247,8 @@ def _fields(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _scatter(families: Iterable[Family]) -> Picture | None:
-    """Gain over the best control against what it cost; None where no case has both."""
-    points, said = [], []
+    """Gain over the best control against the change on remaining rows; None if no case has both."""
+    points, alt_texts = [], []
     for at, family in enumerate(families):
         colour = _COLOURS[at % len(_COLOURS)]
         shown = [case for case in family.cases if case.gain is not None and case.remaining_change is not None]
@@ -247,7 +256,7 @@ def _scatter(families: Iterable[Family]) -> Picture | None:
             x, y = 100 * (case.remaining_change or 0.0), 100 * (case.gain or 0.0)
             label = None if place else family.name
             points.append(Point(x, y, case.number, SHAPES[at % len(SHAPES)], colour, colour, label))
-            said.append(f"{case.number}, {case.name}: gain {signed(y)}, remaining {signed(x)}")
+            alt_texts.append(f"{case.number}, {case.name}: gain {signed(y)}, remaining {signed(x)}")
     if not points:
         return None
     with look():
@@ -255,10 +264,10 @@ def _scatter(families: Iterable[Family]) -> Picture | None:
         ax.axhline(0, color=INK, lw=1)
         low, high = min(0.0, *(point.x for point in points)), max(0.0, *(point.x for point in points))
         bottom, top = min(0.0, *(point.y for point in points)), max(0.0, *(point.y for point in points))
-        aside, above = 0.08 * (high - low or 1), 0.08 * (top - bottom or 1)
-        ax.set(xlim=(low - aside, high + aside), ylim=(bottom - above, top + above))
+        margin_x, margin_y = 0.08 * (high - low or 1), 0.08 * (top - bottom or 1)
+        ax.set(xlim=(low - margin_x, high + margin_x), ylim=(bottom - margin_y, top + margin_y))
         ax.set(xlabel="change on remaining rows (points)", ylabel="gain over the best control (points)")
         draw_points(figure, ax, points)
     return Picture(
-        figure, f"Scatter of gain over the best control and change on remaining, in points. {'; '.join(said)}."
+        figure, f"Scatter of gain over the best control and change on remaining, in points. {'; '.join(alt_texts)}."
     )

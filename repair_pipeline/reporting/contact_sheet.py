@@ -1,4 +1,4 @@
-"""Failures beside the training rows that influence each of them most."""
+"""The contact sheet: failures beside the training rows with the greatest influence on each."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FAILURE_AT, _RULE_AT, _ROWS_AT, _STEP = 0.28, 1.21, 1.37, 0.69
 
 
 def shown_failures(failures: Examples, paired: Collection[str]) -> list[int]:
-    """Positions of the failures that have room, those that have pairs first."""
+    """Positions of the failures that fit on the sheet; those with pairs come first."""
     return sorted(range(len(failures)), key=lambda at: str(failures.ids[at]) not in paired)[:_FAILURES]
 
 
 def listed(evidence: Evidence) -> Numbers:
-    """What a contact sheet of the case shows, as a table; what the model says is in the picture's words alone."""
+    """The contact sheet as a table, without the model's predictions, which only the alt text has."""
     fit, names, failures = evidence.data.fit.examples, evidence.data.classes, evidence.partition.query
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
     rows = []
@@ -49,12 +49,13 @@ def contact_sheet(
     paired: Mapping[str, Sequence[tuple[str, float]]],
     predicted: Mapping[str, int],
 ) -> Picture:
-    """Up to 8 failures, a line each: the failure at the left, at the right up to 5 rows of D, greatest influence first.
+    """Up to 8 failures, one per line: the failure on the left, and up to 5 rows of D, greatest influence first.
 
     Args:
-        failures: images; those that have pairs are shown first.
-        paired: by failure id, (id of a row of D, influence in nats).
-        predicted: by failure id, the class that the model says.
+        data: the case's data set; its inputs are images.
+        failures: images; those with pairs are shown first.
+        paired: by failure id, pairs (id of a row of D, influence on the failure in nats; positive is harmful).
+        predicted: by failure id, the class that the model predicts.
     """
     fit, names = data.fit.examples, data.classes
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
@@ -74,20 +75,22 @@ def contact_sheet(
     figure.text((_FAILURE_AT + _SIDE / 2) / WIDTH, s="failure", ha="center", **head)
     figure.text(_ROWS_AT / WIDTH, s="training rows: given label, influence on the failure", **head)
     rule((_RULE_AT, _RULE_AT), (0.08, height - 0.06), GREY)
-    said = []
+    alt_texts = []
     for line, at in enumerate(shown):
         example_id, label = str(failures.ids[at]), names[failures.labels[at]]
-        answer = names[predicted[example_id]]
-        caption = f"label {shortened(label, _LONGEST)}\nsaid {shortened(answer, _LONGEST)}"
+        prediction = names[predicted[example_id]]
+        caption = f"label {shortened(label, _LONGEST)}\nmodel {shortened(prediction, _LONGEST)}"
         draw(frame(line, _FAILURE_AT), failures[at : at + 1].inputs[0], data.mean, caption)
-        found = []
+        rows = []
         greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:CONTACTS]
         for place, (row_id, influence) in enumerate(greatest):
             row = row_of[row_id]
             given = names[fit.labels[row]]
             caption = f"{shortened(given, _LONGEST)}\n{signed(influence)}"
             draw(frame(line, _ROWS_AT + place * _STEP), fit[row : row + 1].inputs[0], data.mean, caption)
-            found.append(f"given {given}, influence {signed(influence)}")
-        said.append(f"labelled {label}, the model says {answer}: {'; '.join(found) or 'no training row'}.")
-    says = "Failures, and the training rows of greatest influence on each."
-    return Picture(figure, " ".join([says, *(f"Failure {number}, {words}" for number, words in enumerate(said, 1))]))
+            rows.append(f"given {given}, influence {signed(influence)}")
+        alt_texts.append(f"labelled {label}, predicted {prediction}: {'; '.join(rows) or 'no training row'}.")
+    numbered = (f"Failure {number}, {text}" for number, text in enumerate(alt_texts, start=1))
+    return Picture(
+        figure, " ".join(["Failures, and the training rows with the greatest influence on each.", *numbered])
+    )

@@ -1,4 +1,4 @@
-"""Plain words for the names in the tables."""
+"""Readable names and descriptions for what the tables store by short names."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ KINDS: dict[Kind, str] = {
     "control": "Controls",
     "reference": "Reference",
 }
-"""In the order in which they are shown."""
+"""Table headings by kind of row, in the order in which they are shown."""
 
 
 def kind(row: Row) -> Kind:
-    """What a row of the recovery table is there for, as the catalogue says."""
+    """Whether a row of the recovery table is a repair, a control or a reference, by the role in the catalogue."""
     treatment, method = row["treatment"], row["influence_method"]
     recipe = TREATMENTS.get(treatment)
-    if recipe is None:  # a plugin's that is no longer installed
+    if recipe is None:  # of a plugin that is no longer installed
         return "repair"
     if treatment == "base":
         return "before"
-    by = METHODS[method].role if method in METHODS else None
-    role = recipe.role("causes" if method else _alone(recipe), by)
+    method_role = METHODS[method].role if method in METHODS else None
+    role = recipe.role("causes" if method else _removes_without_method(recipe), method_role)
     return "repair" if role == "baseline" else role
 
 
-def _alone(recipe: Recipe) -> Removes:
-    """What a treatment removes where it takes no method's causes."""
+def _removes_without_method(recipe: Recipe) -> Removes:
+    """What a treatment removes when it uses no influence method's causes."""
     return next((removes for removes in recipe.removes if removes != "causes"), "nothing")
 
 
 def by_kind(rows: Iterable[Row]) -> list[Row]:
-    """Before, repairs, controls, references; else in the order given."""
+    """Rows sorted by kind: before, repairs, controls, references; within a kind in the given order."""
     return sorted(rows, key=lambda row: list(KINDS).index(kind(row)))
 
 
 def short_name(row: Row) -> str:
-    """A row of the recovery table by the names that SQL knows."""
+    """A row of the recovery table by its stored names: ``method → treatment``, and its settings."""
     treatment, method = row["treatment"], row["influence_method"]
     removed = {"before": None, "control": "nothing", "reference": "planted", "repair": None}[kind(row)]
     takes_rows = treatment in TREATMENTS and TREATMENTS[treatment].of_rows is not None
     name = f"{method or removed} → {treatment}" if method or (removed and takes_rows) else treatment
     settings = json.loads(row["setting"])
-    return ", ".join([name, *(f"{key}={_shown(value)}" for key, value in settings.items())])
+    return ", ".join([name, *(f"{key}={_formatted(value)}" for key, value in settings.items())])
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def in_words(row: Row) -> str:
-    """A row of the recovery table, said."""
+def description(row: Row) -> str:
+    """What was done to get a row of the recovery table, as a phrase."""
     treatment, method = str(row["treatment"]), row["influence_method"]
     recipe = TREATMENTS.get(treatment)
     if method is None:
@@ -69,25 +69,25 @@ def in_words(row: Row) -> str:
 
 
 def plain(verdict: str) -> str:
-    """A verdict's name, said."""
+    """A stored verdict without underscores."""
     return verdict.replace("_", " ")
 
 
 def percent(share: float) -> str:
-    """A share of one, with one decimal."""
+    """A share between 0 and 1 as a percentage with one decimal."""
     return f"{share:.1%}"
 
 
 def shortened(name: str, longest: int) -> str:
-    """A class name that fits into a picture."""
+    """A class name, cut to at most ``longest`` letters."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def signed(value: float) -> str:
-    """With two decimals, and a minus as wide as a plus."""
+    """A number with its sign and two decimals; the minus is as wide as the plus."""
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # no −0.00
 
 
 def count(share: float, total: int) -> int:
-    """How many of ``total`` an accuracy over them stands for."""
+    """The number of rows, of ``total``, that an accuracy stands for."""
     return round(share * total)

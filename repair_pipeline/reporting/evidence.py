@@ -1,4 +1,4 @@
-"""All that a report on a case can draw on."""
+"""The data and stored tables that a report on a case uses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Row = Mapping[str, Any]
 """A row of a stored table, by column."""
 
 YARDSTICKS = ("random", "oracle")
-"""Influence methods that tell how good a ranking can or must be, and are none themselves."""
+"""Influence methods that mark the best and the worst useful ranking. They are no methods to repair with."""
 CONTACTS = 5
-"""Training rows that a contact sheet has room for beside a failure."""
+"""Most training rows that a contact sheet shows beside a failure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Evidence:
 
     case: Row
     group: str
-    """The failures that are looked at, which ``partition`` is of."""
+    """The failure group that ``partition`` and the tables below belong to."""
     spec: Mapping[str, Any]
     data: CorruptedDataset
     partition: TestPartition
@@ -40,27 +40,27 @@ class Evidence:
     recovery: list[Row]
     timings: list[Row]
     gate: list[Row]
-    """The gate's verdict on every failure group; none where the case has no gate."""
+    """The gate's verdicts, one per failure group; empty if the case has no gate."""
     patch: list[Row]
-    """What the repair of every failure group would change of the data; none where the case has no gate."""
+    """Changes to the training data that the repairs of all failure groups propose; empty if the case has no gate."""
     opposing: list[Row]
-    """Each failure with the rows that oppose it most: at most ``CONTACTS``, of influence above 0."""
+    """Pairs of a failure and a row that opposes it: at most ``CONTACTS`` per failure, all with influence above 0."""
     contact_sheet: Path | None
-    """The picture of failures beside the training images that oppose them, where inputs are images."""
+    """The PNG of failures beside the training images that oppose them; None if inputs are no images."""
     missing: list[str]
-    """What the case names and no table holds."""
+    """Results that the case asks for and no table holds."""
     method: str | None
-    """The influence method that the pictures show; None where none but yardsticks finished."""
+    """The influence method that the pictures show; None if only yardsticks finished."""
     scores: InfluenceScores | None
 
     @property
     def planted(self) -> int:
-        """Planted fit rows."""
+        """Number of planted fit rows."""
         return int(self.data.fit.corrupted.sum())
 
     @property
     def failures(self) -> int:
-        """Test rows that the base model gets wrong."""
+        """Number of test rows that the base model gets wrong."""
         return len(self.data.test) - len(self.partition.guard) - len(self.partition.remaining)
 
     @property
@@ -75,10 +75,13 @@ class Evidence:
 
 
 def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> Evidence:
-    """The case's tables, read one by one: of one failure group, but for the gate's verdicts and the patch.
+    """Reads a case's tables: rows of one failure group, except that verdicts and patch cover all groups.
 
     Args:
-        partition: the failure group's.
+        layout: where the tables are stored.
+        case_id: the case.
+        data: its data set.
+        partition: the test partition of the failure group to report on.
     """
 
     case = {"case_id": case_id, **read_parquet(layout.table("cases", case_id))[0].to_pylist()[0]}
@@ -87,8 +90,8 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
     group = _group_of(partition, layout.table("examples", case_id)) if grouped else ALL_FAILURES
 
     def rows(table: str) -> list[Row]:
-        found: list[Row] = read_parquet(layout.table(table, case_id))[0].to_pylist()
-        return [row for row in found if row.get("failure_group", group) == group]
+        stored: list[Row] = read_parquet(layout.table(table, case_id))[0].to_pylist()
+        return [row for row in stored if row.get("failure_group", group) == group]
 
     ranked = [
         name
@@ -98,6 +101,7 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
     method = ranked[0] if ranked else None
     path = layout.influence(case_id, method, group.phrase("{}")) if method else None
     sheet = layout.patch(case_id, "contact_sheet.png")
+    verdicts = _gate_table(layout, "verdicts", case_id) if spec["gate"] else []
     return Evidence(
         case=case,
         group=group,
@@ -108,11 +112,11 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         curve=rows("detection_curve"),
         recovery=rows("recovery"),
         timings=rows("timings"),
-        gate=[row for row in _written(layout, "verdicts", case_id) if row["judge"] == "gate"] if spec["gate"] else [],
-        patch=_written(layout, "patch", case_id) if spec["gate"] else [],
+        gate=[row for row in verdicts if row["judge"] == "gate"],
+        patch=_gate_table(layout, "patch", case_id) if spec["gate"] else [],
         opposing=[
             row
-            for row in (_written(layout, "pairs", case_id) if spec["gate"] else [])
+            for row in (_gate_table(layout, "pairs", case_id) if spec["gate"] else [])
             if row["failure_group"] == group and row["influence"] > 0 and row["rank"] <= CONTACTS
         ],
         contact_sheet=sheet if spec["gate"] and sheet.exists() else None,
@@ -123,14 +127,17 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
 
 
 def _group_of(partition: TestPartition, path: Path) -> FailureGroup:
-    """The failure group that a partition is of. The spec does not say: it is stored with its keys sorted."""
+    """The failure group of a partition, looked up by its first row.
+
+    The spec does not tell which group comes first, because it is stored with its keys sorted.
+    """
     rows, _ = read_parquet(path)
     member = rows.filter(pa.compute.equal(rows["example_id"], str(partition.holdout.ids[0])))
     return FailureGroup(member["failure_group"][0].as_py())
 
 
-def _written(layout: Layout, table: str, case_id: str) -> list[Row]:
-    """All rows of one of the gate's tables; none where its step failed."""
+def _gate_table(layout: Layout, table: str, case_id: str) -> list[Row]:
+    """All rows of a table that the gate's steps write; none if the step failed."""
     path = layout.table(table, case_id)
-    found: list[Row] = read_parquet(path)[0].to_pylist() if path.exists() else []
-    return found
+    rows: list[Row] = read_parquet(path)[0].to_pylist() if path.exists() else []
+    return rows

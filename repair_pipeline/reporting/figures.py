@@ -12,13 +12,13 @@ from repair_pipeline.types import CorruptedDataset, TestPartition
 
 
 def case_figures(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> dict[str, Figure]:
-    """The figures of a case by short name: those that its tables and its kind of input allow."""
+    """The figures of a case by short name, as far as its tables and its kind of input allow them."""
     evidence = read_evidence(layout, case_id, data, partition)
     return {name: picture.figure for name, picture in pictures(evidence).items()}
 
 
 def pictures(evidence: Evidence) -> dict[str, Picture]:
-    """The same figures, each with its words."""
+    """The same figures, each with its alt text and numbers."""
     fit, images = evidence.data.fit, gallery.are_images(evidence.data.fit.examples)
     with look():
         drawn = {"failure_classes": charts.failure_classes(evidence)}

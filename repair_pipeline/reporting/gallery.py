@@ -1,4 +1,4 @@
-"""Pictures of examples with what is said about them."""
+"""Grids of example images with captions, and the same rows as tables."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Numbers,
 from repair_pipeline.types import Examples
 
 SHOWN = 16
+"""Training rows at each end of the ranking that are shown."""
 _COLUMNS = 4
 _FAILURES = 2 * _COLUMNS
 _LONGEST = 10
@@ -25,81 +26,80 @@ _LONGEST = 10
 
 
 def are_images(examples: Examples) -> bool:
-    """Inputs are n × 1 or 3 channels × height × width."""
+    """Whether inputs have the shape n × c × height × width with c = 1 or 3 channels."""
     return len(examples.shape) == 3 and examples.shape[0] in (1, 3)
 
 
 def most_and_least_harmful(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions in D of the ``SHOWN`` most harmful rows, and of as many least harmful, the least first."""
+    """Positions in D of the ``SHOWN`` most harmful rows, most harmful first, and of the least harmful, least first."""
     assert evidence.scores is not None
     order = evidence.scores.order
     return order[:SHOWN], order[-SHOWN:][::-1].copy()
 
 
-def training_rows(evidence: Evidence, at: NDArray[np.int64], title: str) -> Picture:
-    """Rows of D with given and true labels and influence; planted ones framed and called so."""
+def training_rows(evidence: Evidence, positions: NDArray[np.int64], title: str) -> Picture:
+    """Images of rows of D with their labels and influence; planted rows are framed and captioned as such."""
     assert evidence.scores is not None
     fit, names = evidence.data.fit, evidence.data.classes
-    captions, says = [], []
-    for row in at:
+    captions, alt_texts = [], []
+    for row in positions:
         given, value = names[fit.examples.labels[row]], evidence.scores.values[row].item()
         lines, planted = [f"given {shortened(given, _LONGEST)}"], bool(fit.corrupted[row])
-        said = f"given {given}"
-        if evidence.planted:  # elsewhere nobody knows the truth about a label
+        alt_text = f"given {given}"
+        if evidence.planted:  # otherwise the true labels are not known
             true = names[fit.clean_labels[row]]
             lines.append(f"true {shortened(true, _LONGEST)}")
-            said += f", true {true}, {'planted' if planted else 'not planted'}"
+            alt_text += f", true {true}, {'planted' if planted else 'not planted'}"
         elif evidence.patch:
             suggested = suggestion(evidence, row)
             lines.append(f"model {shortened(suggested, _LONGEST)}")
-            said += f", the repaired model suggests {suggested}"
+            alt_text += f", the repaired model suggests {suggested}"
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
-        says.append(f"{said}, influence {signed(value)}")
-    inputs = fit.examples[torch.from_numpy(at)].inputs
-    figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[at])
-    return Picture(figure, f"{title}: {'; '.join(says)}.", listed(evidence, at))
+        alt_texts.append(f"{alt_text}, influence {signed(value)}")
+    inputs = fit.examples[torch.from_numpy(positions)].inputs
+    figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[positions])
+    return Picture(figure, f"{title}: {'; '.join(alt_texts)}.", listed(evidence, positions))
 
 
 def suggestion(evidence: Evidence, row: np.int64) -> str:
-    """The label that the repaired model suggests for a row of D: a dash where it has none."""
-    patched = evidence.suggested.get(str(evidence.data.fit.examples.ids[row]))
-    return patched or "–"
+    """The label that the repaired model suggests for a row of D, or a dash if it suggests none."""
+    return evidence.suggested.get(str(evidence.data.fit.examples.ids[row])) or "–"
 
 
-def listed(evidence: Evidence, at: NDArray[np.int64]) -> Numbers:
-    """The same rows as a table."""
+def listed(evidence: Evidence, positions: NDArray[np.int64]) -> Numbers:
+    """Rows of D as a table, with their labels and influence."""
     assert evidence.scores is not None
     fit, names, values = evidence.data.fit, evidence.data.classes, evidence.scores.values
 
-    def known(row: np.int64) -> tuple[str, ...]:
+    def more_cells(row: np.int64) -> tuple[str, ...]:
         if evidence.planted:
             return names[fit.clean_labels[row]], "planted" if fit.corrupted[row] else "no"
         return (suggestion(evidence, row),) if evidence.patch else ()
 
-    more = ("True label", "Planted") if evidence.planted else ("The model's suggestion",) if evidence.patch else ()
+    more_heads = ("True label", "Planted") if evidence.planted else ("Suggested label",) if evidence.patch else ()
     rows = [
-        (str(fit.examples.ids[row]), names[fit.examples.labels[row]], *known(row), signed(values[row].item()))
-        for row in at
+        (str(fit.examples.ids[row]), names[fit.examples.labels[row]], *more_cells(row), signed(values[row].item()))
+        for row in positions
     ]
-    return Numbers(("Row", "Given label", *more, "Influence"), rows)
+    return Numbers(("Row", "Given label", *more_heads, "Influence"), rows)
 
 
 def listed_failures(evidence: Evidence) -> Numbers:
-    """The failures that are shown, as a table."""
+    """The failures that ``failures`` shows, as a table."""
     shown = evidence.partition.query[:_FAILURES]
     labels = [evidence.data.classes[label] for label in shown.labels]
     return Numbers(("Test row", "Label"), list(zip(map(str, shown.ids), labels, strict=True)))
 
 
 def failures(evidence: Evidence) -> Picture:
-    """The first of the failures that causes were searched with; the holdout's stay unseen."""
+    """Images of the first query failures. Held-out failures are never shown."""
     shown = evidence.partition.query[:_FAILURES]
     labels = [evidence.data.classes[label] for label in shown.labels]
     captions = [f"label {shortened(label, _LONGEST)}" for label in labels]
     figure = _grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
-    says = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."
-    return Picture(figure, says, listed_failures(evidence))
+    alt_text = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."
+    return Picture(figure, alt_text, listed_failures(evidence))
 
 
 def _grid(
@@ -123,10 +123,19 @@ def draw(
     frame: str = FAINT,
     width: float = 0.8,
 ) -> None:
-    """One image in a frame, with its caption below."""
+    """Draws one image in a frame, with its caption below.
+
+    Args:
+        ax: where to draw.
+        image: pixels less ``mean``.
+        mean: of each channel, which is added back.
+        caption: text below the image.
+        frame: colour of the frame.
+        width: of the frame, in points.
+    """
     pixels = image + mean[:, None, None]
     low, high = pixels.min().item(), pixels.max().item()
-    if low < -0.01 or high > 1.01:  # an owner's transform has left the colours elsewhere
+    if low < -0.01 or high > 1.01:  # a user's transform may leave pixels outside [0, 1]
         pixels = (pixels - low) / (high - low)
     shown = pixels.clip(0, 1).permute(1, 2, 0).numpy()
     ax.set_axis_on()

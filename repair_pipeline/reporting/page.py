@@ -1,4 +1,4 @@
-"""What turns templates into pages that need nothing but themselves."""
+"""Renders the templates as self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from repair_pipeline.reporting.descriptions import in_words, plain, short_name, signed
+from repair_pipeline.reporting.descriptions import description, short_name, signed
 from repair_pipeline.reporting.picture import Numbers, Picture, svg
 
 
 def render(template: str, **values: Any) -> str:
-    """A page."""
+    """The page that a template makes of ``values``."""
     return _TEMPLATES.get_template(template).render(**values)
 
 
 def image(picture: Picture, name: str) -> Markup:
-    """An inline SVG of its own; where its numbers stand in another table, that table has the id ``NAME-table``."""
+    """An ``<img>`` with the picture as inline SVG.
+
+    If the picture has no numbers of its own, the page holds them in a table with the id ``NAME-table``.
+    """
     width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
     source = base64.b64encode(svg(name, picture)).decode()
     details = "" if picture.numbers else Markup(' aria-details="{}-table"').format(name)
     return Markup('<img src="data:image/svg+xml;base64,{}" width="{}" height="{}" alt="{}"{}>').format(
-        source, width, height, picture.says, details
+        source, width, height, picture.alt_text, details
     )
 
 
-def counted(numbers: Numbers) -> set[int]:
-    """Columns of numbers, which are set flush right."""
+def numeric_columns(numbers: Numbers) -> set[int]:
+    """Positions of the columns that hold numbers only, which are right-aligned."""
     columns = range(1, len(numbers.head))
     return {at for at in columns if numbers.rows and all(_is_number(row[at]) for row in numbers.rows)}
 
@@ -48,8 +51,7 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "signed": signed,
     "short_name": short_name,
-    "in_words": in_words,
-    "plain": plain,
+    "description": description,
     "image": image,
-    "counted": counted,
+    "numeric_columns": numeric_columns,
 }

@@ -1,4 +1,4 @@
-"""A case as one HTML file that needs nothing but itself."""
+"""The report on a case, as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from repair_pipeline.reporting.descriptions import KINDS, by_kind, kind
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.page import render
-from repair_pipeline.reporting.picture import Numbers, size_of, words_of
+from repair_pipeline.reporting.picture import Numbers, description_of, size_of
 from repair_pipeline.reporting.verdict import decisions, verdict
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
 
-PATCHED = 10
-"""Rows of the patch that are shown."""
+PATCH_ROWS = 10
+"""Rows of the patch that the report shows."""
 
 
 def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partition: TestPartition) -> str:
-    """The report on a case, from its tables."""
+    """The report on a case as HTML, from its stored tables."""
     evidence = read_evidence(layout, case_id, data, partition)
     numbered = list(enumerate(by_kind(evidence.recovery), start=1))
     return render(
@@ -36,7 +36,7 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         decisions=decisions(evidence),
         verdict=verdict(evidence),
         pictures=pictures(evidence),
-        recovery={said: [(number, row) for number, row in numbered if kind(row) == of] for of, said in KINDS.items()},
+        recovery={title: [(mark, row) for mark, row in numbered if kind(row) == name] for name, title in KINDS.items()},
         extremes={} if evidence.scores is None else _extremes(evidence),
         failures=gallery.listed_failures(evidence),
         patch=Patch.of(layout, evidence),
@@ -49,26 +49,26 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
 
 @dataclass(frozen=True)
 class Patch:
-    """The data set patch, as far as a page has room for it."""
+    """What the report shows of the data set patch."""
 
     rows: list[Row]
     total: int
     actions: dict[str, int]
-    """Rows by what is to be done with them."""
+    """Number of rows by action."""
     appliable: bool
-    """The training data are a file of the owner's."""
+    """Whether the training data are the user's own file, which the patch can change."""
     path: str
-    """Of patch.csv, below the home."""
+    """Path of patch.csv below REPAIR_HOME."""
     link: str
-    """The same, from the report's folder."""
+    """URL of patch.csv relative to the report."""
 
     @staticmethod
     def of(layout: Layout, evidence: Evidence) -> Patch:
-        """The first rows, as patch.csv has them."""
+        """The patch of a case, its first rows in the order of patch.csv."""
         case_id, rows = evidence.case["case_id"], evidence.patch
         path = layout.patch(case_id, "patch.csv")
         return Patch(
-            rows[:PATCHED],
+            rows[:PATCH_ROWS],
             len(rows),
             dict(Counter(row["action"] for row in rows)),
             "train" in evidence.spec["dataset"],
@@ -79,36 +79,36 @@ class Patch:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The contact sheet, inline."""
+    """The contact sheet as an inline image."""
 
     source: str
     width: int
     height: int
-    says: str
+    alt_text: str
     numbers: Numbers
 
     @staticmethod
     def of(path: Path, evidence: Evidence) -> Sheet:
-        """As the patch's step has drawn it."""
+        """The sheet that the patch step has drawn."""
         source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
         width, height = size_of(path)
-        return Sheet(source, width, height, words_of(path), contact_sheet.listed(evidence))
+        return Sheet(source, width, height, description_of(path), contact_sheet.listed(evidence))
 
 
 def queries(evidence: Evidence) -> dict[str, str]:
-    """SQL that a reader may go on with, by what it answers."""
+    """Example SQL queries, by title."""
     case_id, dataset = evidence.case["case_id"], evidence.case["dataset"].replace("'", "''")
     return {
-        "The rows that harm most": (
+        "The most harmful training rows": (
             "SELECT rank, example_id, influence, label, clean_label, corrupted FROM influence "
             f"JOIN examples USING (case_id, example_id) WHERE case_id = '{case_id}' "
             f"AND method = '{evidence.method or 'ewc'}' ORDER BY rank LIMIT 20"
         ),
-        "What each treatment came to": (
+        "The results of each treatment": (
             "SELECT influence_method, treatment, removed, holdout_accuracy, remaining_accuracy FROM recovery "
             f"WHERE case_id = '{case_id}'"
         ),
-        "The same treatments over all cases of this data set": (
+        "Mean results of the treatments over all cases of this data set": (
             "SELECT influence_method, treatment, count(*) AS cases, avg(holdout_accuracy) AS holdout, "
             "avg(remaining_accuracy) AS remaining FROM recovery JOIN cases USING (case_id) "
             f"WHERE dataset = '{dataset}' GROUP BY ALL ORDER BY holdout DESC"
@@ -117,7 +117,7 @@ def queries(evidence: Evidence) -> dict[str, str]:
 
 
 def _extremes(evidence: Evidence) -> dict[str, Numbers]:
-    """The rows at both ends of the ranking."""
+    """Tables of the rows at both ends of the ranking, by title."""
     most, least = gallery.most_and_least_harmful(evidence)
     return {
         "Most harmful training rows": gallery.listed(evidence, most),

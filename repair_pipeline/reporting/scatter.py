@@ -1,4 +1,4 @@
-"""Points told apart without their colour: each has a shape of its own, and a number beside it."""
+"""Scatter plots whose points differ without colour: each has its own shape and a number beside it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, VERMILLION, Picture, canvas
 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
-_LOOKS: dict[Kind, tuple[str, str]] = {
+_COLOURS: dict[Kind, tuple[str, str]] = {
     "before": (GREY, GREY),
     "repair": (BLUE, BLUE),
     "control": (VERMILLION, "white"),
     "reference": (INK, "white"),
 }
-"""Edge and face: repairs are full, controls and references hollow."""
+"""Colours of edge and face: repairs are filled, controls and references hollow."""
 _ENTRY = 0.2
-"""Inches of a line of the legend."""
+"""Height of a line of the legend, in inches."""
 _NEAR = 11.0
-"""Points between a marker and its number."""
+"""Distance between a marker and its number, in points."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Point:
     x: float
     y: float
     number: int
-    """Stands beside it, and in a table."""
+    """Shown beside the marker, and in the table."""
     shape: str
     edge: str
     face: str
     label: str | None
-    """Its entry in the legend; None where another's says it."""
+    """Its entry in the legend; None if another point of the same kind has the entry."""
 
 
 def trade_off(evidence: Evidence) -> Picture:
-    """Holdout against remaining, a marker for every row of the recovery table."""
+    """Accuracy on the holdout against accuracy on remaining rows, one marker per row of the recovery table."""
     rows = by_kind(evidence.recovery)
     points = [
         Point(
@@ -55,7 +55,7 @@ def trade_off(evidence: Evidence) -> Picture:
             100 * row["holdout_accuracy"],
             number,
             SHAPES[(number - 1) % len(SHAPES)],
-            *_LOOKS[kind(row)],
+            *_COLOURS[kind(row)],
             label=f"{number}  {short_name(row)} ({kind(row)})",
         )
         for number, row in enumerate(rows, start=1)
@@ -74,7 +74,10 @@ def trade_off(evidence: Evidence) -> Picture:
 
 
 def draw_points(figure: Figure, ax: Axes, points: Sequence[Point]) -> None:
-    """Markers within the limits that are set, their numbers where these cover no marker, and the legend below."""
+    """Draws markers, a number beside each that covers no other marker, and the legend below.
+
+    Set the limits of the axes before.
+    """
     for point in points:
         style: dict[str, Any] = {
             "marker": point.shape,
@@ -94,7 +97,7 @@ def draw_points(figure: Figure, ax: Axes, points: Sequence[Point]) -> None:
 
 
 def _offsets(at: NDArray[np.float64], within: Bbox, dpi: float) -> Iterator[tuple[float, float]]:
-    """For each marker, in points from it, the nearest place of its number that no marker or number has yet."""
+    """For each marker, the offset of its number in points: the nearest place that is still free."""
     taken, pixels = list(at), dpi / 72
     ring = [(np.cos(turn), np.sin(turn)) for turn in np.pi * np.array([0.25, 0.75, 1.25, 1.75, 0, 1, 0.5, 1.5])]
     for marker in at:

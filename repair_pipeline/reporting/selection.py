@@ -1,4 +1,4 @@
-"""Which repair of a case is judged, and by which controls."""
+"""Selects the repair of a case that is judged, and the controls it is compared with."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from repair_pipeline.reporting.evidence import Row
 
 
 def repairs(recovery: Sequence[Row], treated: str | None) -> list[Row]:
-    """The repairs of one failure group, the one that is judged first. Nothing is picked by its result on the holdout.
+    """The repairs of one failure group, the judged one first. None is selected by its result on the holdout.
 
-    Judged is what the search kept, else the first treatment of the first method's causes in its chosen setting: the
-    gate's own rule.
+    The judged repair is the one that the search (``auto``) kept, or else the first treatment of the first method's
+    causes in its chosen setting. The gate uses the same rule.
 
     Args:
         treated: the influence method whose causes the case treats first.
     """
-    found = [row for row in recovery if kind(row) == "repair"]
-    found = [row for row in found if row["treatment"] == "auto" or row["influence_method"] == treated]
-    if not found:
+    rows = [row for row in recovery if kind(row) == "repair"]
+    rows = [row for row in rows if row["treatment"] == "auto" or row["influence_method"] == treated]
+    if not rows:
         return []
-    first = next((row for row in found if row["treatment"] == "auto"), found[0])
-    settings = [row for row in found if row["treatment"] == first["treatment"] != "auto"]
+    first = next((row for row in rows if row["treatment"] == "auto"), rows[0])
+    settings = [row for row in rows if row["treatment"] == first["treatment"] != "auto"]
     judged = next((row for row in settings if row["chosen"]), first)
-    return [judged, *(row for row in found if row is not judged)]
+    return [judged, *(row for row in rows if row is not judged)]
 
 
 def controls(recovery: Sequence[Row], repair: Row) -> list[Row]:
-    """What the repair must beat. Random rows under another treatment answer another question."""
-    found = [row for row in recovery if kind(row) == "control"]
-    return [row for row in found if row["influence_method"] is None or row["treatment"] == repair["treatment"]]
+    """The controls that the repair must beat.
+
+    Random removal under another treatment is left out: it would not show what this treatment does by itself.
+    """
+    rows = [row for row in recovery if kind(row) == "control"]
+    return [row for row in rows if row["influence_method"] is None or row["treatment"] == repair["treatment"]]

@@ -114,7 +114,7 @@ def write_results(study: Study, layout: Layout) -> None:
     for name, picture in study.figures(layout).items():
         write_bytes(folder / "figures" / f"{name}.svg", svg(name, picture))
         write_bytes(folder / "figures" / f"{name}.png", png(picture))
-        sections.append(f"![{picture.says}](figures/{name}.png)\n")
+        sections.append(f"![{picture.alt_text}](figures/{name}.png)\n")
     for title, table in study.tables(layout).items():
         write_text(folder / f"{title}.csv", table.to_csv(index=False))
         sections.append(f"## {title}\n\n{markdown(table)}")

@@ -1,4 +1,4 @@
-"""A finished case whose every number is known, written as a run would write it."""
+"""A finished case with known numbers, stored as a run would store it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RECOVERY = [
 
 @dataclass(frozen=True)
 class MadeUp:
-    """What a variant changes of the case: three classes of 40 rows, 8 of them planted, and 20 failures."""
+    """The case and its variants: 40 rows of three classes, 8 of them planted, and 20 failures."""
 
     home: Path
     planted: bool = True
@@ -63,9 +63,9 @@ class MadeUp:
     gate: dict[str, Any] | None = None
     verdict: str = "accepted"
     labels: tuple[str, str] = ("dog", "cat")
-    """Of the patch: given and suggested."""
+    """Given and suggested label of rows of the patch."""
     group: str = "all"
-    """The failure group; beside another that comes first in the alphabet where it is not all."""
+    """The failure group. Other than ``all``, it gets a second group that sorts before it."""
 
     @property
     def layout(self) -> Layout:
@@ -88,7 +88,7 @@ class MadeUp:
         return load_partition(self.layout.table("examples", self.name), self.data.test, self.group)
 
     def written(self) -> MadeUp:
-        """The same, its files in place."""
+        """The same case, after its files are written."""
         data = self._dataset()
         save_dataset(self.layout.base("b", "dataset.parquet"), data, dict)
         cuts = np.cumsum([6, 2, HOLDOUT, 20, REMAINING])
@@ -133,7 +133,7 @@ class MadeUp:
         with look():
             figure, _ = canvas(2)
         sheet = self.layout.patch(self.name, "contact_sheet.png")
-        write_bytes(sheet, png(Picture(figure, "Failure 1, labelled cat, the model says <dog>: given owl.")))
+        write_bytes(sheet, png(Picture(figure, "Failure 1, labelled cat, predicted <dog>: given owl.")))
 
     def _dataset(self) -> CorruptedDataset:
         def examples(part: str, n: int) -> Examples:
@@ -187,7 +187,7 @@ def _row(columns: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _scores(data: CorruptedDataset) -> InfluenceScores:
-    """The planted rows come first, at 3.05, 2.95, ..."""
+    """Scores 3.05, 2.95, ...: the planted rows rank first."""
     return InfluenceScores(data.fit.examples.ids, 3.05 - 0.1 * torch.arange(ROWS, dtype=torch.float64))
 
 
@@ -202,7 +202,7 @@ def _judged(verdict: str) -> dict[str, Any]:
 
 
 def _patched(at: int, given: str, suggested: str) -> dict[str, Any]:
-    """The first rows of D, every other to be dropped."""
+    """A row of the patch: rows of D to relabel and to drop, in turns."""
     relabel = at % 2 == 0
     return {
         "example_id": f"fit-{at:03d}", "action": "relabel" if relabel else "drop", "influence": 3.05 - 0.1 * at,

@@ -1,4 +1,4 @@
-"""A page as a program that reads it aloud sees it."""
+"""Parses a page as a screen reader does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Page(HTMLParser):
-    """Every tag with its attributes and where it stands, the text, and the cells of each row of each table."""
+    """Every tag with its attributes and ancestors, the text, and the cells of each table row."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class Page(HTMLParser):
         if {"td", "th"} & set(self._open):
             self.rows[-1][-1] += data
         if any(tag[0] == "h" and tag[1:].isdigit() for tag in self._open):
-            level, said = self.headings[-1]
-            self.headings[-1] = (level, said + data)
+            level, text = self.headings[-1]
+            self.headings[-1] = (level, text + data)
 
     def all(self, *names: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name in names]
@@ -55,13 +55,13 @@ class Page(HTMLParser):
         return [cell for row in self.rows if row[0].startswith(opening) for cell in row[1:]]
 
     def require_accessible(self) -> None:
-        """Landmarks, headings in order, names for regions, words and numbers for every picture."""
+        """Assert landmarks, ordered headings, named regions, and alt text and numbers for every picture."""
         assert [len(self.all(name)) for name in ("main", "header", "h1", "title")] == [1, 1, 1, 1]
         assert self.all("html")[0]["lang"] == "en"
         levels = [level for level, _ in self.headings]
         assert levels[0] == 1
         assert all(b <= a + 1 for a, b in pairwise(levels)), levels
-        assert all(said.strip() for _, said in self.headings)
+        assert all(text.strip() for _, text in self.headings)
         ids = [attributes["id"] for _, attributes in self.tags if attributes.get("id")]
         assert len(ids) == len(set(ids))
         assert {section["aria-labelledby"] for section in self.all("section")} <= set(ids)
@@ -72,10 +72,10 @@ class Page(HTMLParser):
         assert all(
             "label" in around for (name, _), around in zip(self.tags, self.within, strict=True) if name == "input"
         )
-        self._require_words_and_numbers(set(ids))
+        self._require_alt_text_and_numbers(set(ids))
 
-    def _require_words_and_numbers(self, ids: set[str | None]) -> None:
-        """Each picture has alt text, and a table of its own behind it or one that it names."""
+    def _require_alt_text_and_numbers(self, ids: set[str | None]) -> None:
+        """Assert that each picture has alt text, and a table after it or one that it refers to."""
         names = [name for name, _ in self.tags]
         for at, (name, attributes) in enumerate(self.tags):
             if name == "img":
@@ -87,7 +87,7 @@ class Page(HTMLParser):
                     assert {"details", "summary", "table"} <= set(following)
 
     def require_self_contained(self, html: str) -> None:
-        """Nothing is loaded but what the page holds; links lead to this page or to files beside it."""
+        """Assert that the page loads nothing and links only to itself and to files beside it."""
         (policy,) = [meta["content"] for meta in self.all("meta") if meta.get("http-equiv")]
         assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
         loads = [

@@ -1,4 +1,4 @@
-"""All finished cases on one page, each number that of the tables."""
+"""The comparison page shows every finished case with the numbers of its tables."""
 
 import json
 from statistics import mean, stdev
@@ -46,7 +46,7 @@ def page(html):
     return Page(html)
 
 
-def told(page, name):
+def case_row(page, name):
     """The cells of a case in the table by family."""
     return next(row for row in page.rows if row[0] == name and len(row) == 10)[1:]
 
@@ -55,23 +55,23 @@ def test_the_numbers_of_a_case_are_those_of_the_tables(home, page):
     for seed in (0, 1, 2):
         case_id = f"digits-label_noise-s{seed}"
         rows = query(Layout(home), f"SELECT * FROM recovery WHERE case_id = '{case_id}'").to_pylist()
-        made = next(row for row in rows if (row["influence_method"], row["treatment"]) == ("ewc", "finetune"))
+        repair = next(row for row in rows if (row["influence_method"], row["treatment"]) == ("ewc", "finetune"))
         best = max(
             row["holdout_accuracy"]
             for row in rows
             if (row["influence_method"], row["treatment"])
             in (("random", "finetune"), (None, "finetune"), (None, "reseed"))
         )
-        gain, change = made["holdout_accuracy"] - best, made["remaining_accuracy"] - 1
-        shown = told(page, case_id)
+        gain, change = repair["holdout_accuracy"] - best, repair["remaining_accuracy"] - 1
+        shown = case_row(page, case_id)
         assert shown[1:3] == [str(seed), "no gate"]
         assert shown[3:] == [
-            "20", "0.938", f"{100 * made['holdout_accuracy']:.1f}", f"{100 * best:.1f}",
+            "20", "0.938", f"{100 * repair['holdout_accuracy']:.1f}", f"{100 * best:.1f}",
             f"{100 * gain:+.1f}".replace("-", "−"), f"{100 * change:+.1f}".replace("-", "−"),
         ]  # fmt: skip
 
 
-def test_seeds_are_aggregated_as_mean_and_deviation_with_their_number(page):
+def test_seeds_are_aggregated_as_mean_deviation_and_number(page):
     gains, holdout = [60.0, 40.0, -10.0], [90.0, 70.0, 20.0]
     row = next(row for row in page.rows if row[0].startswith("digits-label_noise") and row[1] == "3")
     assert row[2] == "3 no gate"
@@ -79,22 +79,22 @@ def test_seeds_are_aggregated_as_mean_and_deviation_with_their_number(page):
     assert row[6] == f"+{mean(gains):.1f} ± {stdev(gains):.1f} (n = 3)"
 
 
-def test_of_one_value_no_deviation_is_claimed():
+def test_one_value_has_no_deviation():
     assert MeanSd([0.5]).shown(2) == "0.50 (n = 1)"
     assert MeanSd([]).shown(2) == "–"
     assert MeanSd([-1.0, 1.0]).shown(1, "+") == "+0.0 ± 1.4 (n = 2)"
 
 
-def test_cases_that_differ_in_more_than_their_seed_are_no_family(page):
+def test_cases_that_differ_in_more_than_their_seed_are_different_families(page):
     families = [row for row in page.rows if row[0].startswith("digits-label_noise") and len(row) == 8]
     assert [row[1] for row in families] == ["3", "1"]
     assert families[1][0].startswith("digits-label_noise corruption")
     assert families[1][2] == "1 accepted"
 
 
-def test_the_gate_s_verdict_is_the_table_s(page):
-    assert told(page, "digits-label_noise-s0-0123abcd")[2] == "accepted"
-    assert told(page, "digits-label_noise-s0-0123abcd")[4] == "–"
+def test_the_verdict_is_that_of_the_gate(page):
+    assert case_row(page, "digits-label_noise-s0-0123abcd")[2] == "accepted"
+    assert case_row(page, "digits-label_noise-s0-0123abcd")[4] == "–"
 
 
 def test_a_case_is_linked_to_its_report_where_it_has_one(home, page):
@@ -112,27 +112,27 @@ def test_every_order_has_every_case_and_the_best_come_first(page):
     assert len(page.all("input")) == 5
 
 
-def test_a_mark_for_every_case_is_said_in_words(page):
+def test_the_alt_text_names_every_mark(page):
     (picture,) = page.all("img")
     assert "digits-label_noise-s0: gain +60.00, remaining −5.00" in picture["alt"]
     assert "digits-label_noise-s2: gain −10.00, remaining −25.00" in picture["alt"]
 
 
-def test_what_is_not_finished_stands_apart(page):
-    apart = page.text.split("Unfinished and failed")[1]
+def test_unfinished_cases_have_a_section_of_their_own(page):
+    section = page.text.split("Unfinished and failed")[1]
     for seed, status in ((3, "failed"), (4, "running")):
         name = f"digits-label_noise-s{seed}"
         assert [name, "digits", str(seed), status, f"repair run {name}"] in page.rows
-        assert name in apart
+        assert name in section
         assert name not in page.text.split("Unfinished and failed")[0]
 
 
-def test_the_page_is_accessible_and_needs_nothing_but_itself(page, html):
+def test_the_page_is_accessible_and_self_contained(page, html):
     page.require_accessible()
     page.require_self_contained(html)
 
 
-def test_names_are_text_whatever_they_hold(tmp_path):
+def test_names_are_escaped(tmp_path):
     case = seeded(tmp_path, 0)
     (row,) = query(case.layout, "SELECT * FROM cases").to_pylist()
     spec = json.loads(row["spec"]) | {"name": "<script>x</script>-s0"}

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from repair_pipeline.reporting.charts import influence_histogram
 from repair_pipeline.reporting.figures import case_figures, pictures
-from repair_pipeline.reporting.picture import png, words_of
+from repair_pipeline.reporting.picture import description_of, png
 from repair_pipeline_tests.reporting.made_up import CASE_ID, PLANTED, RECOVERY, ROWS, MadeUp
 
 
@@ -44,13 +44,13 @@ def test_the_curve_of_each_method_lies_between_oracle_and_random(drawn):
 
 
 @pytest.mark.parametrize("neutral", [0.0, 0.69, None])
-def test_the_histogram_counts_every_row_on_its_side_of_what_is_neutral(case, neutral):
+def test_the_histogram_counts_every_row_on_its_side_of_the_neutral_value(case, neutral):
     scores = replace(case.evidence.scores, neutral=neutral)
     picture = influence_histogram(replace(case.evidence, scores=scores))
     (axes,) = picture.figure.axes
     values = scores.values
     assert [line.get_xdata()[0] for line in axes.lines] == ([] if neutral is None else [neutral])
-    assert ("helps" in axes.get_xlabel()) == ("neutral" in picture.says) == (neutral is not None)
+    assert ("helpful" in axes.get_xlabel()) == ("neutral" in picture.alt_text) == (neutral is not None)
     bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches if hasattr(bar, "get_x")]
     assert sum(height for _, height in bars) == ROWS - PLANTED
     middle = neutral or 0.0
@@ -103,6 +103,6 @@ def test_marks_at_one_place_have_their_numbers_at_two(tmp_path):
     assert len({text.get_position() for text in axes.texts}) == 3
 
 
-def test_a_picture_that_is_kept_keeps_its_words(drawn, tmp_path):
+def test_a_png_keeps_its_alt_text(drawn, tmp_path):
     (tmp_path / "kept.png").write_bytes(png(drawn["trade_off"]))
-    assert words_of(tmp_path / "kept.png") == drawn["trade_off"].says
+    assert description_of(tmp_path / "kept.png") == drawn["trade_off"].alt_text

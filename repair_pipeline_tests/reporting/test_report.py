@@ -19,16 +19,16 @@ CSS = Path(report.__file__).with_name("report.css")
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Writes a variant of the made-up case, once for all tests that only look at it."""
-    known = {}
+    """Writes a variant of the made-up case, once for all tests that only read it."""
+    cases = {}
 
-    def of(**variant):
+    def write(**variant):
         key = repr(variant)
-        if key not in known:
-            known[key] = MadeUp(tmp_path_factory.mktemp("home"), **variant).written()
-        return known[key]
+        if key not in cases:
+            cases[key] = MadeUp(tmp_path_factory.mktemp("home"), **variant).written()
+        return cases[key]
 
-    return of
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_verdict_comes_first(case):
     assert 0 < case.html.index("6 more than the best control") < case.html.index("What failed</h2>")
 
 
-def test_every_picture_is_said_in_words(page):
+def test_every_picture_has_alt_text(page):
     pictures = page.all("img", "svg")
     assert len(pictures) == 8
     assert all(len(picture["alt"]) > 40 for picture in pictures)
@@ -72,7 +72,7 @@ def test_the_pages_are_accessible(written, variant):
     Page(written(**variant).html).require_accessible()
 
 
-def test_a_page_that_is_not_accessible_is_found_out(case):
+def test_the_accessibility_check_finds_what_is_missing(case):
     for lost in (' alt="', ' aria-details="', "<caption>", "<main>", "<h3>"):
         html = case.html.replace(lost, ' data-x="' if "=" in lost else "<h5>" if "h3" in lost else "", 1)
         with pytest.raises(AssertionError):
@@ -86,12 +86,12 @@ def test_a_chart_s_table_has_its_numbers(page):
     assert page.row("40") == ["8", "8", "8", "8"]
 
 
-def test_nothing_is_loaded_from_anywhere(case, page):
+def test_the_page_loads_nothing(case, page):
     page.require_self_contained(case.html)
     assert all(link["href"].startswith("#") for link in page.all("a"))
 
 
-def test_the_sections_come_in_the_order_of_their_weight(written):
+def test_the_sections_come_in_the_order_of_the_navigation(written):
     page = Page(written(planted=False, gate={}).html)
     order = ["verdict", "failed", "causes", "evidence", "repaired", "patch", "opposing", "again"]
     assert [head["id"] for head in page.all("h2")] == order
@@ -99,26 +99,26 @@ def test_the_sections_come_in_the_order_of_their_weight(written):
 
 
 @pytest.mark.parametrize("verdict", ["accepted", "rejected", "not_proven", "not_a_data_problem"])
-def test_the_gate_s_verdict_stands_first_in_the_table_s_words(tmp_path, verdict):
+def test_the_gate_s_verdict_and_reason_come_first(tmp_path, verdict):
     case = MadeUp(tmp_path, gate={}, verdict=verdict).written()
-    (said,) = query(case.layout, "SELECT verdict, reason FROM verdicts WHERE judge = 'gate'").to_pylist()
+    (stored,) = query(case.layout, "SELECT verdict, reason FROM verdicts WHERE judge = 'gate'").to_pylist()
     page = Page(case.html)
     head = page.text.split("What failed")[0]
-    words = said["verdict"].replace("_", " ").capitalize()
+    words = stored["verdict"].replace("_", " ").capitalize()
     assert page.headings[1] == (2, words)
-    assert head.index(words) < head.index(said["reason"]) < head.index("+26.67 points")
-    assert ("is no advice to remove it" in page.text) == (verdict != "accepted")
+    assert head.index(words) < head.index(stored["reason"]) < head.index("+26.67 points")
+    assert ("does not recommend removing it" in page.text) == (verdict != "accepted")
 
 
-def test_the_gate_s_three_numbers_stand_beside_their_bounds(tmp_path):
+def test_the_gate_s_numbers_are_shown_with_their_bounds(tmp_path):
     text = " ".join(Page(MadeUp(tmp_path, gate={"bound": 0.03}).written().html).text.split())
-    assert "Accuracy on unseen rows+26.67 points 95% interval +12.50 to +37.50, must be above 0" in text
-    assert "over random removal+70.00 points 95% interval +40.00 to +90.00, must be above 0" in text
+    assert "Accuracy on unseen rows+26.67 points 95% interval +12.50 to +37.50, must lie above 0" in text
+    assert "beyond random removal+70.00 points 95% interval +40.00 to +90.00, must lie above 0" in text
     assert "Accuracy on remaining rows−5.00 points at worst −24.87 points, must stay above −3.00 points" in text
-    assert "Too few remaining rows to judge: cat." in text
+    assert "Classes with too few remaining rows to judge: cat." in text
 
 
-def test_a_gate_that_has_not_judged_is_said_not_to_have(tmp_path):
+def test_the_page_says_when_the_gate_has_not_judged(tmp_path):
     case = MadeUp(tmp_path, gate={}, verdict="repaired").written()
     save_rows(case.layout.table("verdicts", case.name), "verdicts", [], {})
     page = Page(case.html)
@@ -128,13 +128,13 @@ def test_a_gate_that_has_not_judged_is_said_not_to_have(tmp_path):
 
 def test_the_patch_shows_its_first_rows_and_counts_the_others(written):
     page = Page(written(gate={}).html)
-    assert f"does without {PATCHED} training rows: 6 to relabel, 6 to drop." in page.text
+    assert f"The repair leaves out {PATCHED} training rows: 6 to relabel, 6 to drop." in page.text
     assert "The first 10 rows of the patch; 2 more are in patch.csv." in page.text
     assert ["fit-000", "relabel", "dog → cat", "+3.05", "rank 1 of 40 by influence"] in page.rows
     assert ["fit-001", "drop", "dog", "+2.95", "rank 2 of 40 by influence"] in page.rows
     assert not any(row[:2] == ["fit-010", "relabel"] for row in page.rows)
     assert f"../../patches/case_id={CASE_ID}/patch.csv" in [unquote(link["href"]) for link in page.all("a")]
-    assert "repair patch apply" not in page.text  # the digits are no file of anybody's
+    assert "repair patch apply" not in page.text  # the digits are not a file of the user
 
 
 def test_causes_carry_the_repaired_model_s_suggestion(written):
@@ -145,10 +145,10 @@ def test_causes_carry_the_repaired_model_s_suggestion(written):
     assert "given cat, the repaired model suggests cat, influence +3.05" in most
 
 
-def test_the_contact_sheet_is_shown_with_its_words_and_its_pairs(written):
+def test_the_contact_sheet_is_shown_with_its_alt_text_and_its_pairs(written):
     page = Page(written(gate={}).html)
     (sheet,) = [image for image in page.all("img") if image["src"].startswith("data:image/png")]
-    assert sheet["alt"] == "Failure 1, labelled cat, the model says <dog>: given owl."
+    assert sheet["alt"] == "Failure 1, labelled cat, predicted <dog>: given owl."
     pairs = [row for row in page.rows if row[0].startswith("test-") and len(row) == 5]
     assert len(pairs) == 6 * 5
     assert pairs[0] == ["test-000", "cat", "fit-000", "dog", "+10.50"]
@@ -161,7 +161,7 @@ def test_the_page_is_about_the_failure_group_of_its_partition(tmp_path):
     assert len(case.evidence.recovery) == len(RECOVERY)
 
 
-def test_ink_stands_out_from_paper():
+def test_text_colours_have_enough_contrast():
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", CSS.read_text()))
     for ink in ("ink", "soft", "accent"):
         for paper in ("#ffffff", colours["tint"]):
@@ -200,20 +200,20 @@ def test_the_queries_shown_can_be_run(case, page):
     assert all(f'repair query "{sql}"' in page.text for sql in queries(case.evidence).values())
 
 
-def test_a_preset_is_repeated_by_name_and_another_case_by_its_file(page, tmp_path):
+def test_a_preset_is_reproduced_by_name_and_another_case_by_its_file(page, tmp_path):
     changed = Page(MadeUp(tmp_path, images=False, name=f"{CASE_ID}-0123abcd").written().html)
     assert f"repair run {CASE_ID}\n" in page.text
     assert f"repair run {CASE_ID}.yaml\n" in changed.text
 
 
-def test_a_class_name_is_text_whatever_it_holds(tmp_path):
+def test_class_names_are_escaped(tmp_path):
     html = MadeUp(tmp_path, images=False, classes=("<script>x</script>", "a & b", "$owl$")).written().html
     assert "<script" not in html
     assert "&lt;script&gt;x&lt;/script&gt;" in html
     assert "a &amp; b" in html
 
 
-def test_a_patch_is_text_whatever_it_holds(tmp_path):
+def test_patch_cells_are_escaped(tmp_path):
     hostile = ("<img src=//x onerror=x>", "</td><script>x</script>")
     html = MadeUp(tmp_path, images=False, gate={}, labels=hostile).written().html
     assert "<script" not in html
@@ -230,7 +230,7 @@ def test_inputs_that_are_no_images_are_listed(written):
     assert len(page.all("img")) == 5
 
 
-def test_where_nothing_is_planted_the_report_says_so(tmp_path):
+def test_the_report_says_when_nothing_is_planted(tmp_path):
     page = Page(MadeUp(tmp_path, planted=False, recovery=RECOVERY[:7]).written().html)
     assert "Nothing was planted in this case, so there is no detection curve" in page.text
     assert page.row("ewc")[:2] == ["8", "0.50"]
@@ -239,7 +239,7 @@ def test_where_nothing_is_planted_the_report_says_so(tmp_path):
     assert not any("true" in picture["alt"] for picture in page.all("img"))
 
 
-def test_what_is_missing_is_named(page, tmp_path):
+def test_missing_results_are_named(page, tmp_path):
     without = MadeUp(
         tmp_path, images=False, influence=("loss",), recovery=(), missing=("influence_ewc", "ewc-finetune")
     )
@@ -251,7 +251,7 @@ def test_what_is_missing_is_named(page, tmp_path):
     assert "What is missing" not in page.text
 
 
-def test_without_any_influence_the_report_says_so(tmp_path):
+def test_the_report_says_when_there_is_no_influence(tmp_path):
     page = Page(MadeUp(tmp_path, images=False, influence=("random", "oracle")).written().html)
-    assert "no row has an influence" in page.text
+    assert "no training row has an influence" in page.text
     assert "so no causes are known" in page.text
