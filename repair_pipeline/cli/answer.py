@@ -1,4 +1,4 @@
-"""The answer to a query, for a person and for programs that read it."""
+"""Printing the answer to a query: as a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,43 +16,47 @@ from repair_pipeline.errors import InputError
 
 
 def print_answer(answer: pa.Table, form: str) -> None:
-    """Print a query's answer: for a person, as CSV with a header, or as a JSON array of objects.
+    """Print the answer to a query.
+
+    Args:
+        answer: its rows.
+        form: ``table``, ``csv`` (with a header) or ``json`` (an array of objects).
 
     Raises:
-        InputError: two columns have one name, and it is JSON that is wanted.
+        InputError: ``form`` is ``json`` and two columns have the same name.
     """
     if form == "csv":
-        lines = csv.writer(sys.stdout, lineterminator="\n")  # Arrow's own quotes every text
+        lines = csv.writer(sys.stdout, lineterminator="\n")  # Arrow's writer quotes every text
         lines.writerow(answer.column_names)
-        lines.writerows([_plain(value) for value in row] for row in _rows(answer))
+        lines.writerows([_csv_field(value) for value in row] for row in _rows(answer))
     elif form == "json":
-        _require_one_of_a_name(answer)
+        _require_unique_names(answer)
         print(json.dumps(answer.to_pylist(), default=str, indent=1))
     else:
         table = Table(*answer.column_names)
         for row in _rows(answer):
-            table.add_row(*("" if value is None else _shown(value) for value in row))
+            table.add_row(*("" if value is None else _table_cell(value) for value in row))
         print_whole(plain_console(), table)
 
 
 def _rows(answer: pa.Table) -> Iterator[tuple[object, ...]]:
-    """By place: two columns may have one name."""
+    """Rows as tuples, not dictionaries, because two columns may have the same name."""
     return zip(*(column.to_pylist() for column in answer.columns), strict=True)
 
 
-def _require_one_of_a_name(answer: pa.Table) -> None:
+def _require_unique_names(answer: pa.Table) -> None:
     name, count = Counter(answer.column_names).most_common(1)[0]
     if count > 1:
         raise InputError(
-            f"{count} columns of the answer are called {name!r}, and a JSON object holds one of a name: "
-            f"name them apart, for example {name} AS {name}_2, or ask for --format csv"
+            f"{count} columns of the answer are named {name!r}, but the keys of a JSON object are unique: "
+            f"rename one, for example {name} AS {name}_2, or use --format csv"
         )
 
 
-def _shown(value: object) -> str:
+def _table_cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: object) -> object:
-    """As SQL writes it: nothing for null, true and false in small letters."""
+def _csv_field(value: object) -> object:
+    """The value as SQL writes it: empty for null, lower-case true and false."""
     return "" if value is None else str(value).lower() if isinstance(value, bool) else value

@@ -22,7 +22,7 @@ from repair_pipeline.storage.views import query
 
 
 def show_cases(register: bool) -> None:
-    """A row for every stored case, then every other preset; with ``register`` each becomes a partition in Dagster."""
+    """Print a row for every stored case and every other preset; with ``register``, make each a Dagster partition."""
     layout = Layout.current()
     stored = {row["case_id"]: row for row in query(layout, "SELECT * FROM cases ORDER BY created_at").to_pylist()}
     keys = [*stored, *(key for key in preset_names() if key not in stored)]
@@ -34,31 +34,31 @@ def show_cases(register: bool) -> None:
         size = f", {spec.dataset.train_size} rows" if isinstance(spec.dataset, KnownData) else ""
         data = spec.data_name + size
         status = stored.get(key, {}).get("status", "preset")
-        if status == Status.finished and (why := staleness(Case(spec, layout, data_dir(), torch.device("cpu")))):
-            status = f"stale: {why}"
+        if status == Status.finished and (reason := staleness(Case(spec, layout, data_dir(), torch.device("cpu")))):
+            status = f"stale: {reason}"
         table.add_row(key, data, corruption, str(spec.seed), status)
     print_whole(plain_console(), table)
     if register:
         register_cases(dagster_instance(layout), layout, keys)
-        plain_console().print(f"{len(keys)} cases are partitions in Dagster")
+        plain_console().print(f"{len(keys)} cases are registered as partitions in Dagster")
 
 
 def report_path(key: str | None, every: bool) -> Path:
-    """Where the report of case ``key`` lies, or the one that compares every case, which is made.
+    """The path of the report of case ``key``, or with ``every`` of the comparison of all cases, which is written.
 
     Raises:
-        InputError: it is not said which; the case is unknown or has not been run; no case is finished.
+        InputError: both or neither are given; the case is unknown or has not been run; no case is finished.
     """
     layout = Layout.current()
     if key and every:
-        raise InputError(f"both {key} and --all are given: repair report {key}, or repair report --all")
+        raise InputError(f"{key} and --all are both given: use repair report {key}, or repair report --all")
     if every:
         write_text(layout.comparison, render_comparison(layout))
         return layout.comparison
     if not key:
-        raise InputError("no case is given: repair report CASE, or repair report --all for a page on every case")
+        raise InputError("no case is given: use repair report CASE, or repair report --all to compare all cases")
     stored_spec(layout, key)
     path = layout.report(key)
     if not path.is_file():
-        raise InputError(f"case {key} has no report yet: run it first: repair run {key}")
+        raise InputError(f"case {key} has no report yet; to make it: repair run {key}")
     return path

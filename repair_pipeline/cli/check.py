@@ -12,17 +12,17 @@ from repair_pipeline.pipeline.preflight import preflight
 
 
 def check_and_show(source: str, settings: list[str]) -> None:
-    """A line for everything looked at; exit code 1 where something is not as it should be."""
+    """Print a line for every check; exit code 1 if there is a warning."""
     case = open_case(source, settings, "auto")
-    table = Table(Column("", no_wrap=True), Column("looked at", no_wrap=True), "found", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(Column("", no_wrap=True), Column("check", no_wrap=True), "result", box=SIMPLE_HEAD, pad_edge=False)
     findings = list(preflight(case))
     for finding in findings:
-        table.add_row("ok" if finding.fine else "look", finding.name, finding.says)
+        table.add_row("ok" if finding.fine else "warn", finding.name, finding.says)
     console = plain_console()
-    console.print(f"case {case.id}: nothing is written by this check")
+    console.print(f"case {case.id}: this check writes nothing")
     console.print(table)
-    doubts = sum(not finding.fine for finding in findings)
-    if doubts:
-        console.print(f"{doubts} to look at: mend what should not be so; next: repair run {source}")
+    warnings = sum(not finding.fine for finding in findings)
+    if warnings:
+        console.print(f"warnings: {warnings}; fix what is not intended; next: repair run {source}")
         raise typer.Exit(1)
-    console.print(f"nothing in the way; next: repair run {source}")
+    console.print(f"no problem found; next: repair run {source}")

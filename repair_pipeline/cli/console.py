@@ -1,4 +1,4 @@
-"""Consoles for what is not ours to interpret, and tables on a terminal or where there is none."""
+"""A console that prints text literally, and tables whose width does not depend on a terminal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _WIDEST = 10_000
 
 
 def plain_console() -> Console:
-    """A console that prints what it is given: nothing in brackets or between colons is taken for its own."""
+    """A console that prints text literally: brackets are no markup, and colons no emoji."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as it is where no terminal bounds it: whoever reads a file or a pipe has no width."""
+    """Print a table; in full width if the output is a file or a pipe."""
     if not console.is_terminal:
         unbounded = console.options.update(max_width=_WIDEST)
         console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)

@@ -18,16 +18,19 @@ _PACKAGES = ("repair_pipeline", "dagster", "mlflow", "torch", "torchvision", "py
 
 
 def examine(free: str | None) -> None:
-    """Print what a bug report needs, and pool slots that ended runs still hold; ``free`` those of one run.
+    """Print what a bug report needs, and the pool slots that ended runs still hold.
+
+    Args:
+        free: a run whose slots are freed first.
 
     Raises:
-        InputError: a setting cannot be used.
+        InputError: a setting is not valid.
     """
     settings = read_settings()
     instance = dagster_instance(Layout(settings.home))
     if free is not None:
         free_slots(instance, free)
-    table = Table("what", "found", show_header=False)
+    table = Table("name", "value", show_header=False)
     table.add_row("python", platform.python_version())
     for package in _PACKAGES:
         table.add_row(package, version(package))
@@ -39,11 +42,11 @@ def examine(free: str | None) -> None:
     console.print(table)
     console.print(_settings(settings))
     for run_id in stuck:
-        console.print(f"free it: repair doctor --free {run_id}", soft_wrap=True)
+        console.print(f"to free them: repair doctor --free {run_id}", soft_wrap=True)
 
 
 def _settings(settings: Settings) -> Table:
-    table, found_in = Table("setting", "value", "from"), origins()
+    table, sources = Table("setting", "value", "from"), origins()
     for name, value in settings:
-        table.add_row(name, str(value), found_in[name])
+        table.add_row(name, str(value), sources[name])
     return table

@@ -1,4 +1,4 @@
-"""From errors to one line and an exit code."""
+"""Bad input as a one-line message and an exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from repair_pipeline.errors import InputError
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Bad input ends with one line on stderr and exit code 2; nothing else is caught."""
+    """End with one line on stderr and exit code 2 on an InputError; other exceptions pass."""
     try:
         yield
     except InputError as error:

@@ -24,43 +24,50 @@ _TEMPLATES.filters["quoted"] = json.dumps  # a JSON string is a YAML string
 
 
 def write_case(file: Path, given: Mapping[str, str | None]) -> None:
-    """Write a commented case file, asking on a terminal for what is not given.
+    """Write a commented case file, asking on a terminal for required values that are missing.
+
+    Args:
+        file: the case file.
+        given: values of the template's variables; None where the user gave none.
 
     Raises:
-        InputError: the file is there already or is not YAML by its name, or something that is needed is not given.
+        InputError: the file exists or its name does not end in .yaml, a path does not exist, or a required value is
+            missing.
     """
     if file.suffix not in (".yaml", ".yml"):
-        raise InputError(f"{file} is not called .yaml: write for example repair init {file.stem}.yaml")
+        raise InputError(
+            f"the name of a case file ends in .yaml, and {file} does not: for example repair init {file.stem}.yaml"
+        )
     if file.exists():
-        raise InputError(f"{file} is there already: give another name, or edit it")
+        raise InputError(f"{file} already exists: give another name, or edit the file")
     answers = dict(given)
-    answers["train"] = answers["train"] or _asked("Training data (.parquet, .csv, or a folder)", "--train")
-    answers["test"] = answers["test"] or _asked("Labelled test data, of the same kind", "--test")
+    answers["train"] = answers["train"] or _ask("Training data (.parquet, .csv, or a folder)", "--train")
+    answers["test"] = answers["test"] or _ask("Labelled test data, in the same format", "--test")
     for path in filter(None, (answers["train"], answers["test"], answers["list"])):
         if not Path(path).exists():
-            raise InputError(f"{path} does not exist: give a path from {Path.cwd()}")
+            raise InputError(f"{path} does not exist: paths are relative to {Path.cwd()}")
     registered = (answers["weights"] or "").startswith("models:/")
     if not (answers["factory"] or answers["torchvision"] or registered):
-        said = _asked(
-            "The function that makes your model (package.module:function), or torchvision's name", "--factory"
+        model = _ask(
+            "The function that makes your model (package.module:function), or a torchvision architecture", "--factory"
         )
-        answers["factory" if ":" in said else "torchvision"] = said
+        answers["factory" if ":" in model else "torchvision"] = model
     if answers["weights"] is None and sys.stdin.isatty():
         answers["weights"] = (
-            typer.prompt("Trained weights (.safetensors or models:/...; empty: train it)", default="") or None
+            typer.prompt("Trained weights (.safetensors or models:/...; empty: train first)", default="") or None
         )
     if answers["list"] and answers["where"]:
-        raise InputError("both --failures and --where say which failures are meant: give one of them")
+        raise InputError("--failures and --where both select the failures: give one of them")
     write_text(file, _TEMPLATES.get_template("case.yaml.jinja").render(answers))
     try:
         load_spec(str(file))
     except InputError:
         file.unlink()
         raise
-    typer.echo(f"{file} is written; next: repair check {file}")
+    typer.echo(f"wrote {file}; next: repair check {file}")
 
 
-def _asked(question: str, option: str) -> str:
+def _ask(question: str, option: str) -> str:
     if not sys.stdin.isatty():
-        raise InputError(f"{option} is not given and there is no terminal to ask on: give it")
+        raise InputError(f"{option} is required, as there is no terminal to ask on: give it")
     return str(typer.prompt(question))

@@ -7,14 +7,14 @@ from pathlib import Path
 from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.open_case import open_stored_case
 from repair_pipeline.cli.progress import StepBars
-from repair_pipeline.cli.run import interruptible, say_verdict
+from repair_pipeline.cli.run import interruptible, print_verdict
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.pipeline.elsewhere import judge_elsewhere, prepare
 
 
 def judge_and_show(source: str, weights: Path, device: DeviceName) -> None:
-    """Judge a model that was made elsewhere, and show the verdict; exit code 1 where a step failed.
+    """Judge a model that was made elsewhere, and print the verdict; exit code 1 if a step failed.
 
     Raises:
         InputError: the case or the weights cannot be used.
@@ -26,6 +26,6 @@ def judge_and_show(source: str, weights: Path, device: DeviceName) -> None:
             rows = judge_elsewhere(case, weights, progress)
     console.print(f"case {case.id}, model {rows[0]['weights']}: {weights}\n", soft_wrap=True)
     for row in rows:
-        say_verdict(console, row)
-    question = f"SELECT * FROM judged_models WHERE case_id = '{case.id}'"
-    console.print(f'SQL      repair query "{question}"', soft_wrap=True)
+        print_verdict(console, row)
+    example = f"SELECT * FROM judged_models WHERE case_id = '{case.id}'"
+    console.print(f'SQL      repair query "{example}"', soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``repair``: the commands. What is heavy is imported by the command that needs it, so that --help is quick."""
+"""The ``repair`` commands. Each imports its heavy modules itself, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Annotated
 import typer
 
 from repair_pipeline.cli.errors import one_line
-from repair_pipeline.cli.streams import replace_what_cannot_be_written
+from repair_pipeline.cli.streams import replace_unencodable
 from repair_pipeline.errors import InputError
 
-# torch says so itself as it enters forward mode for the first time; there is nothing that a user could do.
+# Raised inside torch when it first uses forward-mode differentiation; a user can do nothing about it.
 warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
 
 app = typer.Typer(
-    help="Find the training examples that caused a model's failures, erase them, and prove the repair.",
+    help="Find the training examples that caused a model's failures, remove their influence, and test the repair.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: rich would take most of the half second that --help may take
+    rich_markup_mode=None,  # plain help: importing rich takes most of the half second that --help may take
 )
 
 CaseName = Annotated[str, typer.Argument(metavar="CASE")]
@@ -29,8 +29,8 @@ CaseName = Annotated[str, typer.Argument(metavar="CASE")]
 
 @app.callback()
 def start() -> None:
-    """Whatever the command: what the terminal, or the file that is written into, cannot show does not end it."""
-    replace_what_cannot_be_written()
+    """Before every command: make output that the terminal cannot encode no error."""
+    replace_unencodable()
 
 
 class Device(StrEnum):
@@ -42,7 +42,7 @@ class Device(StrEnum):
 
 
 class Format(StrEnum):
-    """How an answer is printed."""
+    """Output formats of a query."""
 
     table = "table"
     csv = "csv"
@@ -53,22 +53,27 @@ class Format(StrEnum):
 def run(
     case: Annotated[str | None, typer.Argument(metavar="CASE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make again what is finished.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Run nothing: say which steps are to be made, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run finished steps again.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Run nothing; list the steps that would run, and why.")] = False,
     device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
     from_mlflow: Annotated[
-        str | None, typer.Option("--from-mlflow", metavar="RUN_ID", help="The case of this MLflow run, or its child.")
+        str | None,
+        typer.Option("--from-mlflow", metavar="RUN_ID", help="Repeat the case of this MLflow run (parent or child)."),
     ] = None,
 ) -> None:
-    """Run CASE (a preset, the id of a stored case, or FILE.yaml): what is finished is skipped."""
+    """Run CASE (a preset, the id of a stored case, or FILE.yaml); finished steps are skipped."""
     from repair_pipeline.cli.run import repeat_and_show, run_and_show, show_plan
 
     with one_line():
         if (case is None) == (from_mlflow is None):
-            said = "neither is" if case is None else f"both {case!r} and {from_mlflow!r} are"
-            raise InputError(f"a case is named by CASE or by --from-mlflow RUN_ID, {said} given: give one of them")
+            given = "neither is" if case is None else f"both {case!r} and {from_mlflow!r} are"
+            raise InputError(
+                f"the case is given by CASE or by --from-mlflow RUN_ID, but {given} given: give one of them"
+            )
         if plan and from_mlflow is not None:
-            raise InputError("--plan is of a CASE, and --from-mlflow is given: name the case, see repair list")
+            raise InputError(
+                "--plan does not work with --from-mlflow: give the CASE instead (repair list shows the cases)"
+            )
         if plan:
             show_plan(str(case), settings or [], device.value)
         elif from_mlflow is None:
@@ -80,10 +85,10 @@ def run(
 @app.command(epilog="Example: repair judge digits-label_noise-s0 --model retrained.safetensors")
 def judge(
     case: CaseName,
-    model: Annotated[Path, typer.Option("--model", metavar="FILE", help="Its weights: a safetensors file.")],
+    model: Annotated[Path, typer.Option("--model", metavar="FILE", help="The model's weights: a safetensors file.")],
     device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
 ) -> None:
-    """Judge a model that was made elsewhere on the unseen rows of CASE, by its gate."""
+    """Judge a model that was made elsewhere by the gate of CASE, on its unseen rows."""
     from repair_pipeline.cli.judge import judge_and_show
 
     with one_line():
@@ -93,16 +98,16 @@ def judge(
 @app.command(epilog="Example: repair study methods --plan")
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME")],
-    plan: Annotated[bool, typer.Option("--plan", help="Say what is left to run and how long it takes.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for every core if not given.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Run nothing; show what is left to run, and the time.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="PART", help="Only this part of the study paper; may be repeated.")
+        list[str] | None, typer.Option(metavar="PART", help="Run only this part of the study paper; can be repeated.")
     ] = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Run nothing: make its cases partitions in Dagster.")
+        bool, typer.Option("--register", help="Run nothing; register the cases as partitions in Dagster.")
     ] = False,
 ) -> None:
-    """Run the study NAME (methods, few_failures, counterfactual, gate or paper): what is finished is skipped."""
+    """Run the study NAME (methods, few_failures, counterfactual, gate or paper); finished parts are skipped."""
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():
@@ -111,7 +116,7 @@ def study(
 
 @app.command("list", epilog="Example: repair list --register")
 def list_cases(
-    register: Annotated[bool, typer.Option("--register", help="Make them all partitions in Dagster.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Register them all as partitions in Dagster.")] = False,
 ) -> None:
     """List the presets and every case in the store."""
     from repair_pipeline.cli.cases import show_cases
@@ -125,9 +130,9 @@ def list_cases(
 )
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL")],
-    format: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+    format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """Answer one SELECT over the views: cases, examples, influence, detection, recovery, verdicts, patch, pairs, ..."""
+    """Run one SELECT over the views: cases, examples, influence, detection, recovery, verdicts, patch, pairs, ..."""
     from repair_pipeline.cli.answer import print_answer
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.storage.views import query as ask
@@ -136,16 +141,18 @@ def query(
         layout = Layout.current()
         print_answer(ask(layout, sql), format.value)
     if not layout.results.is_dir():
-        typer.echo(f"repair: nothing was run below {layout.home}: set REPAIR_HOME, or go to its folder", err=True)
+        typer.echo(
+            f"repair: {layout.home} has no results: set REPAIR_HOME, or change to the folder of your runs", err=True
+        )
 
 
 @app.command(epilog="Example: repair report digits-label_noise-s0 --open")
 def report(
     case: Annotated[str | None, typer.Argument(metavar="[CASE]")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Make a page that compares every finished case.")] = False,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Write a page that compares all finished cases.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Print where the report of CASE, or with --all the one on every case, lies."""
+    """Print the path of the report of CASE, or with --all of the comparison of all cases."""
     from repair_pipeline.cli.cases import report_path
 
     with one_line():
@@ -157,8 +164,8 @@ def report(
 
 @app.command(epilog="Example: repair ui --dagster-port 3001")
 def ui(
-    dagster_port: Annotated[int | None, typer.Option(help="Dagster's port on loopback; 3000 if not set.")] = None,
-    mlflow_port: Annotated[int | None, typer.Option(help="MLflow's port on loopback; 5000 if not set.")] = None,
+    dagster_port: Annotated[int | None, typer.Option(help="Dagster's port; default: the setting dagster_port.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="MLflow's port; default: the setting mlflow_port.")] = None,
 ) -> None:
     """Serve Dagster's and MLflow's pages on loopback until Ctrl-C."""
     from repair_pipeline.cli.ui import serve
@@ -170,30 +177,31 @@ def ui(
 
 @app.command(epilog="Example: repair init wards.yaml --train train.parquet --test test.parquet --factory my_model:net")
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The case file to write; it must not be there yet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The case file to write; it must not exist.")],
     train: Annotated[str | None, typer.Option(help="Training data: .parquet, .csv, or a folder.")] = None,
-    test: Annotated[str | None, typer.Option(help="Labelled test data, of the same kind.")] = None,
+    test: Annotated[str | None, typer.Option(help="Labelled test data, in the same format.")] = None,
     factory: Annotated[str | None, typer.Option(help="package.module:function that makes the model.")] = None,
-    torchvision: Annotated[str | None, typer.Option(help="Or an architecture of torchvision.")] = None,
+    torchvision: Annotated[str | None, typer.Option(help="A torchvision architecture, instead of --factory.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="Trained weights: .safetensors, or models:/NAME@champion.")
     ] = None,
     transform: Annotated[str | None, typer.Option(help="package.module:function that prepares one input.")] = None,
-    label: Annotated[str, typer.Option(help="The column of labels.")] = "label",
-    id: Annotated[str | None, typer.Option(help="The column that names examples.")] = None,
+    label: Annotated[str, typer.Option(help="The column with the labels.")] = "label",
+    id: Annotated[str | None, typer.Option(help="The column with unique ids of the examples.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Names in the order of the model's outputs, by comma; else sorted.")
+        str | None,
+        typer.Option(help="Class names in the order of the model's outputs, comma-separated; default: sorted."),
     ] = None,
     failures: Annotated[str | None, typer.Option(help="A CSV or Parquet file that lists failing test rows.")] = None,
     where: Annotated[str | None, typer.Option(help="A predicate over the test rows' columns.")] = None,
 ) -> None:
-    """Write a commented case FILE for your own model and data: asks for what no option says."""
+    """Write a commented case FILE for your own model and data; asks for what the options leave out."""
     from repair_pipeline.cli.init import write_case
 
-    asked = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
-    said = {"transform": transform, "label": label, "id": id, "classes": classes, "list": failures, "where": where}
+    required = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
+    optional = {"transform": transform, "label": label, "id": id, "classes": classes, "list": failures, "where": where}
     with one_line():
-        write_case(file, {**asked, **said})
+        write_case(file, {**required, **optional})
 
 
 @app.command(epilog="Example: repair check wards.yaml")
@@ -201,7 +209,7 @@ def check(
     case: CaseName,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
 ) -> None:
-    """Look at data, labels, model, failures, memory and time of CASE before anything long starts; writes nothing."""
+    """Check data, labels, model, failures, memory and time of CASE before a long run; writes nothing."""
     from repair_pipeline.cli.check import check_and_show
 
     with one_line():
@@ -210,44 +218,44 @@ def check(
 
 @app.command(epilog="Example: repair promote wards")
 def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Make the candidate of the model NAME (a case's name) its champion."""
+    """Make the candidate of the model NAME (the case's name) the champion."""
     from repair_pipeline.pipeline.inputs import require_judged_data
     from repair_pipeline.storage.layout import Layout
-    from repair_pipeline.tracking.registry import promote as promoted
+    from repair_pipeline.tracking.registry import promote as promote_candidate
     from repair_pipeline.tracking.registry import repairs_champion
 
     with one_line():
         layout = Layout.current()
         require_judged_data(layout, name)
-        of_champion = repairs_champion(layout, name)
-        former, new = promoted(layout, name)
-    typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f", before it was {former}"))
-    if not of_champion:
+        based_on_champion = repairs_champion(layout, name)
+        former, new = promote_candidate(layout, name)
+    typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f" (before: version {former})"))
+    if not based_on_champion:
         typer.echo(
-            f"repair: version {new} repairs other weights than version {former}'s, whose own repair may be lost: "
-            f"to go back: repair rollback {name}",
+            f"repair: version {new} was not made from version {former}, so repairs in version {former} may be lost; "
+            f"to undo: repair rollback {name}",
             err=True,
         )
 
 
 @app.command(epilog="Example: repair rollback wards")
 def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Make the former champion of the model NAME champion again."""
+    """Make the previous champion of the model NAME the champion again."""
     from repair_pipeline.storage.layout import Layout
-    from repair_pipeline.tracking.registry import rollback as rolled_back
+    from repair_pipeline.tracking.registry import rollback as roll_back
 
     with one_line():
-        replaced, now = rolled_back(Layout.current(), name)
-    typer.echo(f"champion of {name}: version {now} again, instead of {replaced}")
+        replaced, current = roll_back(Layout.current(), name)
+    typer.echo(f"champion of {name}: version {current} (rolled back from version {replaced})")
 
 
-patch = typer.Typer(help="Apply the data set patch of a case to the owner's training data, or take it back.")
+patch = typer.Typer(help="Apply the data set patch of a case to your training data, or revert it.")
 app.add_typer(patch, name="patch")
 
 
 @patch.command("apply", epilog="Example: repair patch apply wards-1f0c2ab3")
 def patch_apply(case: CaseName) -> None:
-    """Drop and relabel the rows of the patch of CASE in its training data; the originals are kept beside."""
+    """Drop and relabel rows in the training data of CASE by its patch; the original files are kept."""
     from repair_pipeline.cli.patch import apply
 
     with one_line():
@@ -256,21 +264,23 @@ def patch_apply(case: CaseName) -> None:
 
 @patch.command("revert", epilog="Example: repair patch revert wards-1f0c2ab3")
 def patch_revert(case: CaseName) -> None:
-    """Put the training data of CASE back as they were."""
+    """Restore the training data of CASE to what they were before the patch."""
     from repair_pipeline.cli.patch import revert
 
     with one_line():
         revert(case)
 
 
-nightly = typer.Typer(help="Cases that repair themselves by night.", no_args_is_help=True, rich_markup_mode=None)
+nightly = typer.Typer(
+    help="Run repairs on a schedule, on newly reported failures.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(nightly, name="nightly")
 TemplateName = Annotated[str, typer.Argument(metavar="NAME")]
 
 
 @nightly.command("add", epilog="Example: repair nightly add wards.yaml")
 def nightly_add(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
-    """Keep the case FILE, which has the key nightly, as a template."""
+    """Save the case FILE, which has the key nightly, as a template."""
     from repair_pipeline.cli.nightly import add
 
     with one_line():
@@ -279,7 +289,7 @@ def nightly_add(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
 
 @nightly.command("remove", epilog="Example: repair nightly remove wards")
 def nightly_remove(name: TemplateName) -> None:
-    """Forget the template NAME; its nights are kept."""
+    """Remove the template NAME; its cases are kept."""
     from repair_pipeline.cli.nightly import remove
 
     with one_line():
@@ -288,7 +298,7 @@ def nightly_remove(name: TemplateName) -> None:
 
 @nightly.command("list", epilog="Example: repair nightly list")
 def nightly_list() -> None:
-    """Show the templates, their last nights, and what is switched on."""
+    """List the templates, their last cases, and what is switched on."""
     from repair_pipeline.cli.nightly import show
 
     with one_line():
@@ -297,7 +307,7 @@ def nightly_list() -> None:
 
 @nightly.command("tick", epilog="Example: repair nightly tick wards")
 def nightly_tick(name: TemplateName) -> None:
-    """Make tonight's case of the template NAME now and run it here."""
+    """Make the next case of the template NAME and run it now."""
     from repair_pipeline.cli.nightly import tick
 
     with one_line():
@@ -306,9 +316,9 @@ def nightly_tick(name: TemplateName) -> None:
 
 @nightly.command("on", epilog="Example: repair nightly on --watch")
 def nightly_on(
-    watch: Annotated[bool, typer.Option("--watch", help="Also as soon as failures are reported.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Also run as soon as failures are reported.")] = False,
 ) -> None:
-    """Switch the schedule on, and the sensors of new champions and of failed runs."""
+    """Switch on the schedule, and the sensors for new champions and failed runs."""
     from repair_pipeline.cli.nightly import turn
 
     with one_line():
@@ -317,7 +327,7 @@ def nightly_on(
 
 @nightly.command("off", epilog="Example: repair nightly off")
 def nightly_off() -> None:
-    """Switch the schedule and every sensor off."""
+    """Switch off the schedule and all sensors."""
     from repair_pipeline.cli.nightly import turn
 
     with one_line():
@@ -326,7 +336,7 @@ def nightly_off() -> None:
 
 @app.command(epilog="Example: repair doctor --free 4f1c2a6e-0d3b-4c58-9f57-2a3c8e5d9b10")
 def doctor(
-    free: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Free the pool slots this run holds.")] = None,
+    free: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Free the pool slots held by this run.")] = None,
 ) -> None:
     """Show versions, device, settings and stuck pool slots."""
     from repair_pipeline.cli.doctor import examine

@@ -18,31 +18,31 @@ from repair_pipeline.storage.views import query
 
 
 def add(file: str) -> None:
-    """Keep a case file as a template.
+    """Save a case file as a template.
 
     Raises:
-        InputError: it is no case, or says nothing of its nights.
+        InputError: it is not a valid case, or does not have the key ``nightly``.
     """
     layout, spec = Layout.current(), open_case(file, [], "auto").spec
     add_template(layout, spec, spec.root)
-    on = "on" if switched_on(layout) else "off: repair nightly on"
-    typer.echo(f"template {spec.name} is kept; its nights are {on}")
+    state = "on" if switched_on(layout) else "off: turn them on with repair nightly on"
+    typer.echo(f"template {spec.name} saved; nightly runs are {state}")
 
 
 def remove(name: str) -> None:
-    """Forget a template.
+    """Remove a template.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such template.
     """
     remove_template(Layout.current(), name)
-    typer.echo(f"template {name} is forgotten; its nights are kept")
+    typer.echo(f"template {name} removed; its cases are kept")
 
 
 def show() -> None:
-    """A row for every template: what it watches, its last night and that night's verdict."""
+    """Print a row for every template: the failures it watches, its last case and the verdict on it."""
     layout = Layout.current()
-    table = Table("template", "watches", Column("nights", justify="right"), "last night", "status", "verdict")
+    table = Table("template", "watches", Column("cases", justify="right"), "last case", "status", "verdict")
     rows = query(
         layout,
         "SELECT json_extract_string(spec, '$.template') AS template, case_id, status, verdict "
@@ -50,38 +50,40 @@ def show() -> None:
         "WHERE json_extract_string(spec, '$.failures.reported') IS NOT NULL ORDER BY created_at",
     ).to_pylist()
     for template in templates(layout):
-        nights = [row for row in rows if row["template"] == template.name]
-        last = nights[-1] if nights else {}
+        cases = [row for row in rows if row["template"] == template.name]
+        last = cases[-1] if cases else {}
         watched = template.spec.nightly.failures if template.spec.nightly else ""
-        said = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
-        table.add_row(template.name, watched, str(len(nights)), *said)
+        cells = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
+        table.add_row(template.name, watched, str(len(cases)), *cells)
     console = plain_console()
     print_whole(console, table)
     on = ", ".join(switched_on(layout)) or "nothing"
-    console.print(f"switched on: {on} (while repair ui runs)", soft_wrap=True)
+    console.print(f"switched on: {on} (runs only while repair ui is running)", soft_wrap=True)
     if layout.notices.exists():
         console.print(f"notices  {layout.notices}", soft_wrap=True)
 
 
 def tick(name: str) -> None:
-    """Make tonight's case of a template and run it here, or say why there is none.
+    """Make the next case of a template and run it, or print why there is none.
 
     Raises:
-        InputError: there is no such template, or its reports cannot be read.
+        InputError: there is no such template, or its reported failures cannot be read.
     """
     layout = Layout.current()
-    made = make_night(layout, find_template(layout, name), datetime.now(UTC).date())
-    if isinstance(made, Skip):
-        typer.echo(f"skipped: {made.reason}")
+    spec = make_night(layout, find_template(layout, name), datetime.now(UTC).date())
+    if isinstance(spec, Skip):
+        typer.echo(f"skipped: {spec.reason}")
         return
-    [key] = register_cases(dagster_instance(layout), layout, [made])
+    [key] = register_cases(dagster_instance(layout), layout, [spec])
     run_and_show(key, [], force=False, device="auto")
 
 
 def turn(on: bool, watch: bool) -> None:
-    """Switch the schedule and the sensors."""
+    """Switch the schedule and the sensors on or off; with ``watch``, on includes the sensor of new failures."""
     layout = Layout.current()
     names = switch(layout, on, watch)
     if on and not templates(layout):
-        typer.echo("there is no template yet, so nothing will run: repair nightly add FILE.yaml", err=True)
-    typer.echo(f"{'on' if on else 'off'}: {', '.join(names)}" + ("; they run while repair ui does" if on else ""))
+        typer.echo("there is no template yet, so nothing will run; to add one: repair nightly add FILE.yaml", err=True)
+    typer.echo(
+        f"{'on' if on else 'off'}: {', '.join(names)}" + ("; they run only while repair ui is running" if on else "")
+    )

@@ -1,4 +1,4 @@
-"""From what a user types to a case."""
+"""Cases from what a user types on the command line."""
 
 from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
@@ -12,10 +12,15 @@ from repair_pipeline.tracking.runs import Tracked
 
 
 def open_case(source: str, settings: list[str], device: DeviceName) -> Case:
-    """A preset, a stored case or a case file, with settings changed.
+    """A case, with some of its fields changed.
+
+    Args:
+        source: the name of a preset, the id of a stored case, or the path of a case file.
+        settings: fields to change, as ``key=value``.
+        device: where heavy steps run.
 
     Raises:
-        InputError: there is no such case, a setting is not valid, or a stored case's files are not what they were.
+        InputError: there is no such case, a setting is not valid, or a stored case's files have changed.
     """
     layout = Layout.current()
     if source.endswith((".yaml", ".yml")):
@@ -28,10 +33,14 @@ def open_case(source: str, settings: list[str], device: DeviceName) -> Case:
 
 
 def open_stored_case(source: str, device: DeviceName) -> Case:
-    """A case whose rows are read: a stored one is taken as it lies in the store, whatever its data hold by now.
+    """A case whose stored rows are read: a case that has run is opened even if its data files have changed.
+
+    Args:
+        source: the name of a preset, the id of a stored case, or the path of a case file.
+        device: where heavy steps run.
 
     Raises:
-        InputError: there is no such case, its model's code is not what it was, or it is yet to be run and cannot be.
+        InputError: there is no such case, its model's code has changed, or it has not run and cannot be run.
     """
     if not source.endswith((".yaml", ".yml")):
         layout = Layout.current()
@@ -43,10 +52,10 @@ def open_stored_case(source: str, device: DeviceName) -> Case:
 
 
 def open_tracked_case(run: Tracked, settings: list[str], device: DeviceName) -> Case:
-    """The case of an MLflow run, with settings changed.
+    """The case of an MLflow run, with some of its fields changed.
 
     Raises:
-        InputError: its spec is not one that this version can read, or a setting is not valid.
+        InputError: this version cannot read its spec, or a setting is not valid.
     """
     return _case(parse_spec(run.spec), settings, device)
 

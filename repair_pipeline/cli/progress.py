@@ -1,4 +1,4 @@
-"""Steps as they go by: a bar for whoever watches, a line for whoever reads the log."""
+"""Progress of steps: a bar on a terminal, and a line for each finished step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repair_pipeline.pipeline.steps import Step
 
 
 class StepBars:
-    """A ``Watch`` for ``run_case``."""
+    """A ``Watch`` of ``run_case`` that prints to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

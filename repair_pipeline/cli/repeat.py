@@ -1,4 +1,4 @@
-"""``repair run --from-mlflow``: whether a case that is repeated has the data that it had."""
+"""``repair run --from-mlflow``: a warning if the data have changed since the tracked run."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from repair_pipeline.types import Progress
 
 
 class Comparing:
-    """A ``Watch`` that also says, as soon as the data are there, whether they have changed since the tracked run.
+    """A ``Watch`` that also warns, as soon as the data are read, if they have changed since the tracked run.
 
-    An MLflow run holds the spec and no data: where they are the owner's, they may be others by now.
+    An MLflow run holds the spec but no data, and the user's files may have changed.
     """
 
     def __init__(self, case: Case, run: Tracked, watch: Watch) -> None:
         self._case, self._run, self._watch = case, run, watch
-        # With other settings upstream of the failures, other data are what was asked for.
+        # If settings upstream of the failures were changed, other data are expected.
         self._compared = case.spec.base_id != run.base_id
 
     @contextmanager
     def __call__(self, step: Step) -> Iterator[Progress]:
-        """Watch the step; the data are there before any but the first."""
+        """Watch the step; compare the data before every step but the first, which reads them."""
         if step.needs:
             self.compare()
         with self._watch(step) as progress:
             yield progress
 
     def compare(self) -> None:
-        """Say it once, and only where they differ."""
+        """Print the warning, at most once, if the fingerprints differ."""
         if self._compared:
             return
         self._compared = True
-        now = (self._case.record or {})["fingerprint"]
-        if now != self._run.fingerprint:
+        fingerprint = (self._case.record or {})["fingerprint"]
+        if fingerprint != self._run.fingerprint:
             print(
-                f"repair: the data have changed since that run: their fingerprint is {now}, it was "
-                f"{self._run.fingerprint}; the numbers will not be the same",
+                f"repair: the data have changed since that run: their fingerprint is {fingerprint}, it was "
+                f"{self._run.fingerprint}; the results will differ",
                 file=sys.stderr,
             )

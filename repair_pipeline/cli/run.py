@@ -36,36 +36,36 @@ from repair_pipeline.types import FailureGroup
 
 
 def repeat_and_show(run_id: str, settings: list[str], force: bool, device: DeviceName) -> None:
-    """Run the case of an MLflow run, from what the run says of it.
+    """Run the case of an MLflow run again, from the spec that the run holds.
 
     Raises:
-        InputError: there is no such run, or it is none of a case.
+        InputError: there is no such run, or it is not the run of a case.
     """
     run, console = tracked(Layout.current(), run_id), plain_console()
     case = open_tracked_case(run, settings, device)
-    console.print(f"as MLflow run {run_id} says, which is of case {run.case_id}", soft_wrap=True)
+    console.print(f"repeating MLflow run {run_id}, of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
     _run_and_show(case, force, console, comparing)
     comparing.compare()
 
 
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
-    """Run a case, show its steps, its recovery table and where to look; exit code 1 where a method failed."""
+    """Run a case, and print its steps, its recovery table and what to do next; exit code 1 if a method failed."""
     console = plain_console()
     _run_and_show(open_case(source, settings, device), force, console, StepBars(console))
 
 
 def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
-    """Say which steps of a case are to be made, and why; nothing is run or written."""
+    """Print which steps of a case would run, and why; nothing is run or written."""
     case, console = open_case(source, settings, device), plain_console()
     steps = plan(case)
     table = Table(Column("step", no_wrap=True), Column("to make", justify="right"), "why")
     for planned in steps:
         table.add_row(planned.step.name, f"{planned.stale} of {planned.files}", planned.why or "finished")
-    console.print(f"case {case.id}" + (f" is new: {since}" if (since := changed_since(case)) else ""), soft_wrap=True)
+    console.print(f"case {case.id}" + (f" is new: {change}" if (change := changed_since(case)) else ""), soft_wrap=True)
     print_whole(console, table)
-    left = sum(planned.stale > 0 for planned in steps)
-    console.print(f"{left} of {len(steps)} steps are to be made" if left else "everything is finished")
+    unfinished = sum(planned.stale > 0 for planned in steps)
+    console.print(f"{unfinished} of {len(steps)} steps would run" if unfinished else "everything is finished")
 
 
 def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> None:
@@ -80,14 +80,14 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         with console.status("Dagster's pages"):
             report_materialisations(instance, case, outcome.made)
     if not outcome.made:
-        console.print("everything was finished already; --force makes it again")
+        console.print("everything is up to date; --force runs it again")
     console.print()
     print_whole(console, recovery_table(case))
     console.print()
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
     verdicts = gate_verdicts(case)
     for row in verdicts:
-        say_verdict(console, row)
+        print_verdict(console, row)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
     if isinstance(case.spec.dataset, UserData) and any(row["verdict"] in PROVEN for row in verdicts):
@@ -98,7 +98,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     console.print("pages    repair ui")
     for row in read_parquet(layout.table("detection", case.id))[0].to_pylist():
         if row["converged"] is False:
-            print(f"repair: {row['method']} has not converged, its ranking is not to be trusted", file=sys.stderr)
+            print(f"repair: {row['method']} has not converged: do not trust its ranking", file=sys.stderr)
     for step, cause in outcome.failed.items():
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:
@@ -107,32 +107,32 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
 
 @contextmanager
 def interruptible(case: Case) -> Iterator[None]:
-    """End with one line and an exit code where a step fails (1) or somebody stops it (130)."""
+    """End with one line and exit code 1 if a step fails, 130 on Ctrl-C."""
     try:
         yield
     except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
-        print(f"repair: {error}; {_goes_on(case)}", file=sys.stderr)
+        print(f"repair: {error}; {_how_to_continue(case)}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print(f"repair: stopped; {_goes_on(case)}", file=sys.stderr)
+        print(f"repair: stopped; {_how_to_continue(case)}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def say_verdict(console: Console, row: Mapping[str, Any]) -> None:
-    """A line for what the gate decides of one failure group."""
-    where = FailureGroup(row["failure_group"]).phrase(" of {}")
+def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
+    """Print the gate's verdict on one failure group."""
+    group = FailureGroup(row["failure_group"]).phrase(" of {}")
     few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
-    console.print(f"verdict{where}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
+    console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
 
 
-def _goes_on(case: Case) -> str:
+def _how_to_continue(case: Case) -> str:
     command = f"repair run {case.id}" if case.record else "the same command"
-    return f"what was finished is kept, {command} goes on from there"
+    return f"finished steps are kept; to continue: {command}"
 
 
 def _is_candidate(case: Case) -> bool:
-    """Whether its accepted model waits to be promoted."""
+    """Whether the case's accepted model is the present candidate of its registered model."""
     path = case.layout.candidate(case.id)
     if not (accepted(case) and path.exists()):
         return False

@@ -1,4 +1,4 @@
-"""A web server as a process group, started, awaited and stopped."""
+"""Starting, waiting for and stopping a web server that runs as a process group."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _START_SECONDS, _STOP_SECONDS = 240, 30
 
 @dataclass(frozen=True)
 class Server:
-    """A web server, as the process group that it and its children are."""
+    """A web server and its child processes, which form a process group."""
 
     name: str
     command: list[str]
     port: int
     health: str
-    """A path that answers 200 once the pages can be opened."""
+    """A path that answers with status 200 once the server is ready."""
     page: str
-    """The path of the page to begin with."""
+    """The path of the start page."""
     log: Path
 
     @contextmanager
     def running(self, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """Start it, and leave no process of it behind."""
+        """Start the server; on exit, stop all of its processes."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "wb") as log:
             process = subprocess.Popen(
@@ -45,15 +45,15 @@ class Server:
             _stop(process)
 
     def wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
-        """Return once the pages can be opened.
+        """Return once the server is ready.
 
         Raises:
-            InputError: it ended, or it took too long.
+            InputError: the server ended, or took too long.
         """
-        given_up = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
-            if process.poll() is not None or time.monotonic() > given_up:
-                raise InputError(f"{self.name} does not start on port {self.port}: its last words are in {self.log}")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise InputError(f"{self.name} does not start on port {self.port}: see its log {self.log}")
             time.sleep(0.2)
 
     def _answers(self) -> bool:
@@ -68,18 +68,18 @@ class Server:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt a process and wait for its whole group to go; kill what is left after a while."""
+    """Interrupt a process and wait for its whole group to end; kill what is left after a timeout."""
     process.send_signal(signal.SIGINT)
-    given_up = time.monotonic() + _STOP_SECONDS
-    while _group_lives(process) and time.monotonic() < given_up:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _group_is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if _group_lives(process):
+    if _group_is_alive(process):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a child that has ended counts as living until it is asked
+def _group_is_alive(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # an ended child counts as alive until it is polled
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:

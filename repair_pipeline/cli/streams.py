@@ -7,10 +7,10 @@ import io
 import sys
 
 
-def replace_what_cannot_be_written() -> None:
+def replace_unencodable() -> None:
     """Let the standard streams write ``?`` where their encoding lacks a character, instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and _may_fail(stream):  # somebody may have put another in its place
+        if isinstance(stream, io.TextIOWrapper) and _may_fail(stream):  # a test or a host program may have replaced it
             stream.reconfigure(errors="replace")
 
 

@@ -19,7 +19,14 @@ from repair_pipeline.studies.study import Study, run_study
 
 
 def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str], register: bool) -> None:
-    """Run a study, or say what is left to run; exit code 1 where something in it failed.
+    """Run a study, and print its plan first; exit code 1 if a part of it failed.
+
+    Args:
+        name: the study.
+        plan: print the plan and run nothing.
+        workers: number of processes; None is one per core.
+        only: parts of the study ``paper`` to run; empty for all.
+        register: make the study's cases partitions in Dagster and run nothing.
 
     Raises:
         InputError: there is no such study, or no such part of it.
@@ -29,7 +36,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
         from repair_pipeline.defs.partitions import dagster_instance, register_cases  # Dagster takes seconds to import
 
         keys = register_cases(dagster_instance(layout), layout, study.cases())
-        console.print(f"{len(keys)} cases are partitions in Dagster: backfill them in its job study")
+        console.print(f"{len(keys)} cases are registered as partitions in Dagster: backfill the job study over them")
         return
     workers = workers or len(os.sched_getaffinity(0))
     console.print(_plan(study, layout, workers))
@@ -48,16 +55,16 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
 
 
 def _plan(study: Study, layout: Layout, workers: int) -> Table:
-    """The pieces of a study, what is left of each, and how long that is expected to take."""
+    """A table of a study's pieces: how many files of each are left, and the expected time for them."""
     stages = study.stages(layout, data_dir())
     pieces = [piece for stage in stages for piece in stage.pieces]
-    left = sum(stage.seconds_left(workers) for stage in stages) / 60
+    minutes = sum(stage.seconds_left(workers) for stage in stages) / 60
     megabytes = costs.MEGABYTES * sum(len(piece.left) for piece in pieces)
     table = Table(
         Column("piece", no_wrap=True),
         Column("files left", justify="right"),
         Column("minutes on one core", justify="right"),
-        title=f"{study.name}: about {left:.0f} minutes left on {workers} cores, and {megabytes:.0f} MB of disk",
+        title=f"{study.name}: about {minutes:.0f} minutes left on {workers} cores, and {megabytes:.0f} MB of disk",
         title_justify="left",
     )
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""What a case came to, as a table for a terminal."""
+"""The results of a case as a table for a terminal."""
 
 from __future__ import annotations
 

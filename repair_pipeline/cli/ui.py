@@ -29,7 +29,7 @@ def serve(settings: Settings) -> None:
     """Serve both pages until Ctrl-C or SIGTERM.
 
     Raises:
-        InputError: a port is taken, a server does not start, or the setting ``nightly`` is no time.
+        InputError: a port is taken, a server does not start, or the setting ``nightly`` is not a cron expression.
     """
     layout, dagster_port, mlflow_port = Layout(settings.home), settings.dagster_port, settings.mlflow_port
     require_cron_line(settings.nightly)
@@ -41,15 +41,16 @@ def serve(settings: Settings) -> None:
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(addressable(layout.dagster_home)),
-        **settings.variables(),  # among them the ports, which the links from page to page name
+        **settings.variables(),  # among them the ports, which the pages' links use
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that nothing here uses
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves a dozen unused processes
     }
-    _on_ending(signal.default_int_handler)  # a shell that starts this in the background has it ignore Ctrl-C
+    # A shell that starts this in the background makes it ignore Ctrl-C.
+    _handle_stop_signals(signal.default_int_handler)
     try:
         with ExitStack() as stack:
             processes = [stack.enter_context(server.running(environment)) for server in servers]
-            stack.callback(_on_ending, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
+            stack.callback(_handle_stop_signals, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
             print("starting Dagster and MLflow ...", flush=True)
             for server, process in zip(servers, processes, strict=True):
                 server.wait_until_it_answers(process)
@@ -60,9 +61,9 @@ def serve(settings: Settings) -> None:
         print("\nstopped", flush=True)
 
 
-def _on_ending(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, handler)
+def _handle_stop_signals(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _dagster(layout: Layout, port: int) -> Server:
@@ -85,7 +86,7 @@ def _mlflow(layout: Layout, port: int) -> Server:
 
 
 def _require_free(**ports: int) -> None:
-    with ExitStack() as stack:  # both are held until both are known to be free, so that they differ
+    with ExitStack() as stack:  # both stay bound until both are checked, so that one port given twice is noticed
         for option, port in ports.items():
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +95,7 @@ def _require_free(**ports: int) -> None:
                 probe.listen()
             except (OSError, OverflowError) as error:
                 raise InputError(
-                    f"port {port} of {HOST} cannot be had ({error}): stop what listens there, or give {option} another"
+                    f"cannot listen on port {port} of {HOST} ({error}): stop what uses it, or give another {option}"
                 ) from error
 
 
@@ -102,4 +103,4 @@ def _watch(servers: list[Server], processes: list[subprocess.Popen[bytes]]) -> N
     while all(process.poll() is None for process in processes):
         time.sleep(0.5)
     ended = next(server for server, process in zip(servers, processes, strict=True) if process.poll() is not None)
-    raise InputError(f"{ended.name} has ended, so the other is stopped too: its last words are in {ended.log}")
+    raise InputError(f"{ended.name} has ended, so both servers were stopped: see its log {ended.log}")

@@ -1,4 +1,4 @@
-"""The shell's door: what it prints, what it refuses, what it leaves behind."""
+"""The command line: what it prints, what it refuses, and which files it writes."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ treatments: {base: {}, selective_dampening: {}}
 
 @pytest.fixture
 def repair(tmp_path, monkeypatch):
-    """Runs a command with a store of its own."""
+    """A function that runs a command in a store of its own."""
     monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("REPAIR_DATA_DIR", str(tmp_path / "no-such-folder"))
     monkeypatch.setenv("COLUMNS", "200")
@@ -120,7 +120,7 @@ def test_bad_input_is_one_line_and_exit_2_and_writes_nothing(repair, tmp_path, n
     assert not list(tmp_path.rglob("*.*")), "something was written"
 
 
-def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothing(repair, tiny, tmp_path):
+def test_run_prints_the_table_and_the_next_commands_and_a_second_run_makes_nothing(repair, tiny, tmp_path):
     first = repair("run", tiny)
     assert first.exit_code == 0, first.stderr
     (case_id,) = re.findall(r"case (tiny-[0-9a-f]{8}) on cpu", first.stdout)
@@ -138,25 +138,25 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
 
     second = repair("run", tiny)
     assert second.exit_code == 0
-    assert "everything was finished already" in second.stdout
+    assert "everything is up to date" in second.stdout
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
     with dagster_instance(Layout(tmp_path / "home")) as instance:
         of_case = dg.AssetRecordsFilter(dg.AssetKey("evaluation"), asset_partitions=[case_id])
-        [told] = instance.fetch_materializations(of_case, limit=9).records  # and the second run told nothing
+        [record] = instance.fetch_materializations(of_case, limit=9).records  # the second run reports nothing
         of_causes = dg.AssetRecordsFilter(dg.AssetKey("influence_loss"), asset_partitions=[case_id])
         [causes] = instance.fetch_materializations(of_causes, limit=9).records
-    tags = told.asset_materialization.tags  # as Dagster's own runs have them, or its pages call the asset stale
+    tags = record.asset_materialization.tags  # as Dagster's own runs have them, or its pages call the asset stale
     assert tags["dagster/input_event_pointer/influence_loss"] == str(causes.storage_id)
     version = causes.asset_materialization.tags["dagster/data_version"]
     assert tags["dagster/input_data_version/influence_loss"] == version
     assert tags["dagster/input_event_pointer/pairs"] == "NULL"  # which the case has not
-    metadata = told.asset_materialization.metadata
+    metadata = record.asset_materialization.metadata
     assert metadata["made_by"].value == "repair run"
     assert f"WHERE case_id = '{case_id}'" in metadata["ask"].value
 
-    alike = repair("run", case_id[:-2] + "zz")
-    assert (alike.exit_code, f"did you mean {case_id}?" in alike.stderr) == (2, True)
+    misspelt = repair("run", case_id[:-2] + "zz")
+    assert (misspelt.exit_code, f"did you mean {case_id}?" in misspelt.stderr) == (2, True)
 
     listed = repair("list").stdout
     assert case_id in listed
@@ -187,16 +187,16 @@ def test_run_ends_with_the_table_and_where_to_look_and_a_second_run_makes_nothin
     assert f'href="case_id%3D{case_id}/report.html">{case_id}</a>' in compared.read_text()
 
 
-def test_an_answer_is_whole_for_whoever_has_no_width(repair, monkeypatch):
+def test_an_answer_has_full_width_where_there_is_no_terminal(repair, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     wide = ", ".join(f"'{'x' * 30}' AS column_{number}" for number in range(5))
     assert max(map(len, repair("query", f"SELECT {wide}").stdout.splitlines())) > 150
 
 
-def test_where_nothing_was_run_an_empty_answer_says_so(repair, tmp_path):
+def test_an_empty_answer_from_an_empty_store_comes_with_a_hint(repair, tmp_path):
     answer = repair("query", "SELECT count(*) AS n FROM cases", "--format", "csv")
     assert (answer.exit_code, answer.stdout) == (0, "n\n0\n")
-    assert f"nothing was run below {tmp_path / 'home'}" in answer.stderr
+    assert f"{tmp_path / 'home'} has no results" in answer.stderr
 
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
@@ -205,14 +205,14 @@ COMMANDS = [command.name or command.callback.__name__ for command in app.registe
 def test_a_studys_cases_become_partitions_of_the_job_study(repair, tmp_path):
     answer = repair("study", "few_failures", "--register")
     assert answer.exit_code == 0
-    assert "10 cases are partitions" in answer.stdout
+    assert "10 cases are registered as partitions" in answer.stdout
     with dagster_instance(Layout(tmp_path / "home")) as instance:
         keys = set(instance.get_dynamic_partitions(str(CASES.name)))
     assert keys == {case_id(spec) for spec in STUDIES["few_failures"].cases()}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example_and_stands_in_the_readme(repair, command):
+def test_every_command_has_an_example_and_is_in_the_readme(repair, command):
     assert f"Example: repair {command}" in repair(command, "--help").stdout
     assert f"repair {command}" in (ROOT / "README.md").read_text()
 

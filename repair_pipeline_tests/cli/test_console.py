@@ -1,4 +1,4 @@
-"""What is printed as it is, whatever it holds."""
+"""Text that looks like markup is printed literally."""
 
 import pytest
 from rich.progress import Progress
@@ -11,7 +11,7 @@ TEXTS = ("[red]x[/red]", "ok [/b]", "[INST] hi [/INST]", "[unk]", ":smile:", "[l
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_lines_titles_headers_and_cells_are_as_given(capsys, text):
+def test_lines_titles_headers_and_cells_are_literal(capsys, text):
     table = Table(text, title=text)
     table.add_row(text)
     plain_console().print(table)
@@ -20,7 +20,7 @@ def test_lines_titles_headers_and_cells_are_as_given(capsys, text):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_bar_is_called_as_what_it_measures(text):
+def test_the_name_of_a_progress_bar_is_literal(text):
     console = plain_console()
     bars = Progress(*COLUMNS, console=console, auto_refresh=False)
     bars.add_task(text, total=None)

@@ -1,4 +1,4 @@
-"""Which rows of a case's patch are applied: those that its verdict calls for."""
+"""Which rows of a case's patch are applied: those of groups whose repair is accepted or recommended."""
 
 import pandas as pd
 import pytest
@@ -16,36 +16,36 @@ from repair_pipeline_tests.pipeline.conftest import case_at
 
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
-    """A case of two groups, one row of the patch each, with the verdicts that are asked for."""
+    """A function that gives a case of two groups, with a row of the patch each, two verdicts and applies its patch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
     rows = pd.DataFrame({"row": list("abcd"), "x": [0.0, 1.0, 2.0, 3.0], "label": ["no", "yes"] * 2})
     rows.to_csv("train.csv", index=False)
     rows.assign(row=list("efgh")).to_csv("test.csv", index=False)
-    own = {"train": "train.csv", "test": "test.csv", "id": "row"}
+    dataset = {"train": "train.csv", "test": "test.csv", "id": "row"}
     groups = {"groups": {"A": "x < 1", "B": "x >= 1"}}
     case = case_at(
         tmp_path / "home",
-        parse_spec({"name": "wards", "dataset": own, "model": {"factory": "my_model:net"}, "failures": groups}),
+        parse_spec({"name": "wards", "dataset": dataset, "model": {"factory": "my_model:net"}, "failures": groups}),
     )
     case.register("finished")
     dropped = {"A": "a", "B": "b"}
     changes = [{"failure_group": group, "example_id": row, "action": "drop"} for group, row in dropped.items()]
     save_rows(case.layout.table("patch", case.id), "patch", changes, {})
 
-    def by(**verdicts):
-        said = [{"failure_group": group, "judge": "gate", "verdict": verdict} for group, verdict in verdicts.items()]
-        save_rows(case.layout.table("verdicts", case.id), "verdicts", said, {})
+    def apply_with(**verdicts):
+        rows = [{"failure_group": group, "judge": "gate", "verdict": verdict} for group, verdict in verdicts.items()]
+        save_rows(case.layout.table("verdicts", case.id), "verdicts", rows, {})
         result = CliRunner().invoke(app, ["patch", "apply", case.id])
         return case.id, result, pd.read_csv("train.csv")["row"].tolist()
 
-    return by
+    return apply_with
 
 
-def test_where_the_data_are_not_to_blame_they_stay_as_they_are(judged, tmp_path):
+def test_no_data_problem_no_patch(judged, tmp_path):
     case_id, result, rows = judged(A="not_a_data_problem", B="not_a_data_problem")
-    said = f"repair: the verdict of {case_id} is not_a_data_problem: no removal is proven to repair, so the data stay; "
-    assert result.stderr.startswith(said)
+    assert result.stderr.startswith(f"repair: the verdict of {case_id} is not_a_data_problem: ")
+    assert "so the data were not changed" in result.stderr
     assert (result.exit_code, rows) == (2, list("abcd"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "test.csv", "train.csv"]
 
@@ -56,9 +56,9 @@ def test_only_groups_whose_repair_is_proven_are_patched(judged, proven):
     assert (result.exit_code, rows) == (0, list("acd"))
 
 
-def test_a_case_whose_patch_is_applied_is_not_run_again_under_its_name(judged):
+def test_a_case_is_not_run_while_its_patch_is_applied(judged):
     case_id, applied, _ = judged(A="accepted", B="rejected")
-    assert applied.stdout.splitlines()[1].startswith("next: train on it")
+    assert applied.stdout.splitlines()[1].startswith("next: retrain on it")
     for command in (["run", case_id], ["run", case_id, "--force"]):
         again = CliRunner().invoke(app, command)
         assert again.exit_code == 2

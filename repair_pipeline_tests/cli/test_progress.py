@@ -1,4 +1,4 @@
-"""What whoever watches a long step is told."""
+"""Progress bars and log lines of long steps."""
 
 import io
 
@@ -30,20 +30,20 @@ def line(progress: Progress, console: Console) -> str:
     return captured.get()
 
 
-def test_a_bar_tells_how_many_of_how_many_at_which_rate_and_how_long_it_takes_yet():
+def test_a_bar_shows_count_total_rate_and_time_left():
     clock = Clock()
     progress, console = bars(clock)
     bar = progress.add_task("fisher_diagonal", total=None)
     for second in range(1, 6):
         clock.now = float(second)
         show(progress, bar, 10 * second, 100)
-    told = line(progress, console)
-    assert "50/100" in told
-    assert "10.0 it/s" in told
-    assert "0:00:05" in told
+    shown = line(progress, console)
+    assert "50/100" in shown
+    assert "10.0 it/s" in shown
+    assert "0:00:05" in shown
 
 
-def test_a_bar_that_goes_back_begins_anew():
+def test_a_bar_restarts_when_the_count_falls():
     clock = Clock()
     progress, _ = bars(clock)
     bar = progress.add_task("repaired_finetune", total=None)
@@ -58,17 +58,17 @@ def test_a_bar_that_goes_back_begins_anew():
     assert task.finished_time is None
 
 
-def test_a_log_gets_one_line_a_step():
+def test_a_log_gets_one_line_for_each_step():
     console = Console(file=(log := io.StringIO()), force_terminal=False)
     with StepBars(console)(STEPS[0]) as progress:
         progress(1, 2)
         progress(2, 2)
-    [told] = log.getvalue().splitlines()
-    assert told.startswith(STEPS[0].name)
-    assert told.endswith(" s")
+    [logged] = log.getvalue().splitlines()
+    assert logged.startswith(STEPS[0].name)
+    assert logged.endswith(" s")
 
 
-def test_nothing_is_shown_where_there_is_no_terminal_or_a_notebook_lacks_ipywidgets(monkeypatch):
+def test_no_bar_without_a_terminal_or_in_a_notebook_without_ipywidgets(monkeypatch):
     monkeypatch.setattr("repair_pipeline.compute.bars.find_spec", lambda name: None)
     for kind in ({"force_terminal": False}, {"force_jupyter": True}):
         console = Console(file=io.StringIO(), **kind)

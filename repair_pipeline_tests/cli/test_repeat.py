@@ -1,4 +1,4 @@
-"""A case that is run again from what its MLflow run says, and nothing else."""
+"""Repeating a case from its MLflow run alone."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def repair(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A case that was run and tracked, and of which nothing is left but its MLflow run."""
+    """A case that was run and tracked, and of which only the MLflow run is left."""
     folder = tmp_path_factory.mktemp("repeat")
     (folder / "tiny.yaml").write_text(CASE)
     with pytest.MonkeyPatch.context() as patch:
@@ -51,8 +51,8 @@ def home(tmp_path_factory):
 def parent_of(layout: Layout) -> tuple[MlflowClient, str]:
     client = MlflowClient(tracking_uri(layout))
     experiment = client.get_experiment_by_name(runs.EXPERIMENT)
-    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
-    return client, next(run.info.run_id for run in found if "mlflow.parentRunId" not in run.data.tags)
+    tracked = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return client, next(run.info.run_id for run in tracked if "mlflow.parentRunId" not in run.data.tags)
 
 
 def test_an_mlflow_run_is_enough_to_repeat_the_case(home):
@@ -65,30 +65,30 @@ def test_an_mlflow_run_is_enough_to_repeat_the_case(home):
     assert query(layout, RECOVERY).equals(before)
     repeated = json.loads(next(layout.results.glob("tracked_runs/*/run.json")).read_text())["run_id"]
     assert repeated != run_id
-    for tag, is_now in client.get_run(repeated).data.tags.items():
+    for tag, value in client.get_run(repeated).data.tags.items():
         if tag.startswith("repair."):
-            assert is_now == client.get_run(run_id).data.tags[tag]
+            assert value == client.get_run(run_id).data.tags[tag]
     assert client.get_run(repeated).data.tags["repair.judged"] == "loss → selective_dampening", (
         "the first that the case names"
     )
 
 
-def test_a_child_leads_to_its_case_and_other_data_are_told(home):
+def test_a_child_run_leads_to_its_case_and_changed_data_give_a_warning(home):
     layout, _ = home
     client, run_id = parent_of(layout)
     experiment = client.get_run(run_id).info.experiment_id
     child = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")[0].info.run_id
-    said = runs.tracked(layout, run_id)
-    assert runs.tracked(layout, child) == said
-    assert said.case_id.startswith("tiny-")
+    parent = runs.tracked(layout, run_id)
+    assert runs.tracked(layout, child) == parent
+    assert parent.case_id.startswith("tiny-")
     client.set_tag(run_id, "repair.fingerprint", "of-other-data")
     again = repair("run", "--from-mlflow", child)
     assert again.exit_code == 0
     [line] = [line for line in again.stderr.splitlines() if line.startswith("repair: ")]
     assert "the data have changed" in line
     assert "it was of-other-data" in line
-    assert said.fingerprint in line
-    client.set_tag(run_id, "repair.fingerprint", said.fingerprint)
+    assert parent.fingerprint in line
+    client.set_tag(run_id, "repair.fingerprint", parent.fingerprint)
     other = repair("run", "--from-mlflow", child, "--set", "seed=1")
     assert other.exit_code == 0
     assert "the data have changed" not in other.stderr, "other data were asked for"
@@ -102,7 +102,7 @@ def refused(*arguments: str) -> str:
     return line
 
 
-def test_a_run_that_is_no_cases_is_refused_in_one_line(home):
+def test_a_run_that_is_not_of_a_case_is_refused_in_one_line(home):
     layout, _ = home
     client, run_id = parent_of(layout)
     assert "there is no MLflow run 'nonsense'" in refused("--from-mlflow", "nonsense")
@@ -111,9 +111,9 @@ def test_a_run_that_is_no_cases_is_refused_in_one_line(home):
         pass
     assert "has no spec.json" in refused("--from-mlflow", other.info.run_id)
     tags = {key: value for key, value in client.get_run(run_id).data.tags.items() if key.startswith("repair.")}
-    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as spoilt:
+    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as invalid:
         mlflow.log_text("{", "spec.json")
-    assert "not JSON" in refused("--from-mlflow", spoilt.info.run_id)
+    assert "not JSON" in refused("--from-mlflow", invalid.info.run_id)
     with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
         mlflow.log_text(
             json.dumps({"name": "older", "dataset": {"name": "digits", "train_size": 300}, "datum": 1}), "spec.json"
@@ -126,7 +126,7 @@ def test_a_case_is_named_in_one_way_only(home):
     assert "give one of them" in refused("digits-label_noise-s0", "--from-mlflow", "abc")
 
 
-def test_where_nothing_was_tracked_nothing_is_made(tmp_path, monkeypatch):
+def test_nothing_is_written_if_nothing_was_tracked(tmp_path, monkeypatch):
     monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "empty"))
     assert "there is no MLflow run 'abc', nor any other" in refused("--from-mlflow", "abc")
     assert not (tmp_path / "empty").exists()

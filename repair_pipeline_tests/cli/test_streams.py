@@ -1,4 +1,4 @@
-"""Output that is not UTF-8."""
+"""Output streams whose encoding is not UTF-8."""
 
 import io
 import os
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from repair_pipeline.cli.streams import replace_what_cannot_be_written
+from repair_pipeline.cli.streams import replace_unencodable
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from repair_pipeline.cli.streams import replace_what_cannot_be_written
         ("ascii:surrogateescape", "json", r"Z\u00fcrich \u2192 [b]"),
     ],
 )
-def test_what_an_encoding_lacks_is_replaced(tmp_path, encoding, form, shown):
+def test_characters_that_the_encoding_lacks_are_replaced(tmp_path, encoding, form, shown):
     sql = "SELECT 'Zürich → [b]' AS t"
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "REPAIR_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "repair_pipeline.cli.main", "query", sql, "--format", form]
@@ -32,16 +32,16 @@ def test_what_an_encoding_lacks_is_replaced(tmp_path, encoding, form, shown):
     ("encoding", "errors", "after"),
     [
         ("ascii", "strict", "replace"),
-        ("utf-8", "strict", "replace"),  # what stands for a byte of a file's name is no character either
+        ("utf-8", "strict", "replace"),  # UTF-8 cannot encode the surrogates that stand for bytes of file names
         ("ascii", "surrogateescape", "replace"),
         ("utf-8", "surrogateescape", "surrogateescape"),
         ("ascii", "backslashreplace", "backslashreplace"),
     ],
 )
-def test_a_stream_that_cannot_fail_is_left_alone(monkeypatch, encoding, errors, after):
+def test_a_stream_that_cannot_fail_is_unchanged(monkeypatch, encoding, errors, after):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    replace_what_cannot_be_written()
+    replace_unencodable()
     print("a\udcff→", flush=True)
     assert stream.errors == after

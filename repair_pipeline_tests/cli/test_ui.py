@@ -1,4 +1,4 @@
-"""Ports that cannot be had, and servers that leave nothing behind."""
+"""Ports that are taken, and servers that stop all their processes."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def taken():
 
 
 def test_a_taken_port_is_named_before_anything_is_written(taken: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"port {taken} of .* give --mlflow-port another"):
+    with pytest.raises(InputError, match=rf"port {taken} of .* give another --mlflow-port"):
         ui.serve(read_settings(home=tmp_path, dagster_port=free_port(), mlflow_port=taken))
     assert list(tmp_path.iterdir()) == []
 
@@ -40,18 +40,18 @@ def gone_within(seconds: float, group: int) -> bool:
 
 
 @pytest.mark.parametrize("port", [70_000, -1])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_an_invalid_port_is_refused(port: int) -> None:
     with pytest.raises(InputError, match=f"^--dagster-port cannot be {port}: .* equal to"):
         read_settings(dagster_port=port)
 
 
 def test_both_pages_on_one_port_are_refused(tmp_path: Path) -> None:
     port = free_port()
-    with pytest.raises(InputError, match="give --mlflow-port another"):
+    with pytest.raises(InputError, match="give another --mlflow-port"):
         ui.serve(read_settings(home=tmp_path, dagster_port=port, mlflow_port=port))
 
 
-def test_a_server_that_ends_says_where_its_last_words_are(tmp_path: Path) -> None:
+def test_a_server_that_ends_names_its_log(tmp_path: Path) -> None:
     dead = served(tmp_path, [sys.executable, "-c", "print('no'); raise SystemExit(1)"])
     with dead.running(os.environ) as process, pytest.raises(InputError, match=str(dead.log)):
         dead.wait_until_it_answers(process)

@@ -1,4 +1,4 @@
-"""The owner's way through the shell: init, check, run, patch, promote, rollback; and what is refused on it."""
+"""A user's own data on the command line: init, check, run, patch, promote, rollback; and what is refused."""
 
 import hashlib
 import json
@@ -38,41 +38,41 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory):
-    """The owner's folder after init, check and run, and what the three printed."""
+    """The user's folder after init, check and run, and the results of the three commands."""
     folder = tmp_path_factory.mktemp("ward")
     write_tables(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("REPAIR_HOME", str(folder / "home"))
         patch.setenv("COLUMNS", "200")
-        made = [repair("init", "wards.yaml", *INIT, *NET)]
+        results = [repair("init", "wards.yaml", *INIT, *NET)]
         before = files(folder)
-        made.append(repair("check", "wards.yaml"))
+        results.append(repair("check", "wards.yaml"))
         assert files(folder) == before
-        made.append(repair("run", "wards.yaml", *QUICK))
-        assert [result.exit_code for result in made] == [0, 0, 0], [result.output for result in made]
-        yield folder, made
+        results.append(repair("run", "wards.yaml", *QUICK))
+        assert [result.exit_code for result in results] == [0, 0, 0], [result.output for result in results]
+        yield folder, results
 
 
 def ask(sql):
     return json.loads(repair("query", sql, "--format", "json").stdout)
 
 
-def test_check_names_what_it_looked_at(ward):
-    said = ward[1][1].output
-    for looked_at in (
+def test_check_lists_its_findings(ward):
+    printed = ward[1][1].output
+    for finding in (
         "0 = sick",
         "two passes give the same outputs",
         "3 buffers stay",
         "130 of 138 are adapted",
         "minutes",
     ):
-        assert looked_at in said
-    assert "duplicates" not in said
+        assert finding in printed
+    assert "duplicates" not in printed
 
 
 @pytest.mark.parametrize("file", ["train.parquet", "test.parquet"])
-def test_where_the_data_have_changed_nothing_of_the_case_is_used(ward, file):
+def test_a_case_whose_data_have_changed_is_refused(ward, file):
     case = ask("SELECT case_id FROM cases")[0]["case_id"]
     given, rows = Path(file).read_bytes(), pd.read_parquet(file)
     patch = [row["example_id"] for row in ask("SELECT example_id FROM patch")]
@@ -99,7 +99,7 @@ def test_where_the_data_have_changed_nothing_of_the_case_is_used(ward, file):
     assert repair("patch", "revert", case).exit_code == 0
 
 
-def test_the_accepted_repair_is_promoted_and_taken_back(ward):
+def test_the_accepted_repair_is_promoted_and_rolled_back(ward):
     assert ask("SELECT verdict FROM verdicts WHERE judge = 'gate'") == [{"verdict": "accepted"}]
     assert "version 2" in repair("promote", "wards").output
     again = repair("promote", "wards")
@@ -110,11 +110,11 @@ def test_the_accepted_repair_is_promoted_and_taken_back(ward):
     champion = repair("check", "next.yaml").output
     assert "version 1" in repair("rollback", "wards").output
     former = repair("check", "next.yaml").output
-    wrong = [int(said.split("wrong on ")[1].split()[0]) for said in (champion, former)]
+    wrong = [int(printed.split("wrong on ")[1].split()[0]) for printed in (champion, former)]
     assert wrong[0] < wrong[1] / 2
 
 
-def test_the_patch_is_applied_and_taken_back_byte_by_byte(ward):
+def test_the_patch_is_applied_and_reverted_byte_by_byte(ward):
     [case] = ask("SELECT case_id FROM cases")
     given = Path("train.parquet").read_bytes()
     rows = pd.read_parquet("train.parquet").set_index("row")
@@ -133,7 +133,7 @@ def test_the_patch_is_applied_and_taken_back_byte_by_byte(ward):
 
 
 def applied_as(edit, case):
-    """What applying the patch says and does where its owner has edited ``patch.csv`` so; then all is as before."""
+    """Apply an edited ``patch.csv``, then restore all files; the result, the original patch and the patched rows."""
     path = Path("home/results/patches") / f"case_id={case}" / "patch.csv"
     given, rows = path.read_bytes(), pd.read_csv(path, dtype=str, keep_default_na=False)
     edit(rows).to_csv(path, index=False)
@@ -147,7 +147,7 @@ def applied_as(edit, case):
         path.write_bytes(given)
 
 
-def test_the_patch_is_applied_as_its_owner_edited_it(ward):
+def test_an_edited_patch_is_applied_as_edited(ward):
     case = ask("SELECT case_id FROM cases")[0]["case_id"]
     before = pd.read_parquet("train.parquet").set_index("row")
     result, rows, after = applied_as(
@@ -155,7 +155,7 @@ def test_the_patch_is_applied_as_its_owner_edited_it(ward):
     )
     assert result.exit_code == 0, result.output
     same = sum([rows.action[1] == "drop", (rows.action[2], rows.suggested_label[2]) == ("relabel", "sick")])
-    assert f"patch.csv: {len(rows) - same} rows as you edited them" in result.stdout
+    assert f"patch.csv: {len(rows) - same} rows were edited by you" in result.stdout
     assert set(before.index) - set(after.index) == {rows.example_id[1]}
     changed = after.label != before.label[after.index]
     assert set(after.index[changed]) <= {rows.example_id[2]}
@@ -177,7 +177,7 @@ def test_the_patch_is_applied_as_its_owner_edited_it(ward):
         (lambda rows: rows.drop(columns="action"), "has no column 'action'"),
     ],
 )
-def test_an_edited_patch_that_cannot_be_meant_changes_nothing(ward, edit, says):
+def test_an_invalid_edit_of_the_patch_changes_nothing(ward, edit, says):
     case = ask("SELECT case_id FROM cases")[0]["case_id"]
     before = files(ward[0])
     result, _, _ = applied_as(edit, case)
@@ -199,7 +199,7 @@ BAD = {
     "no such factory": ((*NET[:1], "repair_pipeline_tests.wards:lattice"), {}, "does not hold"),
     "no such module": (("--factory", "my_wards:net"), {}, "no 'my_wards' here"),
     "too many outputs": (
-        ("--factory", "repair_pipeline_tests.models.test_own:net"),
+        ("--factory", "repair_pipeline_tests.models.test_user_model:net"),
         {},
         "the model cannot read inputs of shape (2,)",
     ),
@@ -209,12 +209,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_what_cannot_work_is_one_line_and_writes_nothing(desk, bad):
+def test_an_unusable_case_is_refused_in_one_line_and_writes_nothing(desk, bad):
     flags, columns, says = BAD[bad]
     for column, value in columns.items():
         pd.read_parquet("train.parquet").assign(**{column: value}).to_parquet("train.parquet", index=False)
-    made = repair("init", "wards.yaml", *INIT, *flags)
-    assert made.exit_code == 0, made.output
+    written = repair("init", "wards.yaml", *INIT, *flags)
+    assert written.exit_code == 0, written.output
     before = files(desk)
     for command in (("check", "wards.yaml"), ("run", "wards.yaml", *QUICK)):
         if bad == "a group without a row" and command[0] == "check":
@@ -226,9 +226,9 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(desk, bad):
     assert files(desk) == before
 
 
-def test_init_asks_for_nothing_without_a_terminal_and_keeps_what_is_there(desk):
+def test_init_without_a_terminal_asks_nothing_and_overwrites_nothing(desk):
     refused = repair("init", "wards.yaml", "--train", "train.parquet")
-    assert (refused.exit_code, "--test is not given" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "--test is required" in refused.stderr) == (2, True)
     assert not Path("wards.yaml").exists()
     Path("wards.yaml").write_text("mine")
     assert repair("init", "wards.yaml", *INIT, *NET).exit_code == 2
