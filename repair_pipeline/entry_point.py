@@ -1,4 +1,4 @@
-"""Somebody's own code, by its name."""
+"""User code referred to as ``package.module:function``."""
 
 from __future__ import annotations
 
@@ -13,72 +13,79 @@ from typing import Any
 
 from repair_pipeline.errors import InputError
 
-_OURS = __name__.split(".")[0]
-"""This package, whose code is nobody's own."""
+_PACKAGE = __name__.split(".")[0]
+"""This package, which is never user code."""
 _searched: list[str] = []
-"""Folders that the last call put on the path, which the next one takes off."""
+"""Folders that the last call added to ``sys.path``; the next call removes them."""
 _imported: dict[str, tuple[Path, bytes]] = {}
-"""Local modules that were imported: from which file, and what it held."""
+"""Local modules imported so far: their file, and its content at that time."""
 
 
 def entry_point(key: str, name: str, folder: Path) -> Callable[..., Any]:
-    """The callable that ``package.module:function`` names, as its files are now.
+    """The callable that ``package.module:function`` names, reloaded if its files have changed.
 
     Args:
-        key: the key of the case that says so, for the message.
-        folder: whose modules are found, before those of the current folder and what is installed.
+        key: the case key that holds the name, for error messages.
+        name: ``package.module:function``.
+        folder: searched for the module first, before the current folder and the installed packages.
 
     Raises:
-        InputError: it is not of that form, cannot be imported, is not there, or cannot be called.
+        InputError: the name has another form, cannot be imported, does not exist, or is not callable.
     """
     module_name, attribute = _parts(key, name)
-    sources = _forget_what_changed(module_name, folder)
-    sys.path[:] = [where for where in sys.path if where not in _searched]
-    wanted = [str(folder), str(Path.cwd())]
-    _searched[:] = [where for where in wanted if where not in sys.path]
-    sys.path[:] = [*dict.fromkeys(wanted), *(where for where in sys.path if where not in wanted)]
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a check leaves nothing in her folder
+    sources = _unload_changed(module_name, folder)
+    sys.path[:] = [entry for entry in sys.path if entry not in _searched]
+    folders = [str(folder), str(Path.cwd())]
+    _searched[:] = [entry for entry in folders if entry not in sys.path]
+    sys.path[:] = [*dict.fromkeys(folders), *(entry for entry in sys.path if entry not in folders)]
+    no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # leave no files in the user's folder
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{key} names the module {module_name!r}, and there is no {error.name!r} here: put it beside the case "
-            f"file, into {folder}, or install it"
+            f"{key} names the module {module_name!r}, but there is no module {error.name!r}: put it next to the case "
+            f"file, in {folder}, or install it"
         ) from error
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{key}: importing {module_name!r} fails ({why}): mend it") from error
+        raise InputError(f"{key}: importing {module_name!r} fails ({why}): fix the module") from error
     finally:
-        sys.dont_write_bytecode = writes_bytecode
+        sys.dont_write_bytecode = no_bytecode
     _imported.update(sources)
     try:
-        found = getattr(module, attribute)
+        function = getattr(module, attribute)
     except AttributeError as error:
         public = ", ".join(name for name in vars(module) if not name.startswith("_")) or "nothing"
-        raise InputError(f"{key} names {attribute!r}, which {module_name} does not hold: it holds {public}") from error
-    if not callable(found):
-        raise InputError(f"{key} names {name!r}, a {type(found).__name__}: name something that can be called")
-    return found
+        raise InputError(f"{key} names {attribute!r}, but {module_name} has no such name: it has {public}") from error
+    if not callable(function):
+        raise InputError(f"{key} names {name!r}, a {type(function).__name__}: name a function or a class")
+    return function
 
 
 def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
-    """The code behind ``package.module:function``: its module, and the modules beside it that it imports, by name.
+    """The source files of ``package.module:function``, by module name: its module and the local modules it imports.
 
-    Of what is installed it is the module's own file alone.
+    For an installed module it is that module's own file only.
+
+    Args:
+        key: the case key that holds the name, for error messages.
+        name: ``package.module:function``.
+        folder: searched for the module first, before the current folder.
 
     Raises:
-        InputError: it is not of that form.
+        InputError: the name has another form.
     """
     module_name, _ = _parts(key, name)
     if local := local_modules(module_name, folder):
         return local
     root = module_name.split(".")[0]
-    if root in _local_packages() and not PathFinder.find_spec(root, [at for at in sys.path if at not in _searched]):
-        return {}  # another folder's module has this name, and is imported
+    installed = [entry for entry in sys.path if entry not in _searched]
+    if root in _local_packages() and not PathFinder.find_spec(root, installed):
+        return {}  # what is loaded under this name is another folder's module
     try:
         spec = importlib.util.find_spec(module_name)
-    except Exception:  # it imports the packages that the module is in; what is wrong there, importing it will say
+    except Exception:  # find_spec imports the parent packages; an error there is reported when the module is imported
         spec = None
     return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
 
@@ -88,15 +95,15 @@ def _local_packages() -> set[str]:
 
 
 def local_modules(module_name: str, folder: Path) -> dict[str, Path]:
-    """A module of ``folder``, or of the current folder, and the modules of the same folder that it imports, by name."""
+    """The files of a module in ``folder``, or in the current folder, and of those it imports from there, by name."""
     for root in (folder, Path.cwd()):
-        modules, waiting = dict[str, Path](), [module_name]
-        while waiting:
-            name = waiting.pop()
+        modules, pending = dict[str, Path](), [module_name]
+        while pending:
+            name = pending.pop()
             for part in _with_packages(name):
-                if part not in modules and name.split(".")[0] != _OURS and (file := _file(part, root)):
+                if part not in modules and name.split(".")[0] != _PACKAGE and (file := _file(part, root)):
                     modules[part] = file
-                    waiting += _imports(part, file)
+                    pending += _imports(part, file)
         if module_name in modules:
             return modules
     return {}
@@ -110,7 +117,7 @@ def _parts(key: str, name: str) -> tuple[str, str]:
 
 
 def _with_packages(name: str) -> Iterator[str]:
-    """A module's name and before it those of the packages that it is in."""
+    """The names of a module's parent packages, outermost first, then the module's own."""
     parts = name.split(".")
     yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
@@ -121,7 +128,7 @@ def _file(name: str, root: Path) -> Path | None:
 
 
 def _imports(name: str, file: Path) -> list[str]:
-    """Names that a module imports; where it cannot be parsed, none: importing it will say so."""
+    """The names that a module imports; none if it cannot be parsed, which importing it reports."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
@@ -138,21 +145,21 @@ def _imports(name: str, file: Path) -> list[str]:
     return list(filter(None, names))
 
 
-def _forget_what_changed(module_name: str, folder: Path) -> dict[str, tuple[Path, bytes]]:
-    """Let local modules be imported anew where their files have changed, or where another folder's are loaded.
+def _unload_changed(module_name: str, folder: Path) -> dict[str, tuple[Path, bytes]]:
+    """Unload local modules whose files have changed, or that were loaded from another folder.
 
     Returns:
-        The local modules by name: their files, and what these hold.
+        The local modules by name: the file of each, and its content.
     """
-    now = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
-    packages = {name.split(".")[0] for name in (now or [module_name])}
-    if all(_imported.get(name, content) == content for name, content in now.items()) and (
-        now or not packages & _local_packages()
+    current = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
+    packages = {name.split(".")[0] for name in (current or [module_name])}
+    if all(_imported.get(name, content) == content for name, content in current.items()) and (
+        current or not packages & _local_packages()
     ):
-        return now
-    # Whole packages: one that is imported anew lacks its other modules.
+        return current
+    # Whole packages: a package that is imported again would lack its other modules.
     for name in [*sys.modules, *_imported]:
         if name.split(".")[0] in packages:
             sys.modules.pop(name, None)
             _imported.pop(name, None)
-    return now
+    return current

@@ -1,13 +1,13 @@
-"""The error a user can act on."""
+"""Errors that a user can act on."""
 
 
 class InputError(ValueError):
-    """What was given cannot be used. The message says what, the value received and the next move.
+    """Unusable input. The message says what is wrong, the value received and what to do next.
 
-    Both doors turn it into one line: the shell exits with code 2, a Dagster step fails with it as description.
+    It is reported on one line: the command exits with code 2, a Dagster step fails with the message as description.
     """
 
 
 def one_line(error: Exception) -> str:
-    """The start of what somebody else's error says, on one line."""
+    """The first 200 characters of an error's message, on one line."""
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""The settings of an installation: where things lie, when the nights begin, which ports the pages have."""
+"""The settings of an installation: folders, the nightly schedule, notifications and ports."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pydantic_settings import (
 from repair_pipeline.errors import InputError, one_line
 
 FILE = "repair.toml"
-"""In the current folder."""
+"""The settings file, in the current folder."""
 
 _PREFIX = "REPAIR_"
 
 
 def _cron_line(text: str) -> str:
-    """Its form; Dagster reads what its fields say."""
+    """Check the form only; Dagster validates the fields."""
     if len(text.split()) != 5 and not text.startswith("@"):
-        raise ValueError("a cron line has five fields, such as 0 2 * * *, or is a word such as @daily")
+        raise ValueError("a cron expression has five fields, such as 0 2 * * *, or is a keyword such as @daily")
     return text
 
 
@@ -38,7 +38,7 @@ CronLine = Annotated[str, AfterValidator(_cron_line)]
 
 
 class Settings(BaseSettings):
-    """What an installation may set: by a flag, else by a variable ``REPAIR_...``, else in ``repair.toml``."""
+    """The settings, each from a command-line flag, else from a variable ``REPAIR_...``, else from ``repair.toml``."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, env_ignore_empty=True, toml_file=FILE, extra="forbid", frozen=True, validate_default=True
@@ -48,12 +48,12 @@ class Settings(BaseSettings):
     data_dir: Folder = Field(
         default=Path("data"), description="the folder that MNIST, CIFAR-10 and the like are read from"
     )
-    nightly: CronLine = Field(default="0 2 * * *", description="when the nights begin: a cron line, in UTC")
+    nightly: CronLine = Field(default="0 2 * * *", description="when the nightly runs start: a cron expression, in UTC")
     notify: str = Field(
-        default="", description="a shell command that is given, on its standard input, a line on each run that fails"
+        default="", description="a shell command that receives one line on standard input for each failed run"
     )
-    dagster_port: Port = Field(default=3000, description="the port of Dagster's pages on loopback")
-    mlflow_port: Port = Field(default=5000, description="the port of MLflow's pages on loopback")
+    dagster_port: Port = Field(default=3000, description="the port of Dagster's web pages on loopback")
+    mlflow_port: Port = Field(default=5000, description="the port of MLflow's web pages on loopback")
 
     @classmethod
     def settings_customise_sources(
@@ -67,30 +67,30 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def variables(self) -> dict[str, str]:
-        """The variables that give another process these settings."""
+        """Environment variables that pass these settings to another process."""
         return {variable(name): str(value) for name, value in self}
 
 
 def read_settings(**flags: object) -> Settings:
-    """The settings as they are now.
+    """The current settings.
 
     Args:
-        flags: what was given on the command line; None is not given.
+        flags: values from the command line; None means not given.
 
     Raises:
-        InputError: ``repair.toml`` cannot be read or has a key that is no setting, or a value cannot be used.
+        InputError: ``repair.toml`` cannot be read or has an unknown key, or a value is invalid.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # each is validated
     except ValidationError as error:
-        raise InputError(_says(error.errors()[0], given)) from error
-    except (OSError, ValueError) as error:  # tomllib's own, and what is no UTF-8
+        raise InputError(_message(error.errors()[0], given)) from error
+    except (OSError, ValueError) as error:  # tomllib's errors, and text that is not UTF-8
         raise InputError(f"{FILE} cannot be read: {one_line(error)}") from error
 
 
 def origins() -> dict[str, str]:
-    """For each setting, where its value comes from."""
+    """Where each setting's value comes from: ``repair.toml``, ``environment`` or ``default``."""
     by_file = dict.fromkeys(TomlConfigSettingsSource(Settings)(), FILE)
     by_variable = dict.fromkeys(EnvSettingsSource(Settings)(), "environment")
     return dict.fromkeys(Settings.model_fields, "default") | by_file | by_variable
@@ -101,8 +101,8 @@ def variable(name: str) -> str:
     return f"{_PREFIX}{name.upper()}"
 
 
-def _says(error: ErrorDetails, given: Mapping[str, object]) -> str:
-    """What is wrong, on one line, named as whoever gave it wrote it."""
+def _message(error: ErrorDetails, given: Mapping[str, object]) -> str:
+    """What is wrong, on one line; the setting is named as the user wrote it: flag, variable or key."""
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"{FILE} has no setting {name!r}: it may have {', '.join(Settings.model_fields)}"

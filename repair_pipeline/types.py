@@ -18,20 +18,20 @@ Theta = Float[Tensor, " p"]
 """All adapted parameters of a model, flattened in the order of ``named_parameters()``."""
 
 Role = Literal["repair", "control", "reference", "baseline"]
-"""What a method or treatment is there for: to repair; to be beaten by one that does; to show what reading the truth
-gives; to be compared with. The truth is within reach of a reference only."""
+"""The purpose of a method or treatment: ``repair`` repairs the model; ``control`` is what a repair must beat;
+``reference`` shows what knowing the planted rows achieves, and alone may read them; ``baseline`` is a comparison."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a long step advances."""
 
 
 def silent(done: int, total: int) -> None:
-    """The progress callback of whoever does not watch."""
+    """A progress callback that does nothing."""
 
 
 @runtime_checkable
 class Inputs(Protocol):
-    """n inputs of one shape, read when they are asked for: a tensor, in memory or mapped from a file, or a decoder."""
+    """n inputs of one shape, read on access: a tensor, in memory or mapped from a file, or a decoder."""
 
     @property
     def shape(self) -> torch.Size: ...
@@ -43,16 +43,19 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled examples z = (x, y) with the stable ids that survive every subset, shuffle and shard.
+    """Labelled examples z = (x, y) with stable ids that survive every subset, shuffle and shard.
 
-    A subset reads no input: it knows its rows of ``source``, so that data larger than memory are read batch by batch.
+    Taking a subset reads no inputs: it only stores row numbers, so data larger than memory are read batch by batch.
+
+    Raises:
+        ValueError: the numbers of ids, inputs and labels differ.
     """
 
     ids: NDArray[np.str_]
     source: Inputs
     labels: Int64[Tensor, " n"]
     rows: Int64[Tensor, " n"] | None = None
-    """Which of ``source`` these are; None: all, in order."""
+    """Positions of these examples in ``source``; None: all of them, in order."""
 
     def __post_init__(self) -> None:
         inputs = len(self.source if self.rows is None else self.rows)
@@ -61,7 +64,7 @@ class Examples:
 
     @property
     def inputs(self) -> Float[Tensor, "n *features"]:
-        """The inputs of all of them, read at every call."""
+        """All inputs, read again on every access."""
         if self.rows is None and isinstance(self.source, Tensor):
             return self.source
         return self.source[self._rows]
@@ -72,7 +75,7 @@ class Examples:
 
     @property
     def shape(self) -> torch.Size:
-        """Of one input."""
+        """The shape of one input."""
         return self.source.shape[1:]
 
     def __len__(self) -> int:
@@ -90,7 +93,7 @@ class Examples:
             yield self[start : start + size]
 
     def having(self, ids: frozenset[str]) -> Bool[Tensor, " n"]:
-        """Mask of the examples whose id is in ``ids``."""
+        """A mask of the examples whose id is in ``ids``."""
         return torch.from_numpy(np.isin(self.ids, np.array(sorted(ids), dtype=np.str_)))
 
     def without(self, ids: frozenset[str]) -> Examples:
@@ -98,18 +101,18 @@ class Examples:
         return self[~self.having(ids)]
 
     def to(self, device: torch.device) -> Examples:
-        """The same examples on ``device``: themselves, unread, where they are there already."""
+        """The same examples on ``device``. Nothing is read or copied if they are already there."""
         if self.labels.device == device:
             return self
         return Examples(self.ids, self.inputs.to(device), self.labels.to(device))
 
     def in_memory(self) -> Examples:
-        """The same examples with their inputs read, for whoever asks for them again and again or in random order."""
+        """The same examples with their inputs read into memory, for repeated or random access."""
         return Examples(self.ids, self.inputs, self.labels)
 
     @staticmethod
     def concat(parts: list[Examples]) -> Examples:
-        """All of ``parts``, one after the other. Their inputs are read only where they are of several sources."""
+        """All of ``parts``, one after the other. Inputs are read only if the parts have different sources."""
         ids, labels = np.concatenate([part.ids for part in parts]), torch.cat([part.labels for part in parts])
         source = parts[0].source
         if all(part.source is source for part in parts):
@@ -119,24 +122,24 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set as it was found: before splitting and corruption."""
+    """A data set as loaded, before splitting and corruption."""
 
     train: Examples
     test: Examples
     classes: tuple[str, ...]
     mean: Float[Tensor, " channels"]
-    """Subtracted from every input (App. C); added back to draw one."""
+    """Subtracted from every input (App. C); added back to display one."""
     metadata: pa.Table | None = None
-    """What else is known: a row for every train and test example, ``example_id`` first, then the owner's columns."""
+    """Further columns: one row for every train and test example, ``example_id`` first, then the user's columns."""
     also_in_training: frozenset[str] = frozenset()
-    """Ids of the test rows whose input is a training row's too: what is right on them proves nothing."""
+    """Ids of the test rows whose input also occurs in the training rows: they are no evidence of generalisation."""
     features: tuple[str, ...] = ()
-    """The columns that a row's inputs are, in their order; none for images."""
+    """Names of the feature columns, in the order of a row's inputs; empty for images."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Training examples beside the truth about them, which no method but the oracle may read."""
+    """Training examples with their ground truth, which only a method of the role ``reference`` may read."""
 
     examples: Examples
     clean_labels: Int64[Tensor, " n"]
@@ -153,109 +156,113 @@ class CorruptedDataset:
     """What a base model is trained on (fit, validation) and tested on (test)."""
 
     fit: TrainingRows
-    """D: N rows; only these are scored, removed, counted as planted, and in the Fisher."""
+    """D: N rows. Only these are scored, removed, counted as planted and used for the Fisher."""
     validation: TrainingRows
-    """As noisy as the rest; early stopping reads it."""
+    """Rows for early stopping, as noisy as the rest."""
     test: Examples
     classes: tuple[str, ...]
     mean: Float[Tensor, " channels"]
     metadata: pa.Table | None = None
-    """As found, for the rows that are left."""
+    """As in ``Dataset``, for the rows that are left."""
     also_in_training: frozenset[str] = frozenset()
     features: tuple[str, ...] = ()
 
 
 class FailureGroup(str):
-    """The name of failures that are repaired together, as tables hold it: a predicate's, or ``all`` of a case's."""
+    """The name of a group of failures that are repaired together: a predicate's name, or ``all``."""
 
     @property
     def is_all(self) -> bool:
-        """Whether the case names no groups."""
+        """Whether the case has no named groups."""
         return self == ALL_FAILURES
 
-    def phrase(self, words: str) -> str:
-        """``words`` with the group's name for ``{}``; nothing where the case names no groups."""
-        return "" if self.is_all else words.format(self)
+    def phrase(self, template: str) -> str:
+        """``template`` with the group's name in place of ``{}``; empty if the case has no named groups."""
+        return "" if self.is_all else template.format(self)
 
 
 ALL_FAILURES = FailureGroup("all")
-"""The failures of a case that names no groups."""
+"""The group of a case without named groups: all its failures."""
 
 
 @dataclass(frozen=True, eq=False)
 class TestPartition:
-    """The test set, split by what the base model gets wrong and what each part may be read for."""
+    """The test set, split by whether the base model is right and by what each part may be used for."""
 
     __test__ = False
 
     query: Examples
-    """Failures that causes are searched for: F_q."""
+    """F_q: failures whose causes are searched for."""
     query_tuning: Examples
-    """A tenth of the query side, for stopping and choosing."""
+    """A tenth of the query side, for early stopping and model selection."""
     holdout: Examples
-    """Half of all failures, F_h: read once, by the evaluation."""
+    """F_h: half of all failures, read once, by the evaluation."""
     guard: Examples
-    """A class-stratified half of the correctly classified cases: benchmark cases B of A.1."""
+    """A class-stratified half of the correctly classified rows: benchmark cases B of A.1."""
     remaining: Examples
-    """The other half: what a repair must not break."""
+    """The other half of the correctly classified rows, which a repair must not break."""
     unused_query: Examples
-    """Query-side failures left aside by ``query_fraction``."""
+    """Query-side failures not used because of ``query_fraction``."""
     other_failures: Examples
-    """Failures of classes that the case is not about."""
+    """Failures outside this group."""
 
     @property
     def query_side(self) -> QuerySide:
-        """All of the partition that finding causes and treating may read."""
+        """The parts that influence methods and treatments may read."""
         return QuerySide(self.query, self.query_tuning, self.guard)
 
     @property
     def failure_share(self) -> float:
-        """The natural mix: of the test rows that the partition is about, the share that the base model gets wrong."""
+        """The base model's error rate on the rows of this partition, ``other_failures`` excluded: the natural mix."""
         failures = sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
         return failures / (failures + len(self.guard) + len(self.remaining))
 
     def parts(self) -> dict[str, Examples]:
-        """The parts by name, in the order of declaration."""
+        """The parts by name, in the order of the fields."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
 class QuerySide:
-    """The test rows that may be read before the verdict. The holdout is not among them, by construction."""
+    """The test rows that may be read before the verdict; by construction without the holdout."""
 
     query: Examples
     query_tuning: Examples
     guard: Examples
-    """In random order, so that its first rows are a fair sample, and the same for every method that takes as many."""
+    """In random order: its first rows are a fair sample, the same for every method that takes equally many."""
 
 
 @dataclass(frozen=True, eq=False)
 class InfluenceScores:
-    """r̃(z) for every z of D, in nats unless said. r̃ > 0: z opposes the failures' correction, it is harmful (Eq. 7)."""
+    """r̃(z) for every z of D (Eq. 7). r̃ > 0: z opposes the correction of the failures, so it is harmful.
+
+    Raises:
+        FloatingPointError: a score is not finite.
+    """
 
     ids: NDArray[np.str_]
     values: Float64[Tensor, " n"]
     unit: str = "nats"
     notes: Mapping[str, float] = field(default_factory=dict)
-    """Numbers that stand beside the table: sizes, weights, residuals."""
+    """Numbers stored in the table's metadata: sizes, weights, residuals."""
     neutral: float | None = 0.0
-    """Above it a row counts as harmful (Algorithm 1): 0 for a difference, log 2 for −log p, where the given label is
-    less likely than not. None where no value tells the harmful from the others."""
+    """The threshold above which a row counts as harmful (Algorithm 1): 0 for a difference; log 2 for −log p, above
+    which the given label is less likely than not. None: the scores have no such threshold."""
     null: Float64[Tensor, " m"] | None = None
-    """Values of cases that the model gets right and has not learnt: what chance gives."""
+    """The null distribution: scores of correctly classified cases that were not trained on."""
 
     def __post_init__(self) -> None:
         if not bool(torch.isfinite(self.values).all()):
             bad = self.ids[~torch.isfinite(self.values).numpy()]
-            raise FloatingPointError(f"{len(bad)} influence scores are not finite, {bad[0]} the first")
+            raise FloatingPointError(f"{len(bad)} influence scores are not finite (the first: {bad[0]})")
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """Positions from most to least harmful; ties broken by example id."""
+        """Positions from most to least harmful; ties are broken by example id."""
         return np.lexsort((self.ids, -self.values.numpy()))
 
     def top(self, count: int) -> Causes:
-        """The ``count`` most harmful."""
+        """The ``count`` most harmful examples."""
         return Causes(tuple(self.ids[self.order[:count]].tolist()))
 
 

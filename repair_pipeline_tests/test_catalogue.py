@@ -158,10 +158,10 @@ def test_a_script_registers_what_it_made_and_uses_it_by_name(catalogues):
 @pytest.mark.parametrize(
     ("register", "name", "about", "says"),
     [
-        (rp.register_influence, "ewc", {"line": "mine"}, "the influence method 'ewc' is there already"),
-        (rp.register_treatment, "finetune", {"removes": ()}, "the treatment 'finetune' is there already"),
-        (rp.register_likelihood, "softmax", {"line": "mine"}, "the likelihood 'softmax' is there already"),
-        (rp.register_dataset, "mnist", {"line": "mine"}, "the data set 'mnist' is there already"),
+        (rp.register_influence, "ewc", {"line": "mine"}, "the influence method 'ewc' already exists"),
+        (rp.register_treatment, "finetune", {"removes": ()}, "the treatment 'finetune' already exists"),
+        (rp.register_likelihood, "softmax", {"line": "mine"}, "the likelihood 'softmax' already exists"),
+        (rp.register_dataset, "mnist", {"line": "mine"}, "the data set 'mnist' already exists"),
     ],
 )
 def test_a_name_that_is_taken_is_not_registered(register, name, about, says):
@@ -171,7 +171,7 @@ def test_a_name_that_is_taken_is_not_registered(register, name, about, says):
 
 def test_nothing_is_registered_twice(catalogues):
     rp.register_influence("mine", line="the first")(example.Norm)
-    with pytest.raises(InputError, match="'mine' is there already"):
+    with pytest.raises(InputError, match="'mine' already exists"):
         rp.register_influence("mine", line="the second")(example.Shrunk)
     assert METHODS["mine"] == Method(example.Norm, "the first")
 

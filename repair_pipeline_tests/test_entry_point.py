@@ -1,4 +1,4 @@
-"""Somebody's own code, by its name."""
+"""User code referred to as ``package.module:function``."""
 
 import sys
 
@@ -9,8 +9,8 @@ from repair_pipeline.errors import InputError
 
 
 @pytest.mark.parametrize("writes_bytecode", [True, False])
-def test_naming_somebodys_code_leaves_nothing_in_her_folder(tmp_path, monkeypatch, writes_bytecode):
-    name = f"her_model_{writes_bytecode}"
+def test_importing_user_code_leaves_no_files_in_its_folder(tmp_path, monkeypatch, writes_bytecode):
+    name = f"user_model_{writes_bytecode}"
     (tmp_path / f"{name}.py").write_text("def net():\n    return 7\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -25,8 +25,8 @@ def test_naming_somebodys_code_leaves_nothing_in_her_folder(tmp_path, monkeypatc
 def folders(tmp_path, monkeypatch):
     """Two projects with modules of the same names."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    made = [tmp_path / name for name in ("A", "B")]
-    for folder in made:
+    projects = [tmp_path / name for name in ("A", "B")]
+    for folder in projects:
         (folder / "shared_parts").mkdir(parents=True)
         (folder / "their_model.py").write_text(
             "import json\nfrom shared_parts.layers import width\nnet = lambda: width\n"
@@ -36,7 +36,7 @@ def folders(tmp_path, monkeypatch):
             f"from . import sizes\nwidth = '{folder.name}', sizes.SIZE\n"
         )
         (folder / "shared_parts" / "sizes.py").write_text("SIZE = 3\n")
-    return made
+    return projects
 
 
 def net(folder):
@@ -57,8 +57,8 @@ def test_code_that_was_changed_is_imported_anew_wherever_it_was_changed(folders)
 
 def test_the_source_of_code_is_its_module_and_those_beside_it_that_it_imports(folders):
     folder, _ = folders
-    due = {"their_model", "shared_parts", "shared_parts.layers", "shared_parts.sizes"}
-    assert source_files("model.factory", "their_model:net", folder).keys() == due
+    expected = {"their_model", "shared_parts", "shared_parts.layers", "shared_parts.sizes"}
+    assert source_files("model.factory", "their_model:net", folder).keys() == expected
     assert set(source_files("model.factory", "json.decoder:net", folder)) == {"json.decoder"}
     assert source_files("model.factory", "nowhere.at_all:net", folder) == {}
 
@@ -76,5 +76,5 @@ def test_a_folder_that_lacks_a_module_is_not_given_another_folders(tmp_path):
     (tmp_path / "with" / "of_one_folder.py").write_text("def net(): return 1\n")
     assert entry_point("model.factory", "of_one_folder:net", tmp_path / "with")() == 1
     assert source_files("model.factory", "of_one_folder:net", tmp_path / "without") == {}
-    with pytest.raises(InputError, match="there is no 'of_one_folder' here"):
+    with pytest.raises(InputError, match="there is no module 'of_one_folder'"):
         entry_point("model.factory", "of_one_folder:net", tmp_path / "without")

@@ -1,4 +1,4 @@
-"""Settings: which value wins, what cannot be one, and who is told."""
+"""Settings: precedence of their sources, and how invalid values are reported."""
 
 from pathlib import Path
 
@@ -40,15 +40,15 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(folder, monk
     monkeypatch.setenv("REPAIR_MLFLOW_PORT", "5002")
     assert read_settings(mlflow_port=None).mlflow_port == 5002
     assert read_settings(mlflow_port=5003).mlflow_port == 5003
-    monkeypatch.setenv("REPAIR_MLFLOW_PORT", "")  # says nothing
+    monkeypatch.setenv("REPAIR_MLFLOW_PORT", "")  # empty counts as not set
     assert read_settings().mlflow_port == 5001
 
 
 def test_it_is_known_where_each_value_comes_from(folder, monkeypatch):
     (folder / FILE).write_text('notify = "mail me"\nmlflow_port = 5001\n')
     monkeypatch.setenv("REPAIR_MLFLOW_PORT", "5002")
-    came_from = {"notify": FILE, "mlflow_port": "environment"}
-    assert origins() == dict.fromkeys(Settings.model_fields, "default") | came_from
+    expected = {"notify": FILE, "mlflow_port": "environment"}
+    assert origins() == dict.fromkeys(Settings.model_fields, "default") | expected
 
 
 def test_folders_are_absolute_and_may_be_the_users(folder, monkeypatch):
@@ -69,24 +69,24 @@ def test_the_variables_hand_every_setting_to_another_process(folder, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("hom = 1", "repair.toml has no setting 'hom': it may have home, data_dir, nightly,"),
         ("[repair]\nhome = 'x'", "repair.toml has no setting 'repair'"),
         ("mlflow_port = 'x'", "mlflow_port in repair.toml cannot be 'x': Input should be a valid integer"),
         ("dagster_port = 70000", "dagster_port in repair.toml cannot be 70000"),
-        ("nightly = 'at two'", "nightly in repair.toml cannot be 'at two': a cron line has five fields"),
+        ("nightly = 'at two'", "nightly in repair.toml cannot be 'at two': a cron expression has five fields"),
         ("notify = 3", "notify in repair.toml cannot be 3: Input should be a valid string"),
         ("home = ", "repair.toml cannot be read: Invalid value (at end of document)"),
         ("\xff", "repair.toml cannot be read: 'utf-8' codec"),
     ],
 )
-def test_a_wrong_file_is_one_line_and_exit_code_2(folder, text, says):
+def test_a_wrong_file_is_one_line_and_exit_code_2(folder, text, message):
     (folder / FILE).write_text(text, encoding="latin-1")
     ended = CliRunner().invoke(app, ["report", "digits-label_noise-s0"])
     assert (ended.exit_code, ended.stdout) == (2, "")
     [line] = ended.stderr.splitlines()
-    assert line.startswith(f"repair: {says}")
+    assert line.startswith(f"repair: {message}")
     assert [path.name for path in folder.iterdir()] == [FILE]
 
 
