@@ -1,1 +1,1 @@
-"""Where examples come from: one file a source."""
+"""Sources of examples: built-in data sets and user data."""

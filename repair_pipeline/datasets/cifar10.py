@@ -22,12 +22,14 @@ def cifar10(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     """``train_size`` random training images; the 10,000 test images.
 
     Args:
-        folder: holds torchvision's ``cifar-10-batches-py``, of which torchvision reads no byte but those it knows the
-            checksum of, or else ``cifar10/{train,test}-00000-of-00001.parquet`` with columns ``img.bytes`` and
-            ``label``. Published Parquet copies may be JPEG, which is not the lossless original.
+        train_size: number of training images, 2 to 50,000.
+        rng: draws the training images.
+        folder: holds torchvision's ``cifar-10-batches-py``, whose checksums torchvision verifies, or else
+            ``cifar10/{train,test}-00000-of-00001.parquet`` with columns ``img.bytes`` and ``label``. Published Parquet
+            copies may be JPEG, which is not the lossless original.
 
     Raises:
-        InputError: neither is in ``folder``, or ``train_size`` is out of range.
+        InputError: ``folder`` has neither, or ``train_size`` is out of range.
     """
     if (folder / _TORCHVISION).is_dir():
         return _from_torchvision(train_size, rng, folder)
@@ -40,7 +42,7 @@ def cifar10(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
 
 
 def cifar10_files(folder: Path) -> list[Path]:
-    """The files below ``folder`` that the images are read from."""
+    """The files in ``folder`` that the images are read from."""
     if (folder / _TORCHVISION).is_dir():
         return sorted(file for file in (folder / _TORCHVISION).iterdir() if file.is_file())
     both = [folder / _PARQUET.format(split=split) for split in ("train", "test")]
@@ -48,27 +50,27 @@ def cifar10_files(folder: Path) -> list[Path]:
 
 
 def _from_torchvision(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
-    from torchvision.datasets import CIFAR10  # here: it takes seconds, and most commands do without
+    from torchvision.datasets import CIFAR10  # imported here: it takes seconds, and most commands do not need it
 
     train, test = (CIFAR10(str(folder), train=part) for part in (True, False))
-    chosen = _chosen(train_size, len(train), rng)
-    images = np.concatenate([train.data[chosen], test.data])
-    return _dataset(images, np.concatenate([np.array(train.targets)[chosen], test.targets]), train_size)
+    rows = _random_rows(train_size, len(train), rng)
+    images = np.concatenate([train.data[rows], test.data])
+    return _dataset(images, np.concatenate([np.array(train.targets)[rows], test.targets]), train_size)
 
 
 def _from_parquet(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     train, test = (
         pq.read_table(folder / _PARQUET.format(split=split), columns=["img", "label"]) for split in ("train", "test")
     )
-    train = train.take(_chosen(train_size, len(train), rng))
+    train = train.take(_random_rows(train_size, len(train), rng))
     images = [_decoded(table["img"].combine_chunks().field("bytes").to_pylist()) for table in (train, test)]
     labels = [table["label"].to_numpy() for table in (train, test)]
     return _dataset(np.concatenate(images), np.concatenate(labels), train_size)
 
 
-def _chosen(train_size: int, available: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _random_rows(train_size: int, available: int, rng: np.random.Generator) -> NDArray[np.int64]:
     if not 2 <= train_size <= available:
-        raise InputError(f"dataset.train_size is {train_size}, CIFAR-10 trains on 2 to {available} images")
+        raise InputError(f"dataset.train_size is {train_size}: CIFAR-10 allows 2 to {available} training images")
     return np.sort(rng.choice(available, train_size, replace=False))
 
 

@@ -1,4 +1,4 @@
-"""A table's columns as features and as metadata."""
+"""Table columns as features and as metadata."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from repair_pipeline.datasets.table_files import index_columns
 from repair_pipeline.errors import InputError
 
 
-def usual_features(table: pa.Table, rest: Sequence[str], metadata: Sequence[str]) -> tuple[str, ...]:
-    """All columns of numbers, or where there is none those of vectors; an index is no feature."""
+def default_features(table: pa.Table, rest: Sequence[str], metadata: Sequence[str]) -> tuple[str, ...]:
+    """The feature columns if none are given: all numeric columns, or if there are none, all columns of vectors.
+
+    Args:
+        table: the whole table; its index columns are never features.
+        rest: the columns that are neither label, id nor image.
+        metadata: the columns that were declared to be metadata.
+    """
     index = index_columns(table)
-    free = [table.schema.field(name) for name in rest if name not in index and name not in metadata]
-    numbers = tuple(field.name for field in free if is_number(field.type))
-    return numbers or tuple(field.name for field in free if is_vector(field.type))
+    candidates = [table.schema.field(name) for name in rest if name not in index and name not in metadata]
+    numbers = tuple(field.name for field in candidates if is_number(field.type))
+    return numbers or tuple(field.name for field in candidates if is_vector(field.type))
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -34,41 +40,48 @@ def is_vector(kind: pa.DataType) -> bool:
 
 
 def vectors(table: pa.Table, features: Sequence[str], path: Path) -> np.ndarray:
-    """The features of every row beside each other, a column's list of numbers as that many.
+    """The feature matrix (rows, features) in float64; a column of vectors of length m gives m features.
+
+    Args:
+        table: holds the columns.
+        features: names of the feature columns, in order.
+        path: the table's file, for error messages.
 
     Raises:
-        InputError: a value is no number, or not finite; or a column's lists differ in length.
+        InputError: a value is not a number or not finite, or the vectors of a column differ in length.
     """
     values = np.concatenate([_numbers(table[name], name, path) for name in features], axis=1)
     if len(bad := np.argwhere(~np.isfinite(values))):
         row, column = bad[0]
         widths = np.cumsum([_numbers(table[name][:1], name, path).shape[1] for name in features])
         name = features[int(np.searchsorted(widths, column, side="right"))]
-        raise InputError(f"{path}: feature {name!r} of row {row} is {values[row, column]}: fill it in or drop the row")
+        raise InputError(f"{path}: feature {name!r} of row {row} is {values[row, column]}: fix or drop the row")
     return values
 
 
 def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
-    """One column of features, as (rows, width)."""
+    """One feature column as an array (rows, width)."""
     if not is_vector(column.type):
         try:
             return column.cast(pa.float64()).to_numpy()[:, None]
         except pa.ArrowException as error:
             why = " ".join(str(error).split())
-            raise InputError(f"{path}: a feature is no number, {name!r} ({why}): leave it out") from error
+            raise InputError(f"{path}: the feature {name!r} is not numeric ({why}): leave it out") from error
     values = column.combine_chunks()
     values = values.storage if isinstance(values, pa.ExtensionArray) else values
     lengths = pc.list_value_length(values).fill_null(-1).to_numpy()
     width = int(lengths[0])
-    if len(odd := np.flatnonzero(lengths != width)) or width < 1:
-        row = int(odd[0]) if len(odd) else 0
-        has = "null" if lengths[row] < 0 else f"{lengths[row]} numbers"
-        raise InputError(f"{path}: the feature {name!r} has {width} numbers in row 0 and {has} in row {row}: mend it")
+    if len(different := np.flatnonzero(lengths != width)) or width < 1:
+        row = int(different[0]) if len(different) else 0
+        actual = "null" if lengths[row] < 0 else f"{lengths[row]} numbers"
+        raise InputError(
+            f"{path}: the feature {name!r} has {width} numbers in row 0 and {actual} in row {row}: fix or drop the row"
+        )
     return pc.list_flatten(values).cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Columns of text, truth values and numbers; what is none of these as text. One that is empty keeps no kind."""
+    """The table with bool, int64, float64 and text columns only; other types become text, all-null columns stay."""
     for at, field in enumerate(table.schema):
         kind = pa.string()
         if pa.types.is_null(field.type):
@@ -84,7 +97,7 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """A column cast to a kind; what Arrow cannot write as text, and what is too large for its kind, as Python does."""
+    """A column cast to ``kind``; where Arrow cannot cast, Python's text of each value."""
     try:
         return column.cast(kind)
     except pa.ArrowException:
@@ -92,9 +105,9 @@ def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def joined(train: pa.Table, test: pa.Table) -> pa.Table:
-    """The metadata of training and test rows, one below the other: as text where a column differs in kind.
+    """The metadata of the training rows, then of the test rows. Columns whose types conflict become text.
 
-    A column that is empty on one side takes the other's kind; one that only one side has is null on the other.
+    An all-null column takes the other table's type; a column that one table lacks is null there.
     """
     for name in sorted(set(train.column_names) & set(test.column_names)):
         kinds = {table.schema.field(name).type for table in (train, test)} - {pa.null()}

@@ -14,15 +14,17 @@ def digits(train_size: int, rng: np.random.Generator, folder: Path | None = None
     """``train_size`` random training rows; all other rows are the test set.
 
     Args:
-        folder: not looked into, as the rows come with scikit-learn.
+        train_size: number of training rows, 2 to 1,795.
+        rng: draws the training rows.
+        folder: not used, as the rows come with scikit-learn.
 
     Raises:
-        InputError: fewer than two rows would be left on either side.
+        InputError: ``train_size`` leaves fewer than two training or test rows.
     """
     bunch = load_digits()
     count = len(bunch.target)
     if not 2 <= train_size <= count - 2:
-        raise InputError(f"dataset.train_size is {train_size}, the digits have {count} rows: give 2 to {count - 2}")
+        raise InputError(f"dataset.train_size is {train_size}, but there are {count} digits: give 2 to {count - 2}")
     order = rng.permutation(count)
     return image_dataset(
         bunch.images[:, None], bunch.target, white=16.0, train=order[:train_size], test=order[train_size:]

@@ -1,4 +1,4 @@
-"""A list of failing examples."""
+"""Reading a user's list of failing examples."""
 
 import logging
 from collections import Counter
@@ -19,16 +19,20 @@ log = logging.getLogger(__name__)
 def read_failures(
     path: Path, test_ids: NDArray[np.str_], metadata: pa.Table | None, id_column: str | None, strangers: bool = False
 ) -> NDArray[np.str_]:
-    """Ids of the test examples that a CSV or Parquet file lists.
+    """The ids of the test examples that a CSV or Parquet file lists.
 
-    They are listed by ``example_id``, by the data's own id column, or by a column of theirs that does not repeat among
-    the test rows.
+    The file identifies them by ``example_id``, by the data's id column, or by a metadata column without duplicates
+    among the test rows.
 
     Args:
-        strangers: it may list others too, which are left out with a warning.
+        path: the file.
+        test_ids: ids of all test examples.
+        metadata: ``example_id`` and the other columns of the data.
+        id_column: the data's id column.
+        strangers: whether unknown rows are skipped with a warning instead of refused, and duplicates allowed.
 
     Raises:
-        InputError: the file cannot be read, shares no such column with the data, or lists a row that is not there.
+        InputError: the file cannot be read, has none of these columns, or lists an unknown row or one row twice.
     """
     table = read_table(path)
     keys = {"example_id": test_ids.tolist()}
@@ -36,41 +40,43 @@ def read_failures(
         keys[id_column] = test_ids.tolist()
     if metadata is not None:
         at = {example_id: row for row, example_id in enumerate(metadata["example_id"].to_pylist())}
-        own = metadata.take([at[example_id] for example_id in test_ids.tolist()])
-        for name in own.column_names[1:]:
-            values = own[name].to_pylist()
+        test_metadata = metadata.take([at[example_id] for example_id in test_ids.tolist()])
+        for name in test_metadata.column_names[1:]:
+            values = test_metadata[name].to_pylist()
             if len(set(values)) == len(values):
                 keys.setdefault(name, values)
     shared = [name for name in keys if name in table.column_names]
     if not shared:
         raise InputError(
-            f"{path} has the columns {', '.join(table.column_names)}, none of which names a test row: "
+            f"{path} has the columns {', '.join(table.column_names)}, none of which identifies a test row: "
             f"give one of {', '.join(keys)}"
         )
     name = shared[0]
     id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
     values = table[name].to_pylist()
-    # An id is what the file's text says, 00037; the number 37 that it may be read as is tried after that.
-    texts, numbered = text_of(path, table, name), _by_number(id_of)
+    # First the text as the file has it, 00037; then the number 37 that it may have been parsed as.
+    texts, id_by_number = text_of(path, table, name), _by_number(id_of)
     listed = []
     for text, value in zip(texts, values, strict=True):
-        written = text if text in id_of else class_name(value)
-        listed.append(written if written in id_of else numbered.get(written, text))
+        key = text if text in id_of else class_name(value)
+        listed.append(key if key in id_of else id_by_number.get(key, text))
     unknown = [(row, value) for row, value in enumerate(listed) if value not in id_of]
     if unknown and strangers:
-        log.warning("%d of %d reported rows are no test rows, %s the first", len(unknown), len(listed), unknown[0][1])
+        log.warning(
+            "%d of %d reported rows are not test rows (the first: %s)", len(unknown), len(listed), unknown[0][1]
+        )
     elif unknown:
         row, value = unknown[0]
-        raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: take it off")
-    counted = Counter(id_of[value] for value in listed if value in id_of)
-    if not strangers and len(counted) < len(listed):
-        twice, count = counted.most_common(1)[0]
-        raise InputError(f"{path} lists the {name} {twice!r} {count} times: list each failure once")
-    return np.array(list(counted), dtype=np.str_)
+        raise InputError(f"{path}: row {row} lists the {name} {value!r}, which no test row has: remove it")
+    counts = Counter(id_of[value] for value in listed if value in id_of)
+    if not strangers and len(counts) < len(listed):
+        duplicate, count = counts.most_common(1)[0]
+        raise InputError(f"{path} lists the {name} {duplicate!r} {count} times: list each failure once")
+    return np.array(list(counts), dtype=np.str_)
 
 
 def _by_number(ids: Iterable[str]) -> dict[str, str]:
-    """The ids of digits alone that one number means: pandas reads 00037 as 37, and lists it so."""
+    """The all-digit ids by their number, where it is unique: pandas reads 00037 as 37 and writes it so."""
     numbers = [(str(int(name)), name) for name in ids if name.isascii() and name.isdigit()]
-    count = Counter(number for number, _ in numbers)
-    return {number: name for number, name in numbers if count[number] == 1}
+    counts = Counter(number for number, _ in numbers)
+    return {number: name for number, name in numbers if counts[number] == 1}

@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
-    """One id a row: the hash of the raw input's bytes, then ``-`` and its occurrence (exact duplicates are legal).
+    """One id per row: the hash of the raw input's bytes, ``-`` and an occurrence number, as duplicates are allowed.
 
-    Labels and corruption play no part, so a corrupted row keeps the id of the clean row.
+    Labels and corruption are not hashed, so a corrupted row keeps the id of the clean row.
 
     Args:
         inputs: (n, ...) raw inputs, before any preprocessing.
@@ -22,24 +22,24 @@ def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
 
 
 def input_digests(inputs: Tensor) -> list[str]:
-    """Hashes of inputs as the model reads them, whatever they are called and wherever they come from.
+    """A hash of each prepared input, independent of ids and sources.
 
     Args:
-        inputs: (n, ...) of any kind.
+        inputs: (n, ...) of any dtype.
     """
     return [digest(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for row in inputs.cpu()]
 
 
 def digest(content: bytes) -> str:
-    """16 hex digits."""
+    """A BLAKE2b hash of ``content``: 16 hex digits."""
     return blake2b(content, digest_size=8).hexdigest()
 
 
 def numbered(digests: Iterable[str]) -> NDArray[np.str_]:
-    """Each digest with its occurrence."""
-    seen: Counter[str] = Counter()
+    """Each digest followed by ``-`` and the number of its earlier occurrences."""
+    counts: Counter[str] = Counter()
     ids = []
     for name in digests:
-        ids.append(f"{name}-{seen[name]}")
-        seen[name] += 1
+        ids.append(f"{name}-{counts[name]}")
+        counts[name] += 1
     return np.array(ids, dtype=np.str_)

@@ -1,4 +1,4 @@
-"""From raw images in memory to a Dataset."""
+"""A ``Dataset`` from raw images in memory."""
 
 import numpy as np
 import torch
@@ -18,31 +18,32 @@ def image_dataset(
     test: NDArray[np.integer],
     classes: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Images scaled to [0, 1], less the training rows' mean per channel (App. C).
+    """Images scaled to [0, 1], minus the training rows' mean per channel (App. C).
 
     Args:
-        images: (n, channels, height, width), black 0, white ``white``.
+        images: (n, channels, height, width), black is 0.
         labels: (n,) class numbers from 0.
+        white: the pixel value of white.
         train: positions of the training rows.
         test: positions of the test rows.
-        classes: their names; None: their numbers.
+        classes: class names; None: the class numbers.
 
     Raises:
-        InputError: the training rows hold a single class.
+        InputError: all training rows have one class.
     """
     present = np.unique(labels[train])
     if len(present) < 2:
         raise InputError(
-            f"the {len(train)} training rows hold one class only ({present[0]}): "
-            "nothing can be confused; give a training set with two classes or more"
+            f"the {len(train)} training rows have only one class ({present[0]}): "
+            "give a training set with two or more classes"
         )
     ids = content_ids(images)
     inputs = torch.from_numpy(images.astype(np.float32) / np.float32(white))
     mean = inputs[torch.from_numpy(train)].double().mean(dim=(0, 2, 3)).float()
-    everything = Examples(ids, inputs - mean[:, None, None], torch.from_numpy(labels.astype(np.int64)))
+    examples = Examples(ids, inputs - mean[:, None, None], torch.from_numpy(labels.astype(np.int64)))
     return Dataset(
-        train=everything[torch.from_numpy(train)],
-        test=everything[torch.from_numpy(test)],
+        train=examples[torch.from_numpy(train)],
+        test=examples[torch.from_numpy(test)],
         classes=classes or tuple(str(label) for label in range(int(labels.max()) + 1)),
         mean=mean,
     )

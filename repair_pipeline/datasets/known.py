@@ -1,4 +1,4 @@
-"""The catalogue of data sets that cases know by name."""
+"""The catalogue of built-in and plugin data sets, by name."""
 
 from repair_pipeline.datasets.cifar10 import cifar10, cifar10_files
 from repair_pipeline.datasets.digits import digits
@@ -6,13 +6,13 @@ from repair_pipeline.datasets.mnist import mnist, mnist_files
 from repair_pipeline.datasets.protocol import KnownDataset
 from repair_pipeline.plugins import Catalogue
 
-_OURS = {
+_BUILTIN = {
     "digits": KnownDataset(digits, "1,797 handwritten digits of 8×8 pixels, which come with scikit-learn"),
     "mnist": KnownDataset(mnist, "MNIST: 60,000 and 10,000 handwritten digits of 28×28 pixels", mnist_files),
     "cifar10": KnownDataset(
         cifar10, "CIFAR-10: 50,000 and 10,000 colour photographs of 32×32 pixels, ten classes", cifar10_files
     ),
 }
-DATASETS = Catalogue("data set", "repair_pipeline.datasets", KnownDataset, _OURS)
-"""A package brings its own by entry points of this group: each names a ``KnownDataset``."""
+DATASETS = Catalogue("data set", "repair_pipeline.datasets", KnownDataset, _BUILTIN)
+"""A plugin package adds data sets by entry points of this group, each naming a ``KnownDataset``."""
 register_dataset = DATASETS.register

@@ -1,4 +1,4 @@
-"""Labels as they stand in a file, the names of their classes, and back."""
+"""Conversion between label values in a file, class names and class numbers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from torch import Tensor
 from repair_pipeline.errors import InputError
 
 _SHOWN = 20
-"""How many classes or rows a message names."""
+"""Maximum number of classes or rows listed in a message."""
 
 
 def class_name(value: object) -> str:
-    """The name of a label's class: 1, 1.0 and a decimal 1.00 are one label, ``1``."""
+    """The class name of a label value: 1, 1.0 and a decimal 1.00 are the same class, ``1``."""
     if isinstance(value, float | Decimal) and isfinite(value) and value == int(value):
         return str(int(value))
     return str(value)
 
 
 def shown(names: Iterable[str], most: int = _SHOWN) -> str:
-    """Names in a row; in quotes where one is empty or has a blank at an end, so that it can be seen."""
+    """The names for a message, comma-separated, at most ``most``; quoted if empty or with blanks at an end."""
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(name if name and name == name.strip() else repr(name) for name in names[:most]) + rest
@@ -36,17 +36,17 @@ def shown(names: Iterable[str], most: int = _SHOWN) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A column of labels: what each row's class is called, and how the file would write another class."""
+    """A label column: the class name of each row, and the column's value for a class."""
 
     values: Sequence[Any]
-    """As the file has them."""
+    """The values as in the file."""
     kind: pa.DataType
     places: tuple[str, ...] | None = None
-    """Where the file itself names its classes (Hugging Face): an integer is a place among these."""
+    """Class names from the file's metadata (Hugging Face), which an integer label indexes."""
 
     @property
     def names(self) -> list[str | None]:
-        """Each row's class by name; None for an integer that is no place among ``places``."""
+        """Each row's class name; None for an integer outside the range of ``places``."""
         if not self._numbered:
             return [class_name(value) for value in self.values]
         return [self._numbered[value] if 0 <= value < len(self._numbered) else None for value in self.values]
@@ -58,14 +58,14 @@ class Labels:
 
     @property
     def _numbered(self) -> tuple[str, ...]:
-        """The classes that the column's integers are places among; none where values name their classes."""
+        """The class names that the column's integers index; empty if the values are class names themselves."""
         return self.places or () if pa.types.is_integer(self.kind) else ()
 
     def written(self, name: str) -> Any:
-        """The value that stands for a class in this column, of the column's own kind.
+        """The value of class ``name`` in this column, in the column's type.
 
         Raises:
-            InputError: no row has the class, and the kind cannot write its name.
+            InputError: no row has the class, and the column's type cannot represent its name.
         """
         if name in self._numbered:
             return self._numbered.index(name)
@@ -76,33 +76,38 @@ class Labels:
                 return name
             return pa.array([name], pa.string()).cast(self.kind)[0].as_py()
         except pa.ArrowException as error:
-            raise InputError(f"a column of {self.kind} cannot hold the class {name!r}: write it in by hand") from error
+            raise InputError(
+                f"a column of type {self.kind} cannot hold the class {name!r}: edit the file by hand"
+            ) from error
 
     def numbers(self, classes: tuple[str, ...], where: str) -> Int64[Tensor, " n"]:
-        """Each row's place among ``classes``.
+        """Each row's class number: its index in ``classes``.
 
         Args:
-            where: what the rows are, for the message.
+            classes: class names, in the order of the model's outputs.
+            where: ``training`` or ``test``, for error messages.
 
         Raises:
-            InputError: a row's label names no class.
+            InputError: a row's label is not one of the classes.
         """
-        at = {class_name(name): number for number, name in enumerate(classes)}
-        at |= {name: number for number, name in enumerate(classes)}
-        # A class may be declared as the value is written, 1.0, or as it is called, 1.
+        number_of = {class_name(name): number for number, name in enumerate(classes)}
+        number_of |= {name: number for number, name in enumerate(classes)}
+        # A class may be declared as the value is written, 1.0, or by its name, 1.
         numbers = [
-            None if name is None else at.get(name, at.get(str(value)))
+            None if name is None else number_of.get(name, number_of.get(str(value)))
             for name, value in zip(self.names, self.values, strict=True)
         ]
         if None in numbers:
             row = numbers.index(None)
-            value, same = self.values[row], sum(other == self.values[row] for other in self.values)
-            rows = f"{same} rows have it" if same > 1 else "no other row has it"
+            value, count = self.values[row], sum(other == self.values[row] for other in self.values)
+            rows = f"{count} rows have it" if count > 1 else "no other row has it"
             if self._numbered:
-                raise InputError(f"{where} row {row} has the label {value}, which names no class ({rows}): drop them")
+                raise InputError(
+                    f"{where} row {row} has the label {value}, which is not a class number ({rows}): fix or drop them"
+                )
             raise InputError(
-                f"{where} row {row} has the label {value!r}, the classes are {shown(classes)} ({rows}): "
-                "mend the row, or give dataset.classes"
+                f"{where} row {row} has the label {value!r}, but the classes are {shown(classes)} ({rows}): "
+                "fix the row, or set dataset.classes"
             )
         return torch.tensor(numbers)
 
@@ -110,13 +115,19 @@ class Labels:
 def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ...] | None) -> Labels:
     """The labels of a table.
 
+    Args:
+        path: the table's file, for error messages.
+        table: holds the column.
+        column: the name of the label column.
+        places: class names from the file's metadata, which integer labels index.
+
     Raises:
-        InputError: a label is missing or no number, or the column's kind can hold no single label.
+        InputError: a label is missing, NaN or infinite, or the column's type is not one of single labels.
     """
     labels, kind = table[column], table.schema.field(column).type
     if pa.types.is_nested(kind):
         raise InputError(
-            f"{path}: {column!r} holds {kind}, and multi-label data are not supported: give one label a row"
+            f"{path}: {column!r} holds {kind}, but multi-label data are not supported: give one label per row"
         )
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         raise InputError(f"{path}: {column!r} holds bytes: give labels as text or numbers")
@@ -129,5 +140,5 @@ def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ..
 
 def _require_none(path: Path, column: str, what: str, rows: list[int]) -> None:
     if rows:
-        counted = f"{len(rows)} rows" if len(rows) > 1 else "1 row"
-        raise InputError(f"{path}: {column!r} is {what} in {counted} ({shown(map(str, rows), 5)}): mend or drop them")
+        count = f"{len(rows)} rows" if len(rows) > 1 else "1 row"
+        raise InputError(f"{path}: {column!r} is {what} in {count} ({shown(map(str, rows), 5)}): fix or drop them")

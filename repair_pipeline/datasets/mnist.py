@@ -1,4 +1,4 @@
-"""MNIST (App. C): a random part of the 60,000 training images, the whole test set."""
+"""MNIST (App. C): a random subset of the 60,000 training images and the whole test set."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
     """``train_size`` random training images; the 10,000 test images.
 
     Args:
-        folder: read in torchvision's layout (``folder/MNIST/raw``); downloaded into where it holds none.
+        train_size: number of training images, 2 to 60,000.
+        rng: draws the training images.
+        folder: read in torchvision's layout (``folder/MNIST/raw``); if it has no MNIST, it is downloaded there.
 
     Raises:
-        InputError: there are no images in ``folder`` and none can be downloaded, or ``train_size`` is out of range.
+        InputError: ``folder`` has no MNIST and the download fails, or ``train_size`` is out of range.
     """
     train, test = _read(folder)
     if not 2 <= train_size <= len(train):
-        raise InputError(f"dataset.train_size is {train_size}, MNIST trains on 2 to {len(train)} images")
+        raise InputError(f"dataset.train_size is {train_size}: MNIST allows 2 to {len(train)} training images")
     images = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
     labels = np.concatenate([train.targets.numpy(), test.targets.numpy()])
     return image_dataset(
@@ -42,35 +44,35 @@ def mnist(train_size: int, rng: np.random.Generator, folder: Path) -> Dataset:
 
 
 def mnist_files(folder: Path) -> list[Path]:
-    """The files below ``folder`` that the images are read from; none before they are downloaded."""
+    """The files in ``folder`` that the images are read from; none before the download."""
     return [file for file in sorted((folder / "MNIST" / "raw").glob("*-ubyte")) if file.is_file()]
 
 
 def _read(folder: Path) -> tuple[MNIST, MNIST]:
-    from torchvision.datasets import MNIST  # here: it takes seconds, and most commands do without
+    from torchvision.datasets import MNIST  # imported here: it takes seconds, and most commands do not need it
 
-    with contextlib.suppress(RuntimeError):  # torchvision's "not found": then it is fetched below
+    with contextlib.suppress(RuntimeError):  # torchvision's "not found": it is downloaded below
         return MNIST(str(folder), train=True), MNIST(str(folder), train=False)
     if not folder.is_dir():
-        raise InputError(_three_ways(folder, "that folder does not exist"))
+        raise InputError(_not_available(folder, "that folder does not exist"))
     try:
-        # Downloaded beside and renamed, so that an interrupted download leaves nothing that looks whole.
+        # Downloaded into a temporary folder and renamed, so that an interrupted download never looks complete.
         with (
-            tempfile.TemporaryDirectory(dir=folder, prefix=".mnist-") as beside,
+            tempfile.TemporaryDirectory(dir=folder, prefix=".mnist-") as temporary,
             open(os.devnull, "w") as quiet,
             contextlib.redirect_stdout(quiet),
             contextlib.redirect_stderr(quiet),
         ):
-            MNIST(beside, download=True)
-            (Path(beside) / "MNIST").rename(folder / "MNIST")
+            MNIST(temporary, download=True)
+            (Path(temporary) / "MNIST").rename(folder / "MNIST")
     except (OSError, RuntimeError) as error:
-        raise InputError(_three_ways(folder, "it could not be downloaded either")) from error
+        raise InputError(_not_available(folder, "it could not be downloaded")) from error
     return MNIST(str(folder), train=True), MNIST(str(folder), train=False)
 
 
-def _three_ways(folder: Path, why: str) -> str:
+def _not_available(folder: Path, why: str) -> str:
     return (
         f"MNIST is not in {folder} and {why}: set REPAIR_DATA_DIR to a folder that holds MNIST/raw, "
         f"or put the four idx files into {folder / 'MNIST' / 'raw'}, "
-        "or run once with a network so that torchvision downloads it"
+        "or run once with network access so that torchvision downloads it"
     )

@@ -1,4 +1,4 @@
-"""A data set patch, applied to the owner's training data and taken back."""
+"""Applying a data set patch to the user's training data, and reverting it."""
 
 from __future__ import annotations
 
@@ -24,42 +24,45 @@ from repair_pipeline.types import Dataset
 
 
 def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
-    """Drop and relabel training rows, all of them or none; the originals are kept, as ``<train>.before-<name>``.
+    """Drop and relabel training rows, all or none; the originals are kept as ``<train>.before-<name>``.
 
-    Ids that are hashes count a repeated input's occurrences, so that where one of several equal rows is dropped those
-    after it have other ids from then on.
+    Hash ids number the duplicates of an input, so dropping one of several equal rows changes the ids of the later ones.
 
     Args:
-        patch: ``example_id``, ``action`` (drop, relabel) and ``suggested_label``, a class by name; and ``label``, the
-            class that the row had when it was judged.
+        spec: the user's data.
+        folder: what the paths in ``spec`` are relative to.
+        patch: ``example_id``, ``action`` (drop, relabel), ``suggested_label`` (a class name) and ``label``, the class
+            that the row had when it was judged.
+        name: the patch's name.
 
     Returns:
-        How many rows were dropped, and how many relabelled.
+        The numbers of rows dropped and relabelled.
 
     Raises:
-        InputError: it is applied already, names a row that the data do not have, or one whose label has changed since
-            it was judged; or the file cannot be changed. Nothing is changed then.
+        InputError: the patch is already applied; it names an unknown row or class, or a row whose label has changed
+            since it was judged; or the file cannot be changed. Nothing is changed then.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
     if is_applied(spec, folder, name):
-        raise InputError(f"{before} is there, so the patch {name} is applied already: revert it first")
+        raise InputError(f"{before} exists, so the patch {name} is already applied: revert it first")
     changes = {row["example_id"]: row for row in patch.to_pylist()}
     data = read(spec, folder)
     ids = data.train.ids.tolist()
-    if strangers := changes.keys() - set(ids):
+    if missing := changes.keys() - set(ids):
         raise InputError(
-            f"{train} has no row {min(strangers)!r}, one of {len(strangers)} that the patch {name} names and the data "
-            "lack: they have changed since, run the case again"
+            f"{train} has no row {min(missing)!r}, one of {len(missing)} rows of the patch {name} that are missing: "
+            "the data have changed since the patch was made, run the case again"
         )
     classes = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
     if unknown := sorted(classes - set(data.classes)):
         raise InputError(
-            f"the patch {name} gives rows the class {unknown[0]!r}, the classes are {shown(data.classes)}: give one"
+            f"the patch {name} gives rows the class {unknown[0]!r}, but the classes are {shown(data.classes)}: "
+            "use one of them"
         )
     if changed := changed_labels(data, patch):
         raise InputError(
-            f"{len(changed)} of {len(changes)} rows of the patch {name} have another label in {train} than when they "
-            f"were judged ({shown(changed, 5)}): run the case again on the data as they are"
+            f"{len(changed)} of {len(changes)} rows of the patch {name} have a different label in {train} than when "
+            f"they were judged ({shown(changed, 5)}): run the case again on the current data"
         )
     by_row = [changes.get(example_id) for example_id in ids]
     if is_image_folder(train):
@@ -72,45 +75,46 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tup
 
 
 def changed_labels(data: Dataset, patch: pa.Table) -> list[str]:
-    """The rows of a patch whose label is no longer the one that was judged, each with both."""
-    now = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
+    """The rows of a patch whose label has changed since they were judged, as ``<id> is <new>, was <old>``."""
+    labels = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
     changed = []
     for row in patch.to_pylist():
         judged = row.get("label")
-        present = data.classes[now[row["example_id"]]] if row["example_id"] in now else None
-        if None not in (judged, present) and judged != present:
-            changed.append(f"{row['example_id']} is {present}, was {judged}")
+        current = data.classes[labels[row["example_id"]]] if row["example_id"] in labels else None
+        if None not in (judged, current) and judged != current:
+            changed.append(f"{row['example_id']} is {current}, was {judged}")
     return changed
 
 
 def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
-    """The data with rows dropped and relabelled as they are read; rows that the data lack were dropped before.
+    """The data with patches applied in memory. Rows that are not in the data are ignored, as dropped earlier.
 
     Args:
-        patches: as ``apply_patch`` takes them, in the order in which they were accepted.
+        data: the unpatched data.
+        patches: tables as for ``apply_patch``, in the order in which they were accepted.
     """
     train = data.train
     for patch in patches:
         changes = {row["example_id"]: row for row in patch.to_pylist()}
-        said = [changes.get(example_id) for example_id in train.ids.tolist()]
+        by_row = [changes.get(example_id) for example_id in train.ids.tolist()]
         labels = [
             data.classes.index(change["suggested_label"]) if change and change["action"] == "relabel" else label
-            for change, label in zip(said, train.labels.tolist(), strict=True)
+            for change, label in zip(by_row, train.labels.tolist(), strict=True)
         ]
-        stays = torch.tensor([change is None or change["action"] != "drop" for change in said])
-        train = replace(train, labels=torch.tensor(labels))[stays]
+        kept = torch.tensor([change is None or change["action"] != "drop" for change in by_row])
+        train = replace(train, labels=torch.tensor(labels))[kept]
     return replace(data, train=train)
 
 
 def revert_patch(spec: UserData, folder: Path, name: str) -> None:
-    """Put the training data back as they were before ``apply_patch``, byte for byte.
+    """Restore the training data to their state before ``apply_patch``, byte for byte.
 
     Raises:
-        InputError: the patch is not applied, or another was applied after it.
+        InputError: the patch is not applied, or another patch was applied after it.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
     if not is_applied(spec, folder, name):
-        raise InputError(f"{before} is not there, so the patch {name} is not applied: there is nothing to revert")
+        raise InputError(f"{before} does not exist, so the patch {name} is not applied: there is nothing to revert")
     last = list(applied_patches(spec, folder))[-1]
     if last != name:
         raise InputError(f"the patch {last} was applied to {train} after {name}: revert that one first")
@@ -126,28 +130,28 @@ def revert_patch(spec: UserData, folder: Path, name: str) -> None:
 
 
 def is_applied(spec: UserData, folder: Path, name: str) -> bool:
-    """Whether the training data are those that ``apply_patch`` has left."""
+    """Whether the patch is applied to the training data."""
     return name in applied_patches(spec, folder)
 
 
 def applied_patches(spec: UserData, folder: Path) -> dict[str, Path]:
-    """The patches that are applied to the training data, by name and in the order in which they were applied.
+    """The patches that are applied to the training data, in the order in which they were applied.
 
     Returns:
-        What each has kept of the data before it.
+        For each patch name, the path of the kept originals.
     """
     train, order = folder / spec.train, _order(spec, folder)
-    head = _before(spec, folder, "").name
-    kept = train.parent.iterdir() if train.parent.is_dir() else ()
-    found = {path.name.removeprefix(head): path for path in kept if path.name.startswith(head)}
+    prefix = _before(spec, folder, "").name
+    siblings = train.parent.iterdir() if train.parent.is_dir() else ()
+    originals = {path.name.removeprefix(prefix): path for path in siblings if path.name.startswith(prefix)}
     listed = order.read_text(encoding="utf-8").splitlines() if order.is_file() else []
-    at = {name: place for place, name in enumerate(listed)}
-    # One that is not listed was applied before the list was kept, or its process was killed before it was.
-    return dict(sorted(found.items(), key=lambda patch: at.get(patch[0], -1)))
+    position = {name: place for place, name in enumerate(listed)}
+    # A patch that is not listed was applied before such lists existed, or its process was killed before writing it.
+    return dict(sorted(originals.items(), key=lambda patch: position.get(patch[0], -1)))
 
 
 def _note_order(spec: UserData, folder: Path, *last: str) -> None:
-    """Write down in which order the patches that are applied were, with ``last`` at its end."""
+    """Record the order in which the current patches were applied, with ``last`` at the end."""
     names = [name for name in applied_patches(spec, folder) if name not in last]
     if names or last:
         _order(spec, folder).write_text("\n".join([*names, *last]) + "\n", encoding="utf-8")
@@ -162,29 +166,29 @@ def _order(spec: UserData, folder: Path) -> Path:
 
 def _put_back(original: Path, file: Path) -> None:
     _move(original, file)
-    os.utime(file)  # or what was made of the patched data would pass for newer than it
+    os.utime(file)  # else results of the patched data would look newer than this file
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename a file; across file systems it is copied first, whole or not at all."""
+    """Rename a file; across file systems copy it, whole or not at all, and delete the source."""
     try:
         os.replace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         _copy(source, target)
-    source.unlink(missing_ok=True)  # two names of one file stay two names
+    source.unlink(missing_ok=True)  # os.replace keeps both names if they are hard links to one file
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}-copied")
+    temporary = target.with_name(f".{target.name}-copied")
     try:
-        shutil.copy2(source, beside)
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, target)
+        shutil.copy2(source, temporary)
+        with open(temporary, "rb") as copied:
+            os.fsync(copied.fileno())
+        os.replace(temporary, target)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 _JOURNAL = "journal.json"
@@ -196,43 +200,43 @@ def _before(spec: UserData, folder: Path, name: str) -> Path:
 
 
 def _rewrite(train: Path, before: Path, by_row: list[Change], label: str) -> None:
-    """Write all changed files beside the originals, then put them in their places: on any fault none of them."""
+    """Write all changed files next to the originals, then move them into place; on any error restore all of them."""
     files = [train] if train.is_file() else parquet_files(train)
-    kept = {file: before if train.is_file() else before / file.name for file in files}
-    beside = {file: file.with_name(f".{file.name}-patched") for file in files}
+    originals = {file: before if train.is_file() else before / file.name for file in files}
+    temporary = {file: file.with_name(f".{file.name}-patched") for file in files}
     replaced = list[Path]()
     try:
         start = 0
         for file in files:
             count = len(read_table(file)) if delimiter(file) else pq.read_metadata(file).num_rows
-            rewrite(file, by_row[start : start + count], label, beside[file])
-            shutil.copymode(file, beside[file])
-            with open(beside[file], "rb") as written:
+            rewrite(file, by_row[start : start + count], label, temporary[file])
+            shutil.copymode(file, temporary[file])
+            with open(temporary[file], "rb") as written:
                 os.fsync(written.fileno())
             start += count
         if train.is_dir():
             before.mkdir()
-        for file, original in kept.items():
+        for file, original in originals.items():
             _keep(file, original)
         for file in files:
-            os.replace(beside[file], file)
+            os.replace(temporary[file], file)
             replaced.append(file)
     except BaseException as error:
         for file in replaced:
-            _move(kept[file], file)
+            _move(originals[file], file)
         for file in files:
-            beside[file].unlink(missing_ok=True)
-            kept[file].unlink(missing_ok=True)
+            temporary[file].unlink(missing_ok=True)
+            originals[file].unlink(missing_ok=True)
         if before.is_dir():
             before.rmdir()
         if isinstance(error, UNREADABLE):
             why = " ".join(str(error).split())
-            raise InputError(f"{train} cannot be patched ({why}); it is as it was") from error
+            raise InputError(f"{train} cannot be patched ({why}): nothing was changed") from error
         raise
 
 
 def _keep(file: Path, original: Path) -> None:
-    """The same file under a second name, or a copy where the file system knows no second names."""
+    """Hard-link the file as ``original``, or copy it if the file system has no hard links."""
     try:
         os.link(file, original)
     except OSError:
@@ -240,37 +244,37 @@ def _keep(file: Path, original: Path) -> None:
 
 
 def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
-    """Move dropped images into ``before`` and relabelled ones to their class; on any fault none of them."""
+    """Move dropped images into ``before`` and relabelled ones to their class folder; on any error undo all moves."""
     moves = dict[Path, Path]()
     for file, change in zip(image_files(train), by_row, strict=True):
         if change is not None:
-            where = train / change["suggested_label"] if change["action"] == "relabel" else before / file.parent.name
-            target = where / (file.name if change["action"] == "drop" else f"{file.parent.name}-{file.name}")
+            folder = train / change["suggested_label"] if change["action"] == "relabel" else before / file.parent.name
+            target = folder / (file.name if change["action"] == "drop" else f"{file.parent.name}-{file.name}")
             if target.exists() or target in moves.values():
-                raise InputError(f"{file} cannot become {target}, which another image is: rename one of them")
+                raise InputError(f"{file} cannot become {target}, which is another image: rename one of them")
             moves[file] = target
     root = train.parent
-    said = [{"from": str(a.relative_to(root)), "to": str(b.relative_to(root))} for a, b in moves.items()]
-    beside = before.with_name(f".{before.name}")
+    journal = [{"from": str(a.relative_to(root)), "to": str(b.relative_to(root))} for a, b in moves.items()]
+    temporary = before.with_name(f".{before.name}")
     try:
-        beside.mkdir(exist_ok=True)
-        (beside / _JOURNAL).write_text(json.dumps(said), encoding="utf-8")
-        os.replace(beside, before)  # with its journal, or not at all
+        temporary.mkdir(exist_ok=True)
+        (temporary / _JOURNAL).write_text(json.dumps(journal), encoding="utf-8")
+        os.replace(temporary, before)  # with its journal, or not at all
         for source, target in moves.items():
             target.parent.mkdir(exist_ok=True)
             _move(source, target)
     except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if before.is_dir():
             _move_back(train, before)
         if isinstance(error, OSError):
             why = " ".join(str(error).split())
-            raise InputError(f"{train} cannot be patched ({why}); it is as it was") from error
+            raise InputError(f"{train} cannot be patched ({why}): nothing was changed") from error
         raise
 
 
 def _move_back(train: Path, before: Path) -> None:
-    """Every image to where it was, those that were not moved or are back already left alone."""
+    """Move every image back; images that were not moved, or are already back, are skipped."""
     for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
         source, target = train.parent / moved["to"], train.parent / moved["from"]
         if source.exists():
@@ -278,7 +282,7 @@ def _move_back(train: Path, before: Path) -> None:
             _move(source, target)
     for folder in (path for path in before.iterdir() if path.is_dir()):
         if any(folder.iterdir()):
-            raise InputError(f"{folder} holds images that the patch did not put there: move them, then revert again")
+            raise InputError(f"{folder} has images that the patch did not put there: move them, then revert again")
         folder.rmdir()
     (before / _JOURNAL).unlink()
     before.rmdir()

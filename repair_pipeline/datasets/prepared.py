@@ -1,4 +1,4 @@
-"""Raw inputs as tensors: decoded, scaled or transformed when they are asked for."""
+"""Raw inputs as tensors, decoded, scaled or transformed on access."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ log = logging.getLogger(__name__)
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _GREY = ("L", "1", "F", *_DEEP)
 _EXACT = 2**24
-"""Above it float32 does not hold every integer."""
+"""Largest bound up to which float32 represents every integer."""
 
 
 def image(row: Any, where: str, at: int) -> Image.Image:
-    """A row's image, opened.
+    """Open the image of a row.
+
+    Args:
+        row: an image, or its encoded bytes.
+        where: ``training`` or ``test``, for error messages.
+        at: the row number, for error messages.
 
     Raises:
-        InputError: it is none.
+        InputError: the bytes are not an image.
     """
     if isinstance(row, Image.Image):
         return row
@@ -35,24 +40,24 @@ def image(row: Any, where: str, at: int) -> Image.Image:
         return Image.open(io.BytesIO(row))
     except (UnidentifiedImageError, OSError, TypeError, Image.DecompressionBombError) as error:
         size = 0 if row is None else len(row)
-        raise InputError(f"{where} row {at} holds {size} bytes that are no image: mend or drop the row") from error
+        raise InputError(f"{where} row {at} has {size} bytes that are not an image: fix or drop the row") from error
 
 
 def size(shape: torch.Size) -> str:
-    """The shape of one row, as a message says it."""
+    """The shape of one row for a message, such as ``3×4×5``."""
     return "×".join(map(str, shape[1:]))
 
 
 class Scale:
-    """How images without a transform become numbers in [0, 1]: grey or in colour, and which value is white.
+    """Scales images without a transform to [0, 1]: decides between grey and colour, and which value is white.
 
     Args:
-        rows: the images. The mode of each is looked at, and the pixels of those deeper than 8 bits.
-        where: what the rows are, for messages.
-        white: the value that is white in deep images, where other rows have decided it.
+        rows: the images. All modes are read, and the pixels of images deeper than 8 bits.
+        where: ``training`` or ``test``, for messages.
+        white: the white value of images deeper than 8 bits, if already decided on other rows.
 
     Raises:
-        InputError: a row is no image, or how deep the images are cannot be told.
+        InputError: a row is not an image, or the bit depth cannot be determined.
     """
 
     def __init__(self, rows: Sequence[Any], where: str, white: int | None = None) -> None:
@@ -65,20 +70,20 @@ class Scale:
                 if low < 0:
                     raise InputError(
                         f"{where} row {at} is an image of mode {picture.mode} with values below 0: "
-                        "give dataset.transform that scales it"
+                        "set dataset.transform to scale it"
                     )
                 brightest = max(brightest, high)
         self.grey = modes <= set(_GREY)
         self.white = white or (255 if brightest <= 255 else 65535)
         if 255 < brightest <= 4095 or brightest > 65535:
-            depth = "as of 12 bits in 16" if brightest <= 4095 else "more than 16 bits"
+            depth = "like 12 bits stored in 16" if brightest <= 4095 else "more than 16 bits"
             raise InputError(
-                f"{where} images of mode {', '.join(sorted(modes & set(_DEEP)))} reach {brightest}, {depth}: "
-                "give dataset.transform that scales them to [0, 1]"
+                f"{where} images of mode {', '.join(sorted(modes & set(_DEEP)))} have values up to {brightest}, "
+                f"{depth}: set dataset.transform to scale them to [0, 1]"
             )
         if translucent := modes & {"RGBA", "LA", "PA", "La", "RGBa"}:
             log.warning(
-                "%s images of mode %s: transparency, where there is any, is left out",
+                "%s images of mode %s: transparency, if any, is ignored",
                 where,
                 ", ".join(sorted(translucent)),
             )
@@ -87,14 +92,14 @@ class Scale:
         """An image as (channels, height, width) in [0, 1].
 
         Raises:
-            InputError: it would be clipped, or what it shows is in its transparency.
+            InputError: a value lies outside [0, 1] after scaling, or only the alpha channel has content.
         """
         if picture.mode in _DEEP or picture.mode == "F":
             pixels = np.asarray(picture, dtype=np.float32) / np.float32(1 if picture.mode == "F" else self.white)
             if pixels.min() < 0 or pixels.max() > 1:
                 raise InputError(
-                    f"{where} row {at} is an image of mode {picture.mode} that reaches from {pixels.min():g} to "
-                    f"{pixels.max():g} where [0, 1] is due: give dataset.transform that scales it"
+                    f"{where} row {at} is an image of mode {picture.mode} with values from {pixels.min():g} to "
+                    f"{pixels.max():g}, outside [0, 1]: set dataset.transform to scale it"
                 )
             return pixels[None] if self.grey else np.repeat(pixels[None], 3, axis=0)
         _require_opaque(picture, where, at)
@@ -106,40 +111,40 @@ def _extrema(picture: Image.Image, where: str, at: int) -> tuple[int, int]:
     try:
         pixels = np.asarray(picture)  # Pillow's own extrema of 16 bits differ between versions
     except OSError as error:
-        raise _cut_off(where, at, error) from error
+        raise _undecodable(where, at, error) from error
     return int(pixels.min()), int(pixels.max())
 
 
-def _cut_off(where: str, at: int, error: OSError) -> InputError:
-    """What to say of an image that opened well, and is cut off further on."""
+def _undecodable(where: str, at: int, error: OSError) -> InputError:
+    """The error for an image that can be opened but not decoded, such as a truncated one."""
     why = " ".join(str(error).split())
-    return InputError(f"{where} row {at} holds an image that cannot be decoded ({why}): mend or drop the row")
+    return InputError(f"{where} row {at} has an image that cannot be decoded ({why}): fix or drop the row")
 
 
 def _require_opaque(picture: Image.Image, where: str, at: int) -> None:
-    """Refuse a picture that is drawn in its transparency alone, which would be a plain field without it."""
+    """Refuse an image drawn only in its alpha channel, which would be a uniform area without it."""
     bands = picture.getextrema()
     if picture.mode not in ("RGBA", "LA") or not isinstance(bands[0], tuple):
         return
     *colours, (least, most) = bands
     if least < most and all(low == high for low, high in colours):
         raise InputError(
-            f"{where} row {at} is an image of mode {picture.mode} that is drawn in its transparency: "
-            "give dataset.transform that lays it over a background"
+            f"{where} row {at} is an image of mode {picture.mode} drawn only in its transparency: "
+            "set dataset.transform to put it on a background"
         )
 
 
 class Prepared:
-    """Raw inputs as float32 tensors, each made when it is asked for.
+    """Raw inputs as float32 tensors, prepared on access (an ``Inputs``).
 
     Args:
-        rows: encoded or PIL images, or vectors of features.
-        transform: the owner's, of one row.
-        where: what the rows are, for messages.
-        scale: how images without a transform are scaled; None: vectors, or a transform.
+        rows: encoded or PIL images, or feature vectors.
+        transform: the user's function of one row.
+        where: ``training`` or ``test``, for messages.
+        scale: scales images without a transform; None for feature vectors or with a transform.
 
     Raises:
-        InputError: a row cannot be made, or is of another size than the first.
+        InputError: a row cannot be prepared, or its shape differs from the first row's.
     """
 
     def __init__(
@@ -165,7 +170,7 @@ class Prepared:
                 shape = "×".join(map(str, tensor.shape))
                 raise InputError(
                     f"images of mixed size: {self._where} row {at} is {shape}, the first is {size(self.shape)}: "
-                    "give a transform that resizes"
+                    "set dataset.transform to resize them"
                 )
             batch[place] = tensor
         return batch
@@ -178,7 +183,7 @@ class Prepared:
             try:
                 return torch.from_numpy(self._scale(raw, self._where, at))
             except OSError as error:
-                raise _cut_off(self._where, at, error) from error
+                raise _undecodable(self._where, at, error) from error
         return self._transformed(raw, at) if self._transform else torch.as_tensor(raw).float()
 
     def _transformed(self, raw: Any, at: int) -> Tensor:
@@ -188,10 +193,10 @@ class Prepared:
             tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"dataset.transform fails on {self._where} row {at} ({why}): mend it") from error
+            raise InputError(f"dataset.transform fails on {self._where} row {at} ({why}): fix it") from error
         if tensor.dtype in (torch.int32, torch.int64) and bool((tensor.abs() > _EXACT).any()):
             raise InputError(
-                f"dataset.transform gives {int(tensor.abs().max())} on {self._where} row {at}, and inputs are float32, "
-                f"which holds integers up to {_EXACT} exactly: give smaller ids"
+                f"dataset.transform returns {int(tensor.abs().max())} on {self._where} row {at}, but inputs are "
+                f"float32, which is exact for integers up to {_EXACT}: return smaller integers"
             )
         return tensor.float()

@@ -1,4 +1,4 @@
-"""What a data set that cases know by name is, and its entry in the catalogue."""
+"""The catalogue entry of a data set."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from repair_pipeline.types import Dataset
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """An entry of the catalogue."""
+    """A data set that a case refers to by name."""
 
     read: Callable[[int, np.random.Generator, Path], Dataset]
-    """(train_size, rng, folder) → so many random training rows, and the test rows.
+    """(train_size, rng, folder) → ``train_size`` random training rows, and the test rows.
 
-    ``rng`` is the case's, so that a seed decides which rows; ``folder`` is where data sets lie (``REPAIR_DATA_DIR``).
-    Raises an ``InputError`` where they cannot be had, or are not as many.
+    ``rng`` is seeded by the case; ``folder`` holds the data sets (``REPAIR_DATA_DIR``). Raises an ``InputError`` if the
+    data are not available or have too few rows.
     """
     line: str
-    """What it is, in one line."""
+    """One-line description."""
     files: Callable[[Path], list[Path]] = lambda folder: []
-    """The files below ``folder`` that it is read from: what they hold is part of what a result was made from."""
+    """The files in ``folder`` that it is read from; their content is part of the identity of every result."""

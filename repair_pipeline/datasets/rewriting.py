@@ -1,4 +1,4 @@
-"""Tables with rows dropped and labels changed, all else kept as it is in the file."""
+"""Rewriting a table file with rows dropped and labels changed, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from repair_pipeline.datasets.user_tables import class_places
 from repair_pipeline.errors import InputError
 
 Change = Mapping[str, Any] | None
-"""A row of a patch (``action``, ``suggested_label``), or None for a row that stays as it is."""
+"""A row of a patch (``action``, ``suggested_label``), or None for an unchanged row."""
 
 
 def rewrite(file: Path, changes: Sequence[Change], label: str, target: Path) -> None:
-    """Write a CSV or Parquet file anew with the changes of its rows.
+    """Write a copy of a CSV or Parquet file with changed rows.
 
-    A CSV file keeps every byte of the lines and fields that do not change. A Parquet file keeps its schema and
-    metadata, the order of its columns, its row groups and their compression.
+    A CSV file keeps every byte of the unchanged lines and fields. A Parquet file keeps its schema, metadata, column
+    order, row groups and compression.
 
     Args:
+        file: the original.
         changes: one for every row of ``file``.
-        label: the column of labels.
+        label: the name of the label column.
+        target: the file to write.
 
     Raises:
-        InputError: the file cannot be changed so; says why. ``target`` may be half written then.
+        InputError: the changes cannot be made; ``target`` may be half written then.
     """
     if delimiter(file):
         _rewrite_csv(file, changes, label, target)
@@ -57,7 +59,7 @@ def _rewrite_parquet(file: Path, changes: Sequence[Change], label: str, target: 
 
 
 def _as_written(source: pq.ParquetFile) -> dict[str, Any]:
-    """The compression of every column, and whether it has a dictionary, as the first row group has them."""
+    """The writer's options that keep each column's compression and dictionary encoding (of the first row group)."""
     if not source.num_row_groups:
         return {}
     group = source.metadata.row_group(0)
@@ -70,7 +72,7 @@ def _as_written(source: pq.ParquetFile) -> dict[str, Any]:
 
 
 def _codec(name: str) -> str:
-    """A compression as the writer calls it, of what the file's metadata call it."""
+    """The writer's name of a compression, from its name in the file's metadata."""
     return {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}.get(name, name.lower())
 
 
@@ -100,7 +102,7 @@ def _rewrite_csv(file: Path, changes: Sequence[Change], label: str, target: Path
     labels = _labels(read_table(file), label)
     values = [_text(content, row.fields[column]) for row in rows]
     if not _agree(values, labels) or len(rows) != len(changes):
-        raise InputError(f"{file}: its lines cannot be told apart as they were read: save it as Parquet to patch it")
+        raise InputError(f"{file}: its rows cannot be matched to its lines: save it as Parquet to patch it")
     field_of = {name: content[slice(*row.fields[column])] for name, row in zip(labels.names, rows, strict=True)}
     pieces, done = [], 0
     for row, change in zip(rows, changes, strict=True):
@@ -121,26 +123,26 @@ def _compression(file: Path) -> str | None:
 
 
 class _Line:
-    """Where a line of a CSV file and its fields begin and end, in bytes."""
+    """The byte positions of a line of a CSV file and of its fields."""
 
     def __init__(self, start: int, end: int, fields: list[tuple[int, int]]) -> None:
         self.start, self.end, self.fields = start, end, fields
 
 
 def _lines(content: bytes, separator: str) -> Iterator[_Line]:
-    """The lines, a blank one without fields."""
+    """The lines of a CSV file; a blank line has no fields."""
     mark = re.escape(separator.encode())
-    # A quote opens a field only where it begins; a quote in it is doubled. What follows the closing one belongs to it.
+    # A field may start with a quote; quotes inside are doubled; text after the closing quote belongs to the field.
     field = re.compile(rb'(?:"(?:[^"]|"")*")?[^%b\r\n]*' % mark)
     end_of_line = re.compile(rb"\r\n|\n|\r")
     at = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     while at < len(content):
         start, fields = at, list[tuple[int, int]]()
         while True:
-            found = field.match(content, at)
-            assert found is not None, "it matches nothing too"
-            fields.append(found.span())
-            at = found.end()
+            match = field.match(content, at)
+            assert match is not None, "the pattern also matches the empty string"
+            fields.append(match.span())
+            at = match.end()
             if content[at : at + 1] != separator.encode():
                 break
             at += 1
@@ -151,7 +153,7 @@ def _lines(content: bytes, separator: str) -> Iterator[_Line]:
 
 
 def _text(content: bytes, field: tuple[int, int]) -> str:
-    """What a field says, without the quotes about it."""
+    """The text of a field, unquoted."""
     text = content[slice(*field)].decode()
     if quoted := re.match(r'"((?:[^"]|"")*)"', text):
         return quoted[1].replace('""', '"') + text[quoted.end() :]
@@ -159,7 +161,7 @@ def _text(content: bytes, field: tuple[int, int]) -> str:
 
 
 def _agree(texts: Sequence[str], labels: Labels) -> bool:
-    """Whether the texts are those that the labels were read from."""
+    """Whether parsing the texts gives the labels."""
     try:
         read = pa.array(texts, pa.string()).cast(labels.kind).to_pylist()
     except pa.ArrowException:
@@ -168,7 +170,7 @@ def _agree(texts: Sequence[str], labels: Labels) -> bool:
 
 
 def _field(text: str, separator: str) -> bytes:
-    """A text as a field, in quotes where it needs them."""
+    """A text as a CSV field, quoted if necessary."""
     line = io.StringIO(newline="")
     csv.writer(line, delimiter=separator, lineterminator="").writerow([text])
     return line.getvalue().encode()

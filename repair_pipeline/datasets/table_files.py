@@ -1,4 +1,4 @@
-"""Tables on disk: CSV and Parquet files, and folders of Parquet files."""
+"""Reading tables: CSV and Parquet files, and folders of Parquet files."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ import pyarrow.parquet as pq
 from repair_pipeline.errors import InputError
 
 UNREADABLE = (pa.ArrowException, OSError)
-"""What Arrow and the file system raise where a file cannot be used."""
+"""Exceptions that Arrow and the file system raise for an unusable file."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _UNNAMED = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
-"""How pandas calls an index that has no name: in Parquet, and in a CSV file that is read and written again."""
+"""pandas's names for an unnamed index: in Parquet, and in a CSV file that was read and written again."""
 
 
 def require_local(key: str, name: str) -> None:
-    """Refuse an address where a path is due.
+    """Refuse a URL in place of a path.
 
     Args:
-        key: the key of the case that gives it, for the message.
+        key: the case key that holds it, for error messages.
+        name: the path.
 
     Raises:
-        InputError: ``name`` is an address.
+        InputError: ``name`` is a URL.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
-        raise InputError(f"{key} is {name!r}, which is an address: fetch it first, and give the file's path")
+        raise InputError(f"{key} is {name!r}, which is a URL: download it first and give the file's path")
 
 
 def delimiter(path: Path) -> str | None:
-    """What separates the columns of a CSV file, by its name (``.CSV`` and ``.csv.gz`` too); None: it is none."""
+    """The delimiter of a CSV or TSV file, by its suffix (``.CSV`` and ``.csv.gz`` too); None for other files."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
@@ -47,35 +48,41 @@ def delimiter(path: Path) -> str | None:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name is that of a table."""
+    """Whether a file's suffix is that of a table."""
     return delimiter(path) is not None or path.suffix.lower() == ".parquet"
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file, or the files of the folder in their order."""
+    """The file itself, or the Parquet files of a folder, sorted by name."""
     return sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet") if path.is_dir() else [path]
 
 
 def read_table(path: Path, without: str | None = None) -> pa.Table:
-    """A CSV or Parquet file, or a folder of Parquet files, without the column that is read in pieces.
+    """Read a CSV or Parquet file, or a folder of Parquet files.
+
+    Args:
+        path: the file or folder.
+        without: a Parquet column to leave out, as its images are read in chunks later.
 
     Raises:
-        InputError: it cannot be read, is empty, or has a column twice.
+        InputError: it cannot be read, has no rows, or has a column twice.
     """
     try:
         table = _read_csv(path) if delimiter(path) else _read_parquet(path, without)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     if not len(table):
-        raise InputError(f"{path} holds no row: give one that does")
+        raise InputError(f"{path} has no rows: give a table with rows")
     return table
 
 
 def text_of(path: Path, table: pa.Table, column: str) -> list[str]:
-    """A column as its file writes it: of a CSV file the text itself (``00037``), elsewhere the values as text.
+    """A column as text: of a CSV file the text in the file (``00037``), otherwise the values converted to text.
 
     Args:
-        table: what ``read_table`` gave of ``path``.
+        path: the file.
+        table: the result of ``read_table`` for ``path``.
+        column: the column's name.
     """
     if delimiter(path):
         table = _read_csv(path, as_text=column)
@@ -83,10 +90,10 @@ def text_of(path: Path, table: pa.Table, column: str) -> list[str]:
 
 
 def schema(path: Path) -> pa.Schema:
-    """The columns of a Parquet file, or of a folder's first.
+    """The schema of a Parquet file, or of the first file in a folder.
 
     Raises:
-        InputError: it cannot be read, or has a column twice.
+        InputError: the file cannot be read, or has a column twice.
     """
     try:
         columns = pq.read_schema(parquet_files(path)[0])
@@ -97,25 +104,25 @@ def schema(path: Path) -> pa.Schema:
 
 
 def index_columns(table: pa.Table) -> set[str]:
-    """Columns that pandas wrote as an index, which says where a row stands and is no feature."""
+    """Columns that pandas wrote as an index: row positions, not features."""
     pandas = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     named = {name for name in pandas.get("index_columns", []) if isinstance(name, str)}
     return named | {name for name in table.column_names if is_unnamed(name)}
 
 
 def is_unnamed(column: str) -> bool:
-    """Whether a column has only the name that pandas gives an index without one."""
+    """Whether a column's name is one that pandas gives an unnamed index."""
     return _UNNAMED.fullmatch(column) is not None
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    """What to say of a file that could not be read."""
+    """The error for a file that cannot be read."""
     why = " ".join(str(error).split())[:150]
     return InputError(f"{path} cannot be read ({why}): give a .parquet, .csv or .tsv file, or a folder")
 
 
 def file_bytes(path: Path) -> bytes:
-    """A CSV file's bytes, unpacked where its name says that it is compressed."""
+    """A CSV file's bytes, decompressed if its suffix names a compression."""
     with pa.input_stream(str(path), compression="detect") as stream:
         return bytes(stream.read())
 
@@ -130,7 +137,7 @@ def _read_parquet(path: Path, without: str | None) -> pa.Table:
         if set(tables[-1].column_names) != set(tables[0].column_names):
             raise InputError(
                 f"{file} has the columns {', '.join(tables[-1].column_names)}, the first file of the folder has "
-                f"{', '.join(tables[0].column_names)}: give all of them the same"
+                f"{', '.join(tables[0].column_names)}: give all files the same columns"
             )
     return pa.concat_tables(tables, promote_options="permissive")
 
@@ -144,7 +151,7 @@ def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:
         for other, name in _OTHER_DELIMITERS.items():
             if other in header:
                 raise InputError(
-                    f"{path} separates its columns by {name}: save it with commas and decimal points, or as Parquet"
+                    f"{path} separates columns by {name}: save it with commas and decimal points, or as Parquet"
                 )
     types = {} if as_text is None else {as_text: pa.string()}
     try:
@@ -157,7 +164,7 @@ def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:
     except (pa.ArrowInvalid, UnicodeDecodeError):
         _require_utf8(path, content, separator)
         raise
-    if any(pa.types.is_binary(field.type) for field in table.schema):  # Arrow's answer to text that is not UTF-8
+    if any(pa.types.is_binary(field.type) for field in table.schema):  # Arrow reads text that is not UTF-8 as bytes
         _require_utf8(path, content, separator)
     return table
 
@@ -174,11 +181,11 @@ def _require_utf8(path: Path, content: bytes, separator: str) -> None:
     try:
         content.decode()
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8{_where_it_is_not(content, separator)}: save it as UTF-8") from None
+        raise InputError(f"{path} is not UTF-8{_first_invalid_field(content, separator)}: save it as UTF-8") from None
 
 
-def _where_it_is_not(content: bytes, separator: str) -> str:
-    """The first field that is not UTF-8, in brackets; nothing where the fields cannot be told apart."""
+def _first_invalid_field(content: bytes, separator: str) -> str:
+    """The location of the first field that is not UTF-8, in parentheses; empty if the CSV cannot be parsed."""
     try:
         for where, value in _fields(content, separator):
             try:
@@ -191,7 +198,7 @@ def _where_it_is_not(content: bytes, separator: str) -> str:
 
 
 def _fields(content: bytes, separator: str) -> Iterator[tuple[str, str]]:
-    """Every field with where it stands, each byte of it one character."""
+    """The location and the content of every field, each byte decoded as one character (Latin-1)."""
     rows = csv.reader(io.StringIO(content.decode("latin-1").lstrip("\r\n"), newline=""), delimiter=separator)
     header = next(rows, [])
     yield from (("its header", name) for name in header)

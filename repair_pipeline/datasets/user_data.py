@@ -1,4 +1,4 @@
-"""Somebody's own data: a table of images or features, a folder of images a class, or a data set of torchvision."""
+"""User data: tables of images or features, folders of images by class, and torchvision's data sets."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ from repair_pipeline.types import Dataset, Examples
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class UserData:
-    """Parquet or CSV with a column of image bytes or columns of features and a label, or an ImageFolder."""
+    """Parquet or CSV with a label column and either an image column or feature columns; or an ImageFolder."""
 
     train: str
-    """A .parquet, .csv or .tsv file, a folder of .parquet files, or a folder of images in a folder a class."""
+    """A .parquet, .csv or .tsv file, a folder of .parquet files, or a folder with one subfolder of images per class."""
     test: str
     label: str = "label"
     image: str | None = None
-    """The column of encoded images (Hugging Face's {bytes, path} too); None: the one there is."""
+    """The column of encoded images (also Hugging Face's {bytes, path}); None: the first such column."""
     features: tuple[str, ...] | None = None
-    """Of numbers, or of vectors. None: all columns of numbers that are neither label, id, metadata nor an index."""
+    """Feature columns, of numbers or vectors. None: all numeric columns except label, id, metadata and indices."""
     id: str | None = None
-    """The column that names examples; None: the hash of the input's bytes."""
+    """The column of example ids; None: the hash of the input's bytes."""
     metadata: tuple[str, ...] | None = None
-    """None: all other columns."""
+    """Metadata columns; None: all other columns."""
     transform: str | None = None
-    """``package.module:function`` of a PIL image, or of a float32 vector of features; returns floats."""
+    """``package.module:function``, called with a PIL image or a float32 feature vector; returns floats."""
     classes: tuple[str, ...] | None = None
-    """In the order of the model's outputs; None: what the file says, or the sorted training labels."""
+    """Class names in the order of the model's outputs; None: from the file, else the sorted training labels."""
 
     @field_validator("classes", mode="before")
     @classmethod
     def _named_as_labels(cls, classes: Any) -> Any:
-        """A number is called as a label that is that number: 1 and 1.0 are ``1``."""
+        """Convert numbers to the names of labels with that value: 1 and 1.0 become ``1``."""
         if not isinstance(classes, list | tuple):
             return classes
         numbers = [type(name) in (int, float) and isfinite(name) for name in classes]
@@ -60,76 +60,78 @@ class UserData:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TorchvisionData:
-    """A data set of torchvision with a training and a test part, read from the data folder and never downloaded."""
+    """A torchvision data set with a training and a test split, read from the data folder and never downloaded."""
 
     torchvision: str
     transform: str | None = None
 
 
 def read(spec: UserData, folder: Path) -> Dataset:
-    """The owner's data. Images without a transform are scaled to [0, 1]; features are taken as they are.
+    """Read user data. Images without a transform are scaled to [0, 1]; features are used unchanged.
 
     Args:
-        folder: what relative paths start from.
+        spec: the files, the roles of their columns and the transform.
+        folder: what relative paths are relative to.
 
     Raises:
-        InputError: the data cannot be used; says the file, the column or the row.
+        InputError: the data cannot be used; the message names the file, column or row.
     """
     parts = []
     for key, name in (("dataset.train", spec.train), ("dataset.test", spec.test)):
         require_local(key, name)
         path = folder / name
         if not path.exists():
-            raise InputError(f"{path} does not exist: give {key} from {folder.resolve()}, where the case file is")
+            raise InputError(f"{path} does not exist: give {key} relative to the case file's folder {folder.resolve()}")
         parts.append(rows_at(path, spec))
     train, test = parts
     if train.features != test.features:
         raise InputError(
             f"{spec.test} has the features {', '.join(test.features)}, {spec.train} has {', '.join(train.features)}: "
-            "give dataset.features, which both have"
+            "set dataset.features to columns that both have"
         )
     classes = spec.classes or train.labels.places or train.labels.sorted_names
     return _dataset(train, test, tuple(classes), _transform(spec.transform, folder), spec.id)
 
 
 def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dataset:
-    """A data set of torchvision; its rows are known by their ``position`` too.
+    """Read a torchvision data set; ``position``, a row's index in its split, is metadata.
 
     Args:
-        data_dir: where torchvision's data sets lie.
-        folder: where the transform's module is found.
+        spec: the data set's class name and the transform.
+        data_dir: the folder of torchvision's data sets.
+        folder: searched for the transform's module.
 
     Raises:
         InputError: torchvision has no such data set, or it is not in ``data_dir``.
     """
-    import torchvision  # here: it takes seconds, and most commands do without
+    import torchvision  # imported here: it takes seconds, and most commands do not need it
 
-    make = getattr(torchvision.datasets, spec.torchvision, None)
-    if make is None:
-        raise InputError(f"dataset.torchvision is {spec.torchvision!r}, which torchvision.datasets has not")
+    dataset_class = getattr(torchvision.datasets, spec.torchvision, None)
+    if dataset_class is None:
+        raise InputError(f"dataset.torchvision is {spec.torchvision!r}, but torchvision.datasets has no such class")
     try:
-        found = [make(str(data_dir), train=part) for part in (True, False)]
+        splits = [dataset_class(str(data_dir), train=part) for part in (True, False)]
     except (RuntimeError, TypeError, OSError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{spec.torchvision} cannot be read from {data_dir} ({why}): set REPAIR_DATA_DIR") from error
-    places = tuple(str(name) for name in getattr(found[0], "classes", ())) or None
-    train, test = (_torchvision_rows(part, places) for part in found)
+    places = tuple(str(name) for name in getattr(splits[0], "classes", ())) or None
+    train, test = (_torchvision_rows(split, places) for split in splits)
     return _dataset(train, test, places or train.labels.sorted_names, _transform(spec.transform, folder))
 
 
 def torchvision_folder(name: str, data_dir: Path) -> Path:
-    """Where torchvision keeps the files of a data set: the folder that its class names, or one of its own name."""
-    own = data_dir / name
-    if own.is_dir():
-        return own
-    import torchvision  # here: it takes seconds, and most commands do without
+    """The folder of a torchvision data set: one of its name, or else its class's ``base_folder``."""
+    named = data_dir / name
+    if named.is_dir():
+        return named
+    import torchvision  # imported here: it takes seconds, and most commands do not need it
 
-    make = getattr(torchvision.datasets, name, None)
-    return data_dir / str(getattr(make, "base_folder", name))
+    dataset_class = getattr(torchvision.datasets, name, None)
+    return data_dir / str(getattr(dataset_class, "base_folder", name))
 
 
-def _torchvision_rows(part: Any, places: tuple[str, ...] | None) -> Rows:
-    images, labels = zip(*part, strict=True)
+def _torchvision_rows(split: Any, places: tuple[str, ...] | None) -> Rows:
+    images, labels = zip(*split, strict=True)
     column = Labels([int(label) for label in labels], pa.int64(), places)
     return Rows(list(images), column, pa.table({"position": list(range(len(images)))}), ())
 
@@ -145,54 +147,59 @@ def _dataset(
     train: Rows, test: Rows, classes: tuple[str, ...], transform: Transform, id_column: str | None = None
 ) -> Dataset:
     if len(classes) < 2:
-        raise InputError(f"the training rows hold one class only ({classes[0]}): give two or more")
+        raise InputError(f"the training rows have only one class ({classes[0]}): give two or more")
     digests = [[digest(content(row)) for row in rows.inputs] for rows in (train, test)]
-    everything = [name for part in digests for name in part]
-    ids = numbered(everything) if id_column is None else _named(id_column, [*train.names, *test.names])
+    all_digests = [name for part in digests for name in part]
+    ids = numbered(all_digests) if id_column is None else _column_ids(id_column, [*train.names, *test.names])
     labels = [rows.labels.numbers(classes, where) for rows, where in ((train, "training"), (test, "test"))]
     inputs = _prepared(train, test, transform)
     if inputs[0].shape[1:] != inputs[1].shape[1:]:
         raise InputError(
             f"training rows are {size(inputs[0].shape)} and test rows {size(inputs[1].shape)}: "
-            "give a transform that resizes"
+            "set dataset.transform to resize them"
         )
-    metadata = joined(train.metadata, test.metadata)
-    known = metadata.add_column(0, "example_id", pa.array(ids.tolist())) if metadata.num_columns else None
-    cut, in_training = len(train.labels.values), set(digests[0])
+    columns = joined(train.metadata, test.metadata)
+    metadata = columns.add_column(0, "example_id", pa.array(ids.tolist())) if columns.num_columns else None
+    count, train_digests = len(train.labels.values), set(digests[0])
     return Dataset(
-        train=Examples(ids[:cut], inputs[0], labels[0]),
-        test=Examples(ids[cut:], inputs[1], labels[1]),
+        train=Examples(ids[:count], inputs[0], labels[0]),
+        test=Examples(ids[count:], inputs[1], labels[1]),
         classes=classes,
         mean=torch.zeros(inputs[0].shape[1]),
-        metadata=known,
+        metadata=metadata,
         features=train.features,
         also_in_training=frozenset(
-            example_id for example_id, name in zip(ids[cut:].tolist(), digests[1], strict=True) if name in in_training
+            example_id
+            for example_id, name in zip(ids[count:].tolist(), digests[1], strict=True)
+            if name in train_digests
         ),
     )
 
 
 def content(row: Any) -> bytes:
-    """The bytes of a raw input, which its id is the hash of."""
+    """The bytes of a raw input that its id is hashed from."""
     if isinstance(row, bytes):
         return row
     return row.tobytes() if isinstance(row, (np.ndarray, Image.Image)) else repr(row).encode()
 
 
-def _named(column: str, names: Sequence[str]) -> NDArray[np.str_]:
+def _column_ids(column: str, names: Sequence[str]) -> NDArray[np.str_]:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise InputError(
-            f"dataset.id is {column!r} and {name!r} stands {count} times in it, train and test together: "
-            "name a column that does not repeat, or leave it out: then the input's hash is the id"
+            f"dataset.id is {column!r}, but {name!r} occurs {count} times in it, train and test together: "
+            "name a column with unique values, or leave it out to use the inputs' hashes"
         )
     return np.array(names, dtype=np.str_)
 
 
 def _prepared(train: Rows, test: Rows, transform: Transform) -> tuple[Prepared, Prepared]:
-    """The inputs of both parts; what is white in deep images is decided over the training rows."""
-    of_train = of_test = None
+    """The inputs of both splits; the training rows decide the white value of images deeper than 8 bits."""
+    train_scale = test_scale = None
     if transform is None and not (isinstance(train.inputs, np.ndarray) or isinstance(test.inputs, np.ndarray)):
-        of_train = Scale(train.inputs, "training")
-        of_test = Scale(test.inputs, "test", of_train.white)
-    return Prepared(train.inputs, transform, "training", of_train), Prepared(test.inputs, transform, "test", of_test)
+        train_scale = Scale(train.inputs, "training")
+        test_scale = Scale(test.inputs, "test", train_scale.white)
+    return (
+        Prepared(train.inputs, transform, "training", train_scale),
+        Prepared(test.inputs, transform, "test", test_scale),
+    )

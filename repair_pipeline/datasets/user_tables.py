@@ -1,4 +1,4 @@
-"""The rows of a Parquet or CSV file, and of a folder of images."""
+"""Reading the rows of a Parquet or CSV file, or of a folder of images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from repair_pipeline.datasets.columns import plain, usual_features, vectors
+from repair_pipeline.datasets.columns import default_features, plain, vectors
 from repair_pipeline.datasets.labels import Labels, label_column
 from repair_pipeline.datasets.table_files import delimiter, is_unnamed, parquet_files, read_table, schema, text_of
 from repair_pipeline.errors import InputError
 
-TAKEN = (
+RESERVED = (
     "case_id",
     "example_id",
     "split",
@@ -28,27 +28,27 @@ TAKEN = (
     "failure_group",
     "predicted",
 )
-"""Columns of the view ``examples`` and of predicates, which no metadata can be called."""
+"""Column names of the view ``examples`` and of predicates, which metadata columns must not have."""
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Raw inputs with what is said of them, in the file's order."""
+    """Raw inputs with their labels and metadata, in the file's order."""
 
     inputs: Sequence[Any] | np.ndarray
-    """Encoded images, PIL images, or float64 vectors of features."""
+    """Encoded images, PIL images, or float64 feature vectors."""
     labels: Labels
     metadata: pa.Table
     features: tuple[str, ...]
-    """Their columns; none for images."""
+    """Names of the feature columns; empty for images."""
     names: Sequence[str] = ()
-    """The values of the id column, as text."""
+    """The values of the id column as text; empty if there is none."""
 
 
 @runtime_checkable
 class Columns(Protocol):
-    """Which columns are what."""
+    """The roles of a table's columns."""
 
     @property
     def label(self) -> str: ...
@@ -63,7 +63,7 @@ class Columns(Protocol):
 
 
 class _Images(Sequence[bytes | None]):
-    """A column of encoded images, None where one is missing, read forwards in pieces: an earlier row starts again."""
+    """A column of encoded images, None where one is missing. Read forwards in chunks; going back starts again."""
 
     def __init__(self, files: Sequence[Path], column: str) -> None:
         self._files, self._column = files, column
@@ -71,14 +71,14 @@ class _Images(Sequence[bytes | None]):
         self._restart()
 
     def _restart(self) -> None:
-        self._start, self._held, self._pieces = 0, pa.array([]), self._read()
+        self._start, self._chunk, self._chunks = 0, pa.array([]), self._read()
 
     def _read(self) -> Iterator[pa.Array]:
         for file in self._files:
-            # Unbuffered, the whole of a row group would be held, which may be all of the file.
-            opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-            for piece in opened.iter_batches(_PIECE, columns=[self._column]):
-                values = piece.column(self._column)
+            # Without a buffer size, Arrow would hold a whole row group in memory, possibly all of the file.
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+            for batch in parquet.iter_batches(_CHUNK, columns=[self._column]):
+                values = batch.column(self._column)
                 yield values.field("bytes") if pa.types.is_struct(values.type) else values
 
     def __len__(self) -> int:
@@ -89,14 +89,14 @@ class _Images(Sequence[bytes | None]):
             raise IndexError(row)
         if row < self._start:
             self._restart()
-        while row >= self._start + len(self._held):
-            self._start += len(self._held)
-            self._held = next(self._pieces)
-        return self._held[row - self._start].as_py()
+        while row >= self._start + len(self._chunk):
+            self._start += len(self._chunk)
+            self._chunk = next(self._chunks)
+        return self._chunk[row - self._start].as_py()
 
 
 class _Files(Sequence[bytes]):
-    """The contents of files, each read when it is asked for."""
+    """The contents of files, read on access."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -108,12 +108,16 @@ class _Files(Sequence[bytes]):
         return self._files[row].read_bytes()
 
 
-_PIECE, _BUFFER = 256, 2**20
+_CHUNK, _BUFFER = 256, 2**20
 """Rows and bytes that are read at once."""
 
 
 def rows_at(path: Path, columns: Columns) -> Rows:
     """The rows of a table, or of a folder of images.
+
+    Args:
+        path: a table file, a folder of Parquet files, or a folder of images.
+        columns: the roles of a table's columns; not used for a folder of images.
 
     Raises:
         InputError: they cannot be used.
@@ -124,31 +128,35 @@ def rows_at(path: Path, columns: Columns) -> Rows:
 def table_rows(path: Path, columns: Columns) -> Rows:
     """The rows of a table.
 
+    Args:
+        path: a table file, or a folder of Parquet files.
+        columns: the roles of the columns.
+
     Raises:
-        InputError: a column is not there or cannot be used, or a value is missing.
+        InputError: a column is missing or cannot be used, or a value is missing.
     """
     image = _image_column(path, columns)
     table = read_table(path, without=image)
-    there = [*table.column_names, *filter(None, [image])]
-    named = [columns.label, columns.image, columns.id, *(columns.features or ()), *(columns.metadata or ())]
-    for name in filter(None, named):
-        if name not in there:
-            raise InputError(f"{path} has no column {name!r}: it has {', '.join(there)}")
+    present = [*table.column_names, *filter(None, [image])]
+    required = [columns.label, columns.image, columns.id, *(columns.features or ()), *(columns.metadata or ())]
+    for name in filter(None, required):
+        if name not in present:
+            raise InputError(f"{path} has no column {name!r}: it has {', '.join(present)}")
     labels = label_column(path, table, columns.label, class_places(table, columns.label))
     rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
-    features = () if image else columns.features or usual_features(table, rest, columns.metadata or ())
+    features = () if image else columns.features or default_features(table, rest, columns.metadata or ())
     if not image and not features:
-        raise InputError(f"{path} has no column of images and none of numbers: give dataset.image or dataset.features")
+        raise InputError(f"{path} has no image column and no numeric column: set dataset.image or dataset.features")
     others = [name for name in rest if name not in features and not is_unnamed(name)]
     metadata = others if columns.metadata is None else list(columns.metadata)
-    if taken := [name for name in metadata if name in TAKEN]:
+    if reserved := [name for name in metadata if name in RESERVED]:
         raise InputError(
-            f"{path}: the column {taken[0]!r} is called as one of the view examples: rename it, "
-            "or list in dataset.metadata those that you want"
+            f"{path}: the column {reserved[0]!r} has the name of a column of the view examples: rename it, "
+            "or list the metadata columns that you want in dataset.metadata"
         )
     names = text_of(path, table, columns.id) if columns.id else []
     if columns.id and names != [str(value) for value in table[columns.id].to_pylist()]:
-        # What a CSV file writes as 00037 is an id, not the number 37.
+        # An id that the CSV file writes as 00037 must not become the number 37.
         table = table.set_column(table.column_names.index(columns.id), columns.id, pa.array(names, pa.string()))
     return Rows(
         _Images(parquet_files(path), image) if image else vectors(table, features, path),
@@ -160,38 +168,40 @@ def table_rows(path: Path, columns: Columns) -> Rows:
 
 
 def is_image_folder(path: Path) -> bool:
-    """A folder that holds no Parquet file."""
+    """Whether ``path`` is a folder without Parquet files."""
     return path.is_dir() and not parquet_files(path)
 
 
 def image_files(path: Path) -> list[Path]:
-    """The images of a folder a class, in their order."""
+    """The image files in the class folders of ``path``, sorted."""
     return [file for file in sorted(path.glob("*/*")) if file.suffix.lower() in _IMAGES]
 
 
 def folder_rows(path: Path) -> Rows:
-    """The images of a folder, their folders' names as labels; ``path`` is known of each.
+    """The images of a folder with one subfolder per class; the subfolder is the label, ``path`` is metadata.
 
     Raises:
-        InputError: there is none.
+        InputError: there are no images.
     """
     files = image_files(path)
     if not files:
-        raise InputError(f"{path} holds neither .parquet files nor folders with images: one folder a class is due")
-    where = pa.table({"path": [str(file.relative_to(path)) for file in files]})
+        raise InputError(
+            f"{path} has neither .parquet files nor folders of images: give one folder of images per class"
+        )
+    metadata = pa.table({"path": [str(file.relative_to(path)) for file in files]})
     labels = Labels([file.parent.name for file in files], pa.string())
-    return Rows(_Files(files), labels, where, ())
+    return Rows(_Files(files), labels, metadata, ())
 
 
 def class_places(table: pa.Table, label: str) -> tuple[str, ...] | None:
-    """What a file in the Hugging Face layout calls its classes, of which an integer label is a place."""
-    said = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = said.get("info", {}).get("features", {}).get(label, {}).get("names")
+    """The class names in the metadata of a Hugging Face file, which its integer labels index; None if absent."""
+    metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = metadata.get("info", {}).get("features", {}).get(label, {}).get("names")
     return tuple(map(str, names)) if names else None
 
 
 def _image_column(path: Path, columns: Columns) -> str | None:
-    """The column of encoded images that is meant, if the file has it; which CSV cannot."""
+    """The image column: ``columns.image`` or the first column of images; None if there is none, as in CSV files."""
 
     def holds_images(kind: pa.DataType) -> bool:
         if pa.types.is_struct(kind):

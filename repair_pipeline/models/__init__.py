@@ -1,1 +1,1 @@
-"""The classifiers that are repaired."""
+"""Classifiers: built-in architectures and user models."""

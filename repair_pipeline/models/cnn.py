@@ -7,9 +7,13 @@ from torch import nn
 def cnn(channels: int, classes: int) -> nn.Module:
     """Four 3×3 convolutions with ReLU (32, 32, 64, 64 kernels), global average pooling, one linear layer.
 
-    Deviation: App. C says neither the padding nor where "after the first two convolution layers" pools; padding is 1
-    and 2×2 max-pooling follows the first and the second convolution (docs/adr/0003). It stands before their ReLU: the
-    function is the same, with a quarter of the work.
+    Deviation: App. C specifies neither the padding nor the exact place of pooling "after the first two convolution
+    layers". Here padding is 1, and 2×2 max-pooling follows the first and the second convolution (docs/adr/0003),
+    before their ReLU: the function is the same, with a quarter of the work.
+
+    Args:
+        channels: of the input images.
+        classes: number of outputs.
     """
 
     def convolution(into: int, out: int) -> nn.Module:
@@ -29,14 +33,18 @@ def cnn(channels: int, classes: int) -> nn.Module:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, classes),
-        # Convolutions on a CPU run about twice as fast in this layout; the function computed is the same.
+        # Convolutions on a CPU run about twice as fast in this memory layout; the function is the same.
     ).to(memory_format=torch.channels_last)
 
 
 def cnn8(channels: int, classes: int) -> nn.Module:
-    """Seven 3×3 convolutions, each with batch normalisation and ReLU, pooled to half three times, and one linear layer.
+    """Seven 3×3 convolutions with batch normalisation and ReLU, three 2×2 max-poolings, and one linear layer.
 
-    Ours: of a few thousand CIFAR-10 images it learns more in less time, on a CPU, than a residual network.
+    Not the paper's: trained on a few thousand CIFAR-10 images on a CPU, it learns more in less time than a ResNet.
+
+    Args:
+        channels: of the input images.
+        classes: number of outputs.
     """
 
     def convolution(into: int, out: int) -> list[nn.Module]:

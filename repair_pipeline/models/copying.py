@@ -1,4 +1,4 @@
-"""A model's copy, whatever its modules keep."""
+"""Copying models whose modules hold tensors that ``copy.deepcopy`` refuses."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ Model = TypeVar("Model", bound=nn.Module)
 def copied(model: Model) -> Model:
     """A deep copy of ``model`` that shares no tensor with it.
 
-    torch copies no tensor that was computed from others that require a gradient. Modules keep such tensors as
-    attributes: the weight that ``nn.utils.weight_norm`` computes, an activation that was stored in a forward pass. The
-    copy has their values, detached. What a torch.func transform left behind in one is unwrapped first.
+    ``copy.deepcopy`` refuses tensors that were computed from tensors with gradients. Modules hold some as attributes:
+    the weight that ``nn.utils.weight_norm`` computes, or an activation stored in a forward pass. The copy has their
+    values, detached. Wrappers left by a torch.func transform are removed.
     """
     values = {id(tensor): debug_unwrap(tensor).detach().clone() for tensor in _computed(model)}
-    with torch.no_grad():  # or the copy of a scripted model's parameters is computed too
-        copy_of = copy.deepcopy(model, values)
-    for parameter, like in zip(copy_of.parameters(), model.parameters(), strict=True):
-        parameter.requires_grad_(like.requires_grad)
-    return copy_of
+    with torch.no_grad():  # else the copied parameters of a scripted model would not be leaves
+        duplicate = copy.deepcopy(model, values)
+    for parameter, original in zip(duplicate.parameters(), model.parameters(), strict=True):
+        parameter.requires_grad_(original.requires_grad)
+    return duplicate
 
 
 def _computed(model: nn.Module) -> Iterator[Tensor]:
-    """Every tensor that the modules hold and deepcopy refuses, or that is the wrapper of a transform that is over."""
+    """The tensors in the modules that deepcopy refuses, or that are wrappers of a finished transform."""
     stack: list[Any] = [model]
     seen: set[int] = set()
     while stack:
-        held = stack.pop()
-        if id(held) in seen:
+        item = stack.pop()
+        if id(item) in seen:
             continue
-        seen.add(id(held))
-        if isinstance(held, Tensor):
-            # Not by is_leaf, which fails on a view of what has changed since: an LSTM keeps such views of lent weights.
-            if (held.requires_grad and not isinstance(held, nn.Parameter)) or debug_unwrap(held) is not held:
-                yield held
-        elif isinstance(held, Mapping):
-            stack += held.values()
-        elif isinstance(held, list | tuple | set | frozenset):
-            stack += held
-        elif hasattr(held, "__dict__") and not isinstance(held, type):
-            stack += vars(held).values()
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            # Not is_leaf: it fails on a view whose base was changed since, and an LSTM holds such views of its weights.
+            if (item.requires_grad and not isinstance(item, nn.Parameter)) or debug_unwrap(item) is not item:
+                yield item
+        elif isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            stack += item
+        elif hasattr(item, "__dict__") and not isinstance(item, type):
+            stack += vars(item).values()

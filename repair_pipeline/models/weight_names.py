@@ -1,4 +1,4 @@
-"""Which tensor of a weights file is which of a model's, whatever wrapped the model when it was saved."""
+"""Matching the tensors of a weights file to a model's, with or without the prefixes of wrappers."""
 
 from __future__ import annotations
 
@@ -12,51 +12,60 @@ from repair_pipeline.errors import InputError
 log = logging.getLogger(__name__)
 
 _WRAPPERS = frozenset({"module", "model", "_orig_mod"})
-"""What DataParallel, Lightning and torch.compile put before names."""
+"""Prefixes that DataParallel, Lightning and torch.compile add to names."""
 
 Tied = Mapping[str, tuple[str, ...]]
-"""A name of the model → all names of its tensor."""
+"""For each name in the model, all names of the same tensor (tied weights)."""
 
 
 def by_the_models_names(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """``tensors`` under the names that the model has for them, those that the file has under one name only included.
+    """``tensors`` under the model's names.
 
-    A tensor that the model ties to another may be missing, as ``safetensors.torch.save_model`` leaves it out. A prefix
-    that all of the model's names have in the file, or those of the file in the model, is not looked at, and a warning
-    says so; beside a prefix, what belongs to something else is left out.
+    Of tied tensors one is enough, as ``safetensors.torch.save_model`` saves only one. A prefix that all of the model's
+    names have in the file, or all of the file's names in the model, is ignored with a warning; if there is one, tensors
+    without it are left out.
+
+    Args:
+        model: the model whose names are used.
+        tensors: the tensors by their names in the file.
+        where: what the tensors were read from, for messages.
 
     Raises:
-        InputError: a tensor is missing, not known, or there under two prefixes.
+        InputError: a tensor is missing, unknown, or present under two prefixes.
     """
-    due = model.state_dict(keep_vars=True)
-    tied = _tied(due)
-    found = _renamed(due, tied, tensors, where) if _lacking(due, tied, tensors) else dict(tensors)
-    if missing := _lacking(due, tied, found):
+    expected = model.state_dict(keep_vars=True)
+    tied = _tied(expected)
+    renamed = _renamed(expected, tied, tensors, where) if _missing(expected, tied, tensors) else dict(tensors)
+    if missing := _missing(expected, tied, renamed):
         raise InputError(f"{where} lacks {missing!r}, which the model has: give the weights of this architecture")
-    if extra := [name for name in found if name not in due]:
-        raise InputError(f"{where} holds {extra[0]!r}, which the model has not: give the weights of this architecture")
-    return {name: found[next(other for other in tied[name] if other in found)] for name in due}
+    if extra := [name for name in renamed if name not in expected]:
+        raise InputError(
+            f"{where} has {extra[0]!r}, which the model does not have: give the weights of this architecture"
+        )
+    return {name: renamed[next(other for other in tied[name] if other in renamed)] for name in expected}
 
 
-def _tied(due: Mapping[str, Tensor]) -> Tied:
+def _tied(expected: Mapping[str, Tensor]) -> Tied:
     groups: dict[object, list[str]] = {}
-    for name, tensor in due.items():
+    for name, tensor in expected.items():
         key = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name
         groups.setdefault(key, []).append(name)
-    # A name's own tensor is looked for first.
+    # Each name stands first in its own group, so that its own tensor is preferred.
     return {name: (name, *(other for other in group if other != name)) for group in groups.values() for name in group}
 
 
-def _lacking(due: Iterable[str], tied: Tied, names: Iterable[str]) -> str | None:
-    """The first of the model's names that no tensor stands for."""
-    there = set(names)
-    return next((name for name in due if there.isdisjoint(tied[name])), None)
+def _missing(expected: Iterable[str], tied: Tied, names: Iterable[str]) -> str | None:
+    """The first of the model's names for which ``names`` has no tensor; None if there is none."""
+    present = set(names)
+    return next((name for name in expected if present.isdisjoint(tied[name])), None)
 
 
-def _renamed(due: Mapping[str, Tensor], tied: Tied, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors under the model's names where a prefix explains the file's; else as they are."""
+def _renamed(
+    expected: Mapping[str, Tensor], tied: Tied, tensors: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
+    """The tensors under the model's names if removing a prefix gives a complete set; else unchanged."""
     complete: dict[str, dict[str, str]] = {}
-    for plain in _spellings(due):
+    for plain in _spellings(expected):
         first = next(iter(plain))
         endings = {other for name in tied[plain[first]] for other in plain if plain[other] == name}
         prefixes = {_bare(name)[: -len(end)] for name in tensors for end in endings if _ends(_bare(name), end)}
@@ -66,24 +75,24 @@ def _renamed(due: Mapping[str, Tensor], tied: Tied, tensors: Mapping[str, Tensor
                 for name in tensors
                 if (bare := _bare(name)).startswith(prefix) and (rest := bare[len(prefix) :]) in plain
             }
-            if not _lacking(due, tied, named):
+            if not _missing(expected, tied, named):
                 complete.setdefault(prefix, named)
     chosen = [prefix for prefix in complete if set(prefix.split(".")[:-1]) <= _WRAPPERS] or list(complete)
     if not chosen:
         return dict(tensors)
     if len(chosen) > 1:
-        raise InputError(f"{where} holds the model twice, under {chosen[0]!r} and {chosen[1]!r}: leave one of them")
+        raise InputError(f"{where} has the model twice, under {chosen[0]!r} and {chosen[1]!r}: keep only one")
     named = complete[chosen[0]]
     left_out = sorted(set(tensors) - set(named.values()))
     if not chosen[0] and left_out:
         return dict(tensors)
-    _say(where, named, left_out)
-    return {name: tensors[theirs] for name, theirs in named.items()}
+    _warn(where, named, left_out)
+    return {name: tensors[file_name] for name, file_name in named.items()}
 
 
-def _spellings(due: Mapping[str, Tensor]) -> list[dict[str, str]]:
-    """The model's names, and those without what wraps it where something does: {a name so spelt: the name}."""
-    plain = {_bare(name): name for name in due}
+def _spellings(expected: Mapping[str, Tensor]) -> list[dict[str, str]]:
+    """Maps from a spelling to the model's name: the names themselves, and without the prefix of a wrapper if any."""
+    plain = {_bare(name): name for name in expected}
     spellings = [plain]
     parts = next(iter(plain)).split(".")
     wrapper = parts[0] + "."
@@ -93,7 +102,7 @@ def _spellings(due: Mapping[str, Tensor]) -> list[dict[str, str]]:
 
 
 def _bare(name: str) -> str:
-    """Without torch.compile's mark, which stands wherever a part was compiled."""
+    """The name without torch.compile's ``_orig_mod.``, which may stand anywhere in it."""
     return name.replace("_orig_mod.", "")
 
 
@@ -101,11 +110,11 @@ def _ends(name: str, end: str) -> bool:
     return name == end or name.endswith("." + end)
 
 
-def _say(where: str, named: Mapping[str, str], left_out: list[str]) -> None:
-    name, theirs = next(iter(named.items()))
-    if theirs.endswith("." + name):
-        says = f"the names in {where} begin with {theirs.removesuffix(name)!r}: they are read without it"
+def _warn(where: str, named: Mapping[str, str], left_out: list[str]) -> None:
+    name, file_name = next(iter(named.items()))
+    if file_name.endswith("." + name):
+        message = f"the names in {where} begin with {file_name.removesuffix(name)!r}: the prefix is ignored"
     else:
-        says = f"{where} calls {name!r} of the model {theirs!r}, and the others likewise: they are read as the model's"
-    others = f"; {', '.join(left_out[:5])}{' and more' if len(left_out) > 5 else ''} left out" if left_out else ""
-    log.warning("%s%s", says, others)
+        message = f"the model's {name!r} is called {file_name!r} in {where}, and so on: the model's names are used"
+    others = f"; {', '.join(left_out[:5])}{' and more' if len(left_out) > 5 else ''} ignored" if left_out else ""
+    log.warning("%s%s", message, others)

@@ -171,7 +171,7 @@ def test_an_edited_patch_is_applied_as_edited(ward):
         (lambda rows: rows.assign(action="relabel", suggested_label=""), "relabel with one"),
         (
             lambda rows: rows.assign(action="relabel", suggested_label="ill"),
-            "gives rows the class 'ill', the classes are sick, well",
+            "gives rows the class 'ill', but the classes are sick, well",
         ),
         (lambda rows: rows.assign(action="keep", suggested_label=""), "keeps every row"),
         (lambda rows: rows.drop(columns="action"), "has no column 'action'"),

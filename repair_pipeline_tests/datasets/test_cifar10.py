@@ -77,7 +77,7 @@ def test_both_layouts_choose_the_same_rows(parquet, batches):
 
 
 def test_a_size_out_of_range_is_refused(parquet):
-    with pytest.raises(InputError, match=r"dataset\.train_size is 41, CIFAR-10 trains on 2 to 40 images"):
+    with pytest.raises(InputError, match=r"dataset\.train_size is 41: CIFAR-10 allows 2 to 40 training images"):
         cifar10(41, RNG(0), parquet)
 
 

@@ -33,5 +33,5 @@ def test_a_row_has_one_id_in_every_draw():
 
 @pytest.mark.parametrize("size", [0, 1, 1796, 5000])
 def test_a_size_that_leaves_a_side_empty_is_refused(size):
-    with pytest.raises(InputError, match=f"dataset.train_size is {size}, the digits have 1797 rows: give 2 to 1795"):
+    with pytest.raises(InputError, match=f"dataset.train_size is {size}, but there are 1797 digits: give 2 to 1795"):
         digits(size, np.random.default_rng(0))

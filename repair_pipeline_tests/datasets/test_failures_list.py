@@ -1,4 +1,4 @@
-"""Lists of failures, by whatever names a test row."""
+"""Lists of failures, identified by ids or by metadata columns."""
 
 import numpy as np
 import pandas as pd
@@ -24,4 +24,4 @@ def test_a_stranger_is_refused_with_its_place(listed):
 
 def test_where_strangers_are_expected_they_are_left_out_and_told(listed, caplog):
     assert read_failures(listed, IDS, None, "row", strangers=True).tolist() == ["c", "a"]
-    assert caplog.messages == ["1 of 3 reported rows are no test rows, stranger the first"]
+    assert caplog.messages == ["1 of 3 reported rows are not test rows (the first: stranger)"]

@@ -30,5 +30,5 @@ def test_labels_follow_their_rows():
 
 def test_one_class_of_training_rows_is_refused():
     labels = np.where(np.isin(np.arange(10), TRAIN), 4, 2)
-    with pytest.raises(InputError, match=r"the 6 training rows hold one class only \(4\)"):
+    with pytest.raises(InputError, match=r"the 6 training rows have only one class \(4\)"):
         image_dataset(PIXELS, labels, white=16.0, train=TRAIN, test=TEST)

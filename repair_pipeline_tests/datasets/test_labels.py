@@ -48,7 +48,7 @@ def test_a_class_that_no_row_has_is_written_in_the_columns_kind():
     assert Labels([True], pa.bool_()).written("False") is False
     assert Labels(["a"], pa.string()).written("b") == "b"
     assert Labels([Decimal("1.00")], pa.decimal128(5, 2)).written("2") == Decimal("2.00")
-    with pytest.raises(InputError, match="a column of int64 cannot hold the class 'cat'"):
+    with pytest.raises(InputError, match="a column of type int64 cannot hold the class 'cat'"):
         Labels([0], pa.int64()).written("cat")
 
 
@@ -81,11 +81,13 @@ def test_integers_are_places_among_the_names_that_the_file_gives_whatever_the_na
 def test_an_integer_that_is_no_place_is_refused_and_counted(tmp_path, wrong):
     names = [*TWELVE[:-1], "13"]  # a number beyond the places may be another class's name
     spec = hugging_face(tmp_path, names, [0, wrong, wrong, 1], [0, 1])
-    says = f"training row 1 has the label {wrong}, which names no class \\(2 rows have it\\): drop them"
-    with pytest.raises(InputError, match=says):
+    message = (
+        f"training row 1 has the label {wrong}, which is not a class number \\(2 rows have it\\): fix or drop them"
+    )
+    with pytest.raises(InputError, match=message):
         read(spec, tmp_path)
     spec = hugging_face(tmp_path, names, [0, 1], [wrong] * 3)
-    with pytest.raises(InputError, match=f"test row 0 has the label {wrong}, which names no class \\(3 rows"):
+    with pytest.raises(InputError, match=f"test row 0 has the label {wrong}, which is not a class number \\(3 rows"):
         read(spec, tmp_path)
 
 
@@ -115,9 +117,9 @@ def test_classes_may_be_declared_as_they_are_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "says"),
+    ("labels", "message"),
     [
-        (pa.array([0.0, np.nan, 1.0, np.nan]), r"'label' is NaN in 2 rows \(1, 3\): mend or drop them"),
+        (pa.array([0.0, np.nan, 1.0, np.nan]), r"'label' is NaN in 2 rows \(1, 3\): fix or drop them"),
         (pa.array([0.0, np.inf, 1.0, 0.0]), r"'label' is inf in 1 row \(1\)"),
         (pa.array([0, None, 1, None]), r"'label' is null in 2 rows \(1, 3\)"),
         (pa.array([[0], [1], [0, 1], []]), "multi-label data are not supported"),
@@ -126,10 +128,10 @@ def test_classes_may_be_declared_as_they_are_written(tmp_path):
         (pa.array([None] * 4, pa.null()), "'label' is null in 4 rows"),
     ],
 )
-def test_labels_that_are_none_are_refused_with_their_rows(tmp_path, labels, says):
+def test_labels_that_are_none_are_refused_with_their_rows(tmp_path, labels, message):
     pq.write_table(pa.table({"x": [0.0, 1, 2, 3], "label": labels}), tmp_path / "train.parquet")
     pq.write_table(pa.table({"x": [0.5], "label": [0]}), tmp_path / "test.parquet")
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read(UserData("train.parquet", "test.parquet"), tmp_path)
     assert "\n" not in str(caught.value)
 

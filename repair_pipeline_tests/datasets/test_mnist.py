@@ -31,7 +31,7 @@ def test_it_is_mnist(dataset):
 
 @pytest.mark.mnist
 def test_a_size_out_of_range_is_refused():
-    with pytest.raises(InputError, match=r"dataset\.train_size is 60001, MNIST trains on 2 to 60000 images"):
+    with pytest.raises(InputError, match=r"dataset\.train_size is 60001: MNIST allows 2 to 60000 training images"):
         mnist(60_001, np.random.default_rng(0), data_dir())
 
 

@@ -108,7 +108,7 @@ def test_applied_twice_reverted_unapplied_or_stale_it_is_refused(tmp_path, spec)
     assert everything(tmp_path) == before
     apply_patch(spec, tmp_path, patch(data, [0], []), "x")
     once = everything(tmp_path)
-    with pytest.raises(InputError, match="is applied already"):
+    with pytest.raises(InputError, match="is already applied"):
         apply_patch(spec, tmp_path, patch(data, [1], []), "x")
     assert everything(tmp_path) == once
 
@@ -167,8 +167,8 @@ def test_a_csv_file_keeps_every_byte_that_the_patch_does_not_change(tmp_path, en
     lines = text.split(b"n1")[0], text[text.index(b"n1") :]
     rest = lines[1][lines[1].index(b"true") + 4 :]
     rest = rest[len(ends) if separator == b"," else 2 :]
-    due = lines[0].replace(separator + b"a" + separator + b'"', separator + b"b" + separator + b'"', 1) + rest
-    assert (tmp_path / name).read_bytes() == due
+    expected = lines[0].replace(separator + b"a" + separator + b'"', separator + b"b" + separator + b'"', 1) + rest
+    assert (tmp_path / name).read_bytes() == expected
 
 
 def test_a_parquet_file_keeps_its_schema_its_metadata_its_row_groups_and_their_compression(tmp_path):
@@ -203,8 +203,8 @@ def test_a_parquet_file_keeps_its_schema_its_metadata_its_row_groups_and_their_c
     assert [column.has_dictionary_page for column in first] == [column.has_dictionary_page for column in old]
     kept = [row for row in table.to_pylist() if row["name"] not in ("n0", "n6")]
     flip = {"a": "b", "b": "a"}
-    due = [row | ({"label": flip[row["label"]]} if row["name"] in ("n1", "n11") else {}) for row in kept]
-    assert after.read().to_pylist() == due
+    expected = [row | ({"label": flip[row["label"]]} if row["name"] in ("n1", "n11") else {}) for row in kept]
+    assert after.read().to_pylist() == expected
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_row_that_was_corrected_since_it_was_judged_is_not_touched_nor_is_any_
     names = [data.classes[1 - label] for label in data.train.labels[[0, 2]].tolist()]
     stale = judged.append_column("label", pa.array(names))
     before = everything(tmp_path)
-    with pytest.raises(InputError, match="2 of 2 rows of the patch x have another label") as caught:
+    with pytest.raises(InputError, match="2 of 2 rows of the patch x have a different label") as caught:
         apply_patch(spec, tmp_path, stale, "x")
     assert f"{data.train.ids[0]} is " in str(caught.value)
     assert everything(tmp_path) == before
@@ -240,7 +240,7 @@ def test_a_class_that_the_labels_cannot_hold_leaves_everything_as_it_is(tmp_path
     data = read(spec, tmp_path)
     change = pa.Table.from_pylist([{"example_id": data.train.ids[-1], "action": "relabel", "suggested_label": "cat"}])
     before = everything(tmp_path)
-    with pytest.raises(InputError, match="a column of int64 cannot hold the class 'cat'"):
+    with pytest.raises(InputError, match="a column of type int64 cannot hold the class 'cat'"):
         apply_patch(spec, tmp_path, change, "x")
     assert everything(tmp_path) == before
 
@@ -248,7 +248,7 @@ def test_a_class_that_the_labels_cannot_hold_leaves_everything_as_it_is(tmp_path
 def test_a_class_that_the_data_do_not_have_is_refused(tmp_path, spec):
     change = [{"example_id": read(spec, tmp_path).train.ids[0], "action": "relabel", "suggested_label": "cat"}]
     before = everything(tmp_path)
-    with pytest.raises(InputError, match="the patch x gives rows the class 'cat', the classes are "):
+    with pytest.raises(InputError, match="the patch x gives rows the class 'cat', but the classes are "):
         apply_patch(spec, tmp_path, pa.Table.from_pylist(change), "x")
     assert everything(tmp_path) == before
 
@@ -283,7 +283,7 @@ def test_a_copy_that_fails_leaves_the_file_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", no_links)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "copy2", half)
-        with pytest.raises(InputError, match=r"no space left on device\); it is as it was"):
+        with pytest.raises(InputError, match=r"no space left on device\): nothing was changed"):
             apply_patch(spec, tmp_path, patch(data, [0, 4], [2, 5]), "x")
     assert everything(tmp_path) == before
     apply_patch(spec, tmp_path, patch(data, [0, 4], [2, 5]), "x")
@@ -338,7 +338,7 @@ def test_two_images_do_not_become_one(tmp_path):
     files = data.metadata["path"].to_pylist()[: len(data.train)]
     at = [str(data.train.ids[files.index(name)]) for name in ("a/b-x.png", "a-b/x.png")]
     change = [{"example_id": example_id, "action": "relabel", "suggested_label": "c"} for example_id in at]
-    with pytest.raises(InputError, match=r"cannot become .*a-b-x\.png, which another image is"):
+    with pytest.raises(InputError, match=r"cannot become .*a-b-x\.png, which is another image"):
         apply_patch(spec, tmp_path, pa.Table.from_pylist(change), "x")
     assert everything(tmp_path) == before
 
@@ -348,6 +348,6 @@ def test_an_image_does_not_replace_another(tmp_path):
     data = read(spec, tmp_path)
     (tmp_path / "train" / "b" / "a-0.png").write_bytes((tmp_path / "test" / "b" / "0.png").read_bytes())
     before = everything(tmp_path)
-    with pytest.raises(InputError, match=r"cannot become .*a-0\.png, which another image is"):
+    with pytest.raises(InputError, match=r"cannot become .*a-0\.png, which is another image"):
         apply_patch(spec, tmp_path, patch(data, drop=[], relabel=[0]), "x")
     assert everything(tmp_path) == before

@@ -59,23 +59,23 @@ def test_a_dark_test_image_is_scaled_as_the_training_images_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("image", "says"),
+    ("image", "message"),
     [
-        (deep(GREY[0] * 16), "images of mode I;16 reach [0-9]{4}, as of 12 bits in 16: give dataset.transform"),
-        (deep(GREY[0] * 16, "int32", "TIFF"), "images of mode I reach [0-9]{4}, as of 12 bits"),
-        (deep(GREY[0] * 1000, "int32", "TIFF"), "images of mode I reach .*, more than 16 bits: give dataset.transform"),
+        (deep(GREY[0] * 16), "images of mode I;16 have values up to [0-9]{4}, like 12 bits stored in 16: set"),
+        (deep(GREY[0] * 16, "int32", "TIFF"), "images of mode I have values up to [0-9]{4}, like 12 bits"),
+        (deep(GREY[0] * 1000, "int32", "TIFF"), "images of mode I have values up to .*, more than 16 bits: set"),
         (deep(GREY[0] - 300, "int32", "TIFF"), "training row 0 is an image of mode I with values below 0"),
-        (deep(GREY[0] * 1.0, "float32", "TIFF"), r"mode F that reaches from .* where \[0, 1\] is due"),
+        (deep(GREY[0] * 1.0, "float32", "TIFF"), r"mode F with values from .*, outside \[0, 1\]"),
     ],
 )
-def test_an_image_whose_depth_cannot_be_told_is_refused_and_never_clipped(tmp_path, image, says):
-    with pytest.raises(InputError, match=says):
+def test_an_image_whose_depth_cannot_be_told_is_refused_and_never_clipped(tmp_path, image, message):
+    with pytest.raises(InputError, match=message):
         read(folder(tmp_path, [image, image]), tmp_path).train.in_memory()
 
 
 def test_a_test_image_brighter_than_white_is_refused(tmp_path):
     spec = folder(tmp_path, [deep(grey, "uint8") for grey in GREY], [deep(GREY[0] * 257)])
-    with pytest.raises(InputError, match="test row 0 is an image of mode I;16 that reaches from"):
+    with pytest.raises(InputError, match="test row 0 is an image of mode I;16 with values from"):
         read(spec, tmp_path)
 
 
@@ -96,14 +96,14 @@ def test_transparency_is_left_out_of_a_picture_in_colour(tmp_path, alpha):
 def test_a_picture_that_is_drawn_in_its_transparency_is_refused(tmp_path, mode):
     black = np.zeros((3, 5, 3), dtype=np.uint8)
     image = Image.open(io.BytesIO(with_alpha(black, GREY[0]))).convert(mode)
-    with pytest.raises(InputError, match=f"training row 0 is an image of mode {mode} that is drawn in its transp"):
+    with pytest.raises(InputError, match=f"training row 0 is an image of mode {mode} drawn only in its transp"):
         read(folder(tmp_path, [encoded(image)] * 2), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
 def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path, kind):
     whole = deep(np.random.default_rng(0).integers(0, 256, (64, 64)), kind)
-    with pytest.raises(InputError, match="training row 1 holds an image that cannot be decoded"):
+    with pytest.raises(InputError, match="training row 1 has an image that cannot be decoded"):
         read(folder(tmp_path, [whole, whole[: len(whole) // 2]]), tmp_path).train.in_memory()
 
 
@@ -130,5 +130,5 @@ def test_ids_that_a_float_cannot_hold_are_refused(tmp_path):
         if fine:
             assert read(spec, tmp_path).train.inputs[:, 0].tolist() == [1, value]
         else:
-            with pytest.raises(InputError, match=r"dataset\.transform gives 16777217 on training row 1"):
+            with pytest.raises(InputError, match=r"dataset\.transform returns 16777217 on training row 1"):
                 read(spec, tmp_path).train.in_memory()

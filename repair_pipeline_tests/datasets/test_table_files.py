@@ -19,7 +19,7 @@ ROWS = pd.DataFrame({"a": [0.5, 1.5, 2.5, 3.5], "b": [3, 1, 4, 1], "label": ["no
 
 
 def tables(folder, train, test=None, **how):
-    """train and test as Parquet, the index kept where ``how`` says so."""
+    """train and test as Parquet, as ``how`` asks, with or without the index."""
     train.to_parquet(folder / "train.parquet", **how)
     (ROWS.assign(a=-ROWS.a) if test is None else test).to_parquet(folder / "test.parquet", **how)
     return UserData("train.parquet", "test.parquet")
@@ -41,10 +41,10 @@ def test_a_table_of_text_is_read_by_its_name_whatever_its_case(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        (b"a;b;label\n1,5;2;yes\n", "separates its columns by semicolons: save it with commas and decimal points"),
-        (b"a\tb\tlabel\n1\t2\tyes\n", "separates its columns by tabs"),
+        (b"a;b;label\n1,5;2;yes\n", "separates columns by semicolons: save it with commas and decimal points"),
+        (b"a\tb\tlabel\n1\t2\tyes\n", "separates columns by tabs"),
         (b"a,b\n1,2\n3\n", "cannot be read"),
         ("site,a\nKöln,1\n".encode("latin-1"), r"train.csv is not UTF-8 \(column site, row 0\)"),
         ("a,site\n1,Bonn\n2,Köln\n".encode("cp1252"), r"is not UTF-8 \(column site, row 1\)"),
@@ -54,13 +54,13 @@ def test_a_table_of_text_is_read_by_its_name_whatever_its_case(tmp_path, name):
         (b'"f\nx\xe9",label\n1,a\n', r"is not UTF-8 \(its header\)"),
         (b"f,label,t\n1,a," + b"x" * 140_000 + b"\n2,b,caf\xe9\n", r"train\.csv is not UTF-8: save it as UTF-8"),
         (b"a,b,a\n1,2,3\n", "has the column 'a' 2 times"),
-        (b"a,b\n", "holds no row"),
+        (b"a,b\n", "has no rows"),
         (b"", "cannot be read"),
     ],
 )
-def test_a_csv_file_that_is_not_quite_one_is_refused_in_a_line(tmp_path, content, says):
+def test_a_csv_file_that_is_not_quite_one_is_refused_in_a_line(tmp_path, content, message):
     (tmp_path / "train.csv").write_bytes(content)
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_table(tmp_path / "train.csv")
     assert "\n" not in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_what_is_no_table_is_refused_with_what_would_be(tmp_path, name):
 
 @pytest.mark.parametrize("address", ["s3://bucket/train.parquet", "hf://datasets/a/b.parquet", "https://a.org/b.csv"])
 def test_an_address_is_refused_as_one(tmp_path, address):
-    with pytest.raises(InputError, match=f"dataset.train is '{address}', which is an address: fetch it first"):
+    with pytest.raises(InputError, match=f"dataset.train is '{address}', which is a URL: download it first"):
         read(UserData(address, "test.parquet"), tmp_path)
 
 
@@ -105,9 +105,9 @@ INDEXES = {
 
 @pytest.mark.parametrize("index", INDEXES)
 def test_an_index_that_pandas_wrote_is_no_feature(tmp_path, index):
-    made = INDEXES[index](ROWS)
-    data = read(tables(tmp_path, made, INDEXES[index](ROWS.assign(a=-ROWS.a))), tmp_path)
-    assert data.train.inputs.tolist() == made[["a", "b"]].to_numpy().tolist()
+    rows = INDEXES[index](ROWS)
+    data = read(tables(tmp_path, rows, INDEXES[index](ROWS.assign(a=-ROWS.a))), tmp_path)
+    assert data.train.inputs.tolist() == rows[["a", "b"]].to_numpy().tolist()
     known = [] if data.metadata is None else data.metadata.column_names
     assert known == (["example_id", "visit"] if index == "named" else [])
 
@@ -146,10 +146,10 @@ def test_a_column_of_vectors_is_read_as_that_many_features(tmp_path, kind, named
     pq.write_table(table, tmp_path / "train.parquet")
     pq.write_table(table.slice(1, 2), tmp_path / "test.parquet")
     spec = UserData("train.parquet", "test.parquet", features=("embedding",) if named else None)
-    due = torch.tensor(VECTORS) * (2 if kind == "integers" else 1)
+    expected = torch.tensor(VECTORS) * (2 if kind == "integers" else 1)
     data = read(spec, tmp_path)
-    assert torch.equal(data.train.inputs, due)
-    assert torch.equal(data.test.inputs, due[1:3])
+    assert torch.equal(data.train.inputs, expected)
+    assert torch.equal(data.test.inputs, expected[1:3])
     assert len(data.also_in_training) == 2
 
 
@@ -162,21 +162,21 @@ def test_vectors_stand_beside_numbers_where_both_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "says"),
+    ("column", "message"),
     [
         (pa.array([[1.0, 2.0], [1.0]], pa.list_(pa.float32())), "has 2 numbers in row 0 and 1 numbers in row 1"),
         (pa.array([[1.0, 2.0], None], pa.list_(pa.float32())), "has 2 numbers in row 0 and null in row 1"),
         (pa.array([[1.0, 2.0], [1.0, None]], pa.list_(pa.float32())), "feature 'v' of row 1 is nan"),
-        (pa.array([[[1.0]], [[2.0]]]), "a feature is no number, 'v'"),
-        (pa.array([["a"], ["b"]]), "a feature is no number, 'v'"),
-        (pa.array([0, 1]).cast(pa.timestamp("s")), "a feature is no number, 'v'"),
-        (pa.array([{"a": 1}] * 2), "a feature is no number, 'v'"),
-        (pa.array(["x", "y"]), "a feature is no number, 'v'"),
+        (pa.array([[[1.0]], [[2.0]]]), "the feature 'v' is not numeric"),
+        (pa.array([["a"], ["b"]]), "the feature 'v' is not numeric"),
+        (pa.array([0, 1]).cast(pa.timestamp("s")), "the feature 'v' is not numeric"),
+        (pa.array([{"a": 1}] * 2), "the feature 'v' is not numeric"),
+        (pa.array(["x", "y"]), "the feature 'v' is not numeric"),
     ],
 )
-def test_a_feature_that_is_no_number_is_refused_by_name(tmp_path, column, says):
+def test_a_feature_that_is_no_number_is_refused_by_name(tmp_path, column, message):
     pq.write_table(pa.table({"w": [1.0, 2.0], "v": column, "label": ["a", "b"]}), tmp_path / "train.parquet")
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read(UserData("train.parquet", "train.parquet", features=("w", "v")), tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -195,12 +195,12 @@ OTHER_KINDS = {
 
 @pytest.mark.parametrize("kinds", OTHER_KINDS)
 def test_a_column_of_two_kinds_is_text(tmp_path, kinds):
-    train, test, due = OTHER_KINDS[kinds]
+    train, test, expected = OTHER_KINDS[kinds]
     for name, column, at in (("train", train, 0.0), ("test", test, 5.0)):
         table = pa.table({"x": [at, at + 1], "label": ["a", "b"], "own": column})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     spec = UserData("train.parquet", "test.parquet", features=("x",))
-    assert read(spec, tmp_path).metadata["own"].to_pylist() == due
+    assert read(spec, tmp_path).metadata["own"].to_pylist() == expected
 
 
 @pytest.mark.parametrize(("train", "test"), [([1, 2], ["T1", "T2"]), ([1, 2], [3, 4]), (["1", "2"], [3, 4])])

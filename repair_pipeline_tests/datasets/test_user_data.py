@@ -1,4 +1,4 @@
-"""The owner's data."""
+"""Reading user data."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from repair_pipeline.datasets import own_tables
+from repair_pipeline.datasets import user_tables
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
 
@@ -69,7 +69,7 @@ def test_a_named_column_gives_the_ids_and_may_not_repeat(tables):
     data = read(spec(id="patient"), tables)
     assert data.train.ids.tolist() == frame(8).patient.tolist()
     frame(6, start=6).to_parquet(tables / "test.parquet", index=False)
-    with pytest.raises(InputError, match=r"dataset\.id is 'patient' and 'p6' stands 2 times"):
+    with pytest.raises(InputError, match=r"dataset\.id is 'patient', but 'p6' occurs 2 times"):
         read(spec(id="patient"), tables)
 
 
@@ -109,7 +109,7 @@ def brighter(image):
     return torch.tensor(np.asarray(image)).permute(2, 0, 1) / 255 + 1
 
 
-def test_the_owners_transform_is_what_prepares_an_image(tmp_path):
+def test_the_users_transform_prepares_images(tmp_path):
     pictures = [picture(seed) for seed in range(4)]
     images(tmp_path, "train", pictures, [0, 1, 0, 1])
     images(tmp_path, "test", [picture(9)], [1])
@@ -120,7 +120,7 @@ def test_the_owners_transform_is_what_prepares_an_image(tmp_path):
 def test_images_of_mixed_size_are_refused(tmp_path):
     images(tmp_path, "train", [picture(0), picture(1), picture(2, size=(4, 6))], [0, 1, 0])
     images(tmp_path, "test", [picture(3)], [1])
-    with pytest.raises(InputError, match="training row 2 is 3×4×6, the first is 3×4×5: give a transform"):
+    with pytest.raises(InputError, match=r"training row 2 is 3×4×6, the first is 3×4×5: set dataset\.transform"):
         read(spec(), tmp_path).train.in_memory()
 
 
@@ -138,23 +138,23 @@ def test_a_folder_of_images_a_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"label": "diagnosis"}, "has no column 'diagnosis': it has patient, a, b, label, ward"),
-        ({"classes": ("healthy", "ill")}, "training row 1 has the label 'sick', the classes are healthy, ill"),
-        ({"transform": "nowhere:prepare"}, "there is no 'nowhere' here"),
-        ({"features": ("ward",)}, "a feature is no number"),
+        ({"classes": ("healthy", "ill")}, "training row 1 has the label 'sick', but the classes are healthy, ill"),
+        ({"transform": "nowhere:prepare"}, "there is no module 'nowhere'"),
+        ({"features": ("ward",)}, "the feature 'ward' is not numeric"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(tables, fields, says):
-    with pytest.raises(InputError, match=says) as caught:
+def test_what_cannot_be_used_is_refused_in_one_line(tables, fields, message):
+    with pytest.raises(InputError, match=message) as caught:
         read(spec(**fields), tables)
     assert "\n" not in str(caught.value)
 
 
 def test_a_column_called_as_one_of_ours_is_refused(tables):
     frame(8).assign(split="x").to_parquet(tables / "train.parquet", index=False)
-    with pytest.raises(InputError, match="the column 'split' is called as one of the view examples"):
+    with pytest.raises(InputError, match="the column 'split' has the name of a column of the view examples"):
         read(spec(), tables)
 
 
@@ -175,7 +175,7 @@ def test_a_data_set_that_torchvision_lacks_is_refused(tmp_path):
 
 @pytest.mark.parametrize("row_group", [7, 1000])
 def test_images_are_read_forwards_in_pieces_whatever_the_files_and_their_row_groups(tmp_path, monkeypatch, row_group):
-    monkeypatch.setattr(own_tables, "_PIECE", 4)
+    monkeypatch.setattr(user_tables, "_CHUNK", 4)
     colours = [(at, 2 * at, 255 - at) for at in range(60)]
     rows = [{"image": {"bytes": png(colour), "path": ""}, "label": at % 2} for at, colour in enumerate(colours)]
     (tmp_path / "train").mkdir()
@@ -185,8 +185,8 @@ def test_images_are_read_forwards_in_pieces_whatever_the_files_and_their_row_gro
     pq.write_table(pa.Table.from_pylist(rows[:3]), tmp_path / "test.parquet")
     train = read(UserData("train", "test.parquet"), tmp_path).train
     for at in ([0, 1, 22, 23, 24, 59], [59, 0], [5], [4, 5, 3]):
-        found = train[torch.tensor(at)].inputs[:, :, 0, 0] * 255
-        assert found.round().int().tolist() == [list(colours[row]) for row in at]
+        actual = train[torch.tensor(at)].inputs[:, :, 0, 0] * 255
+        assert actual.round().int().tolist() == [list(colours[row]) for row in at]
 
 
 def png(colour):
@@ -201,7 +201,7 @@ def test_a_row_without_an_image_is_named(tmp_path):
     table = pq.read_table(tmp_path / "train.parquet")
     kept = pa.Table.from_pylist([{**row, "img": {"bytes": None, "path": None}} for row in table.to_pylist()])
     pq.write_table(kept.cast(table.schema), tmp_path / "train.parquet")
-    with pytest.raises(InputError, match="training row 0 holds 0 bytes that are no image"):
+    with pytest.raises(InputError, match="training row 0 has 0 bytes that are not an image"):
         read(spec(), tmp_path)
 
 

@@ -25,23 +25,23 @@ def test_a_factory_is_called_with_its_arguments(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("factory", "says"),
+    ("factory", "message"),
     [
         ("net", "write package.module:function"),
-        ("nowhere.here:net", "there is no 'nowhere' here"),
-        (f"{__name__}:absent", "names 'absent', which"),
-        (f"{__name__}:number", "gives a int: return a torch.nn.Module"),
+        ("nowhere.here:net", "there is no module 'nowhere'"),
+        (f"{__name__}:absent", "names 'absent', but"),
+        (f"{__name__}:number", "returns a int: return a torch.nn.Module"),
         (f"{__name__}:broken", "fails .RuntimeError: no disk."),
     ],
 )
-def test_a_factory_that_makes_no_model_is_refused(factory, says, tmp_path):
-    with pytest.raises(InputError, match=says):
+def test_a_factory_that_makes_no_model_is_refused(factory, message, tmp_path):
+    with pytest.raises(InputError, match=message):
         user_model(factory, {}, tmp_path)
 
 
 def test_torchvision_makes_a_model_for_the_classes():
     assert torchvision_model("resnet18", 7, {}).fc.out_features == 7
-    with pytest.raises(InputError, match="'resnet81', which torchvision has not: did you mean"):
+    with pytest.raises(InputError, match="'resnet81', which torchvision does not have: did you mean"):
         torchvision_model("resnet81", 7, {})
 
 
@@ -78,9 +78,9 @@ def test_what_the_owner_has_frozen_stays_frozen():
 def test_weights_that_do_not_fit_are_refused_by_name():
     model, other = net(), net(width=5)
     load_weights(model, net().state_dict(), "w")
-    with pytest.raises(InputError, match=r"w holds '0\.weight' of shape \(5, 3\), the model's is \(4, 3\)"):
+    with pytest.raises(InputError, match=r"w has '0\.weight' of shape \(5, 3\), the model's is \(4, 3\)"):
         load_weights(model, other.state_dict(), "w")
     with pytest.raises(InputError, match="w lacks '0\\.weight'"):
         load_weights(model, {}, "w")
-    with pytest.raises(InputError, match="w holds 'extra', which the model has not"):
+    with pytest.raises(InputError, match="w has 'extra', which the model does not have"):
         load_weights(model, {**model.state_dict(), "extra": torch.zeros(1)}, "w")

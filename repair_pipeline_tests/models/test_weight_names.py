@@ -48,42 +48,40 @@ def same(model, other):
 
 @pytest.mark.parametrize("make", [Tied, Shared])
 def test_tied_tensors_are_loaded_as_safetensors_does(make, tmp_path, caplog):
-    trained, ours, theirs = make(), make(), make()
+    trained, loaded, expected = make(), make(), make()
     save_model(trained, str(tmp_path / "w"))
-    load_model(theirs, str(tmp_path / "w"))
+    load_model(expected, str(tmp_path / "w"))
     tensors = load_file(tmp_path / "w")
     assert tensors.keys() < trained.state_dict().keys()
-    load_weights(ours, tensors, "w")
-    assert same(ours, theirs)
-    assert same(ours, trained)
+    load_weights(loaded, tensors, "w")
+    assert same(loaded, expected)
+    assert same(loaded, trained)
     assert not caplog.records
 
 
 @pytest.mark.parametrize("make", [Tied, plain])
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "net.inner.", "student."])
 def test_a_prefix_is_taken_off_and_said(make, prefix, caplog):
-    trained, ours = make(), make()
-    load_weights(ours, under(prefix, trained), "w")
-    assert same(ours, trained)
-    assert [r.getMessage() for r in caplog.records] == [
-        f"the names in w begin with {prefix!r}: they are read without it"
-    ]
+    trained, loaded = make(), make()
+    load_weights(loaded, under(prefix, trained), "w")
+    assert same(loaded, trained)
+    assert [r.getMessage() for r in caplog.records] == [f"the names in w begin with {prefix!r}: the prefix is ignored"]
 
 
 def test_what_stands_beside_a_complete_model_is_left_out_by_name(caplog):
-    trained, ours = plain(), plain()
+    trained, loaded = plain(), plain()
     beside = {"criterion.weight": torch.ones(2), **under("ema.", plain())}
-    load_weights(ours, under("model.", trained) | beside, "w")
-    assert same(ours, trained)
-    says = "the names in w begin with 'model.': they are read without it; criterion.weight, ema.0.bias, ema.0.weight, "
-    assert caplog.records[0].getMessage() == says + "ema.2.bias, ema.2.weight left out"
+    load_weights(loaded, under("model.", trained) | beside, "w")
+    assert same(loaded, trained)
+    message = "the names in w begin with 'model.': the prefix is ignored; criterion.weight, ema.0.bias, ema.0.weight, "
+    assert caplog.records[0].getMessage() == message + "ema.2.bias, ema.2.weight ignored"
 
 
 def test_a_compiled_part_and_a_wrapped_model_are_known(caplog):
-    trained, ours = plain(), plain()
+    trained, loaded = plain(), plain()
     inner = {name.replace("0.", "0._orig_mod."): value for name, value in under("", trained).items()}
-    load_weights(ours, inner, "w")
-    assert same(ours, trained)
+    load_weights(loaded, inner, "w")
+    assert same(loaded, trained)
     wrapped = nn.DataParallel(plain())
     load_weights(wrapped, under("", trained), "w")
     assert same(wrapped.module, trained)
@@ -94,22 +92,22 @@ def test_a_compiled_part_and_a_wrapped_model_are_known(caplog):
 
 
 def test_the_names_of_its_own_stand_first(caplog):
-    trained, ours = nn.DataParallel(plain()), nn.DataParallel(plain())
-    load_weights(ours, under("", trained), "w")
-    assert same(ours, trained)
+    trained, loaded = nn.DataParallel(plain()), nn.DataParallel(plain())
+    load_weights(loaded, under("", trained), "w")
+    assert same(loaded, trained)
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    ("tensors", "says"),
+    ("tensors", "message"),
     [
-        (lambda: under("", plain()) | {"extra": torch.ones(1)}, "w holds 'extra', which the model has not"),
-        (lambda: under("a.", plain()) | under("b.", plain()), "w holds the model twice, under 'a.' and 'b.': leave"),
+        (lambda: under("", plain()) | {"extra": torch.ones(1)}, "w has 'extra', which the model does not have"),
+        (lambda: under("a.", plain()) | under("b.", plain()), "w has the model twice, under 'a.' and 'b.': keep"),
         (lambda: {k: v for k, v in under("a.", plain()).items() if "2.bias" not in k}, "w lacks '0.weight', which"),
         (lambda: under("module.", nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))), "of shape .5, 4., the"),
         (lambda: under("0", plain()), "w lacks '0.weight', which"),
     ],
 )
-def test_other_weights_are_still_refused(tensors, says):
-    with pytest.raises(InputError, match=says):
+def test_other_weights_are_still_refused(tensors, message):
+    with pytest.raises(InputError, match=message):
         load_weights(plain(), tensors(), "w")
