@@ -1,4 +1,4 @@
-"""Methods and treatments as classes of the library: what an instance does is what its name does."""
+"""An instance of a method or a treatment gives the same result as its name."""
 
 import pytest
 import torch
@@ -80,19 +80,19 @@ def test_a_part_without_a_row_is_named(problem, part):
     given = {name: (each.inputs, each.labels) for name, each in rows.items()} | {
         part: (problem.fit.inputs[:0], problem.fit.labels[:0])
     }
-    with pytest.raises(InputError, match=f"{part} holds no row"):
+    with pytest.raises(InputError, match=f"{part} has no rows"):
         rp.RepairProblem(problem.base, (problem.fit.inputs, problem.fit.labels), **given)
 
 
 @pytest.mark.parametrize("treatment", ["finetune", "newton", "ewc_deletion", "relabel", "combined"])
-def test_what_is_left_must_be_something(problem, treatment):
+def test_causes_must_leave_rows_to_train_and_validate(problem, treatment):
     fit, validation = (rows.ids.tolist() for rows in (problem.fit, problem.validation))
     bad = {
         "all .* scored rows": fit,
         "all .* validation rows": [fit[0], *validation],
         "are validation": validation[:-1],
     }
-    for says, causes in bad.items():
-        with pytest.raises(InputError, match=says) as error:
+    for message, causes in bad.items():
+        with pytest.raises(InputError, match=message) as error:
             rp.repair(problem, causes, treatment)
         assert "\n" not in str(error.value)

@@ -1,1 +1,1 @@
-"""The pipeline as a library: a problem, scores of its training rows, repairs and verdicts."""
+"""The Python library: a repair problem, scores of its training rows, repairs and verdicts."""

@@ -1,4 +1,4 @@
-"""Rows that a verdict may rest on: unseen by model and repair, and how often they were read."""
+"""Checks that a verdict rests on unseen rows, and keeps a record of which models were judged on them."""
 
 from __future__ import annotations
 
@@ -16,52 +16,69 @@ from repair_pipeline.types import Examples
 
 
 def require_outcome(model: nn.Module, where: str, rows: Examples, right: bool) -> None:
-    """Refuse rows that the model gets wrong where right ones are due, or the other way about.
+    """Check that the model gets all rows right, or all of them wrong.
+
+    Args:
+        model: the problem's model, before any repair.
+        where: name of the part, for messages.
+        rows: rows of the part.
+        right: True if the model must get every row right, False if it must get every row wrong.
 
     Raises:
-        InputError: says how many, and the first; or there are no rows.
+        InputError: there are no rows, or the model gets some of them the other way. Names how many and the first.
     """
     if not len(rows):
-        raise InputError(f"{where} holds no row: give one that does")
-    other = (predictions(model, rows) == rows.labels).numpy() != right
-    if other.any():
-        word, due = ("wrong", "right") if right else ("right", "wrong")
+        raise InputError(f"{where} has no rows: give at least one")
+    unexpected = (predictions(model, rows) == rows.labels).numpy() != right
+    if unexpected.any():
+        actual, required = ("wrong", "right") if right else ("right", "wrong")
         raise InputError(
-            f"{where}: the model gets {int(other.sum())} of {len(rows)} rows {word}, {rows.ids[other][0]} the first, "
-            f"and {where} are rows that it gets {due}: leave them out, or check that this is the model that failed"
+            f"{where} must hold rows that the model gets {required}, but it gets {int(unexpected.sum())} of "
+            f"{len(rows)} rows {actual}, the first is {rows.ids[unexpected][0]}: leave them out, or check that this is "
+            "the model that failed"
         )
 
 
 @dataclass
 class Holdouts:
-    """What the problem has read, and whom each held-out failure has served."""
+    """Which inputs the problem has read, and which models were judged on which held-out failures."""
 
     seen: Mapping[str, frozenset[str]]
-    """Hashes of the inputs of each part of the problem."""
+    """Hashes of the inputs of each part of the problem, by part."""
     reads: list[tuple[str, frozenset[str]]] = field(default_factory=list)
-    """Each model that was judged, by a hash of its weights, with the failures that it was judged on; in their order."""
+    """Models judged so far, in order: a hash of the weights, and hashes of the failures used to judge it."""
 
     def require_unseen(self, where: str, part: Part) -> None:
-        """Refuse rows whose input is that of a row of the problem.
+        """Check that no row has the same input as a row of the problem.
+
+        Args:
+            where: name of the part, for messages.
+            part: the rows to check.
 
         Raises:
-            InputError: says how many, the part that has them, and the first's place.
+            InputError: some do. Names how many, the part of the problem that has them, and the first one's position.
         """
         for other, digests in self.seen.items():
-            if places := [at for at, digest in enumerate(part.digests) if digest in digests]:
+            if positions := [position for position, digest in enumerate(part.digests) if digest in digests]:
                 raise InputError(
-                    f"{len(places)} of {len(part)} {where} rows are among {other} too, row {places[0]} the first: "
-                    "leave them out, as what was read proves nothing"
+                    f"{len(positions)} of {len(part)} {where} rows are also in {other}, the first is row "
+                    f"{positions[0]}: leave them out, because rows that the repair has read prove nothing"
                 )
 
     def read(self, model: str, part: Part) -> tuple[Bool[np.ndarray, " h"], int]:
-        """Note that ``model`` is judged on these rows; which of them earlier ones have read, and how many of those.
+        """Record that a model is judged on these rows. Judging the same model on the same rows again adds no record.
 
-        Judging a model again is no new read.
+        Args:
+            model: hash of its weights.
+            part: held-out failures.
+
+        Returns:
+            Which of the rows earlier judgements of other models have read, and the number of these judgements.
         """
-        this = model, frozenset(part.digests)
-        if this not in self.reads:
-            self.reads.append(this)
-        before = self.reads[: self.reads.index(this)]
+        judgement = model, frozenset(part.digests)
+        if judgement not in self.reads:
+            self.reads.append(judgement)
+        before = self.reads[: self.reads.index(judgement)]
         earlier = [digests for name, digests in before if name != model and not digests.isdisjoint(part.digests)]
-        return np.array([any(digest in read for read in earlier) for digest in part.digests], dtype=bool), len(earlier)
+        read = [any(digest in digests for digests in earlier) for digest in part.digests]
+        return np.array(read, dtype=bool), len(earlier)

@@ -1,4 +1,4 @@
-"""Whether a repair is accepted, by rows that nothing has read."""
+"""``judge``: whether a repair is accepted, by rows that neither the model nor the repair has read."""
 
 from __future__ import annotations
 
@@ -24,19 +24,27 @@ from repair_pipeline.treatment.training import Untouched
 
 @dataclass(frozen=True, repr=False)
 class Verdict(Shown, gate.Verdict):
-    """What the gate decides, the numbers that it rests on, and what the controls were."""
+    """The gate's decision, the numbers that it rests on, and a description of the controls."""
 
     controls: str
+    """Which controls the model was compared with, and how many of them."""
 
     def shown(self) -> tuple[str, pd.DataFrame]:
-        """The decision with its reason, and the numbers with their 95% intervals."""
+        """The decision with its reason, and a table of the numbers with their 95% intervals."""
         rows = [
             ("accuracy on unseen rows", self.gain, self.gain_low, self.gain_high),
             ("holdout accuracy over the controls'", self.over_control, self.over_control_low, self.over_control_high),
             ("accuracy on remaining rows", self.remaining_change, self.remaining_low, float("nan")),
         ]
         if self.worst_class is not None and self.worst_class_low is not None:
-            rows.append((f"the same of class {self.worst_class}", float("nan"), self.worst_class_low, float("nan")))
+            rows.append(
+                (
+                    f"accuracy on remaining rows of class {self.worst_class}",
+                    float("nan"),
+                    self.worst_class_low,
+                    float("nan"),
+                )
+            )
         table = pd.DataFrame(rows, columns=["change", "by", "low", "high"])
         decision = self.verdict.replace("_", " ")
         return f"{decision[0].upper()}{decision[1:]}. {self.reason} Controls: {self.controls}.", table
@@ -45,21 +53,30 @@ class Verdict(Shown, gate.Verdict):
 def judge(
     problem: RepairProblem, repaired: Repair | nn.Module, holdout: Source, remaining: Source, **settings: Any
 ) -> Verdict:
-    """Accept a repair, reject it, or say that the data are not to blame, by the same gate as the pipeline's.
+    """Judge a repaired model on unseen rows, by the same gate as the pipeline.
 
-    The controls of a repair are the same treatment of as many random rows. Of a model that was made elsewhere it is not
-    known which rows it left out, so its controls are the problem's model fine-tuned with nothing removed, under as many
-    seeds: what it fixes beyond them is shown, and that rows are to blame is not. The natural mix of failures and other
-    rows is taken to be that of all rows given here and to the problem: give all of one test set.
+    The controls of a repair are the same treatment with as many random rows removed. For a model made elsewhere the
+    removed rows are not known, so its controls are the problem's model, fine-tuned with nothing removed under several
+    seeds. They show what the model fixes beyond fine-tuning, but not that training rows are to blame.
+
+    The share of failures among test rows (the natural mix) is computed from all rows given here and to the problem, so
+    give all rows of one test set.
 
     Args:
-        holdout: failures that nothing has read. Those that the problem has judged another model on do not count; where
-            that is all of them, the best verdict is ``recommended``.
-        remaining: rows that the problem's model gets right and nothing has read.
-        settings: of the gate: ``bound``, ``class_bound``, ``controls``.
+        problem: the problem that was repaired.
+        repaired: a result of ``repair``, or any model that takes the same inputs and returns the same outputs.
+        holdout: failures of the problem's model that neither it nor the repair has read. Those on which the problem has
+            judged another model do not count. If that leaves none, all count, and the best verdict is ``recommended``.
+        remaining: rows that the problem's model gets right and that neither it nor the repair has read.
+        **settings: of the gate: ``bound`` and ``class_bound``, the largest share of remaining rows (of all classes, of
+            one class) that may break; ``controls``, the number of controls, at least 3.
+
+    Returns:
+        ``verdict`` is accepted, recommended, rejected, not_proven or not_a_data_problem. Changes are shares of rows.
 
     Raises:
-        InputError: a row is among those of the problem, or is right where it must be wrong; or a setting cannot be one.
+        InputError: a row is also in the problem, or is right where it must be wrong or the other way round; or a
+            setting is unknown or out of range.
     """
     rule = configured("judge", gate.Gate, settings)
     parts = {where: problem.read(where, rows) for where, rows in (("holdout", holdout), ("remaining", remaining))}
@@ -70,15 +87,15 @@ def judge(
     removed: int | None = None
     treatment: Treatment | None = None
     if isinstance(repaired, Repair):
-        given, removed = repaired.model, len(repaired.causes)
+        repaired_model, removed = repaired.model, len(repaired.causes)
         treatment = repaired.treatment if removed else Untouched()
-        words = f"{repaired.name} without {removed} random rows, {rule.controls} times"
+        controls = f"{repaired.name} without {removed} random rows, {rule.controls} times"
     else:
-        given = repaired
-        words = (
+        repaired_model = repaired
+        controls = (
             f"finetune with nothing removed, {rule.controls} times, as the rows that this model left out are not known"
         )
-    model = problem.likelihood.on(copied(given)).to(problem.classifier.theta_hat.device).eval()
+    model = problem.likelihood.on(copied(repaired_model)).to(problem.classifier.theta_hat.device).eval()
     require_readable(model, rows["holdout"][:2], problem.classes)
     tests = problem.tests
     failures = len(tests.query) + len(tests.query_tuning) + len(rows["holdout"])
@@ -89,15 +106,17 @@ def judge(
         *problem.holdouts.read(judging.weights_digest(model), parts["holdout"]),
     )
     with problem.watched("judge") as progress:
-        made = judging.controls(rule, problem.seed, partial(problem.task, progress=progress), treatment, removed or 0)
-        decided = judging.judged(
+        control_models = judging.controls(
+            rule, problem.seed, partial(problem.task, progress=progress), treatment, removed or 0
+        )
+        verdict = judging.judged(
             rule,
             unseen,
             model,
-            made,
+            control_models,
             removed=removed,
             classes=problem.classes,
             seed=problem.seed,
             progress=progress,
         )
-    return Verdict(**asdict(decided), controls=words)
+    return Verdict(**asdict(verdict), controls=controls)

@@ -1,4 +1,4 @@
-"""A trained model, its training rows and its failures: what scores, repairs and verdicts are of."""
+"""``RepairProblem``: a trained model, its training rows and its failures."""
 
 from __future__ import annotations
 
@@ -31,31 +31,33 @@ from repair_pipeline.types import Examples, Progress, QuerySide, Role
 
 
 class RepairProblem:
-    """A model that fails, and all that may be read to repair it.
+    """A model that fails, and all data that may be used to repair it.
 
-    Rows are ``(x, y)`` or ``(x, y, ids)`` of tensors or arrays, a torch ``Dataset`` or ``DataLoader``, or the path of a
-    Parquet or CSV file or of a folder of images. They are read once, into memory, as the model's kind of float; the
-    model is copied, and its parameters that require a gradient are adapted, on its device.
+    Rows are given as ``(x, y)`` or ``(x, y, ids)`` of tensors or arrays with x of shape (n, ...) and y of n class
+    numbers, as a torch ``Dataset`` or ``DataLoader`` of such, or as the path of a Parquet or CSV file or of a folder of
+    images. They are read once into memory and converted to the dtype of the model's parameters. The model is copied;
+    the parameters of the copy that require a gradient are adapted, on the model's device.
 
     Args:
-        model: a trained classifier that returns a logit for every class.
-        train: what it was trained on. N rows of them, all but the validation rows, are scored.
-        failures: rows that it gets wrong, with their right labels: F_q.
-        guard: rows that it gets right and that are to stay so; most methods learn them beside the failures.
-        validation: rows for early stopping, as noisy as the training rows. None: a seeded tenth of ``train``, of every
-            class, which is then not scored.
-        tuning: failures for stopping and choosing. None: a seeded tenth of ``failures``, one at least.
-        classes: their names, in the order of the model's outputs. None: as the file has them, or their numbers.
-        likelihood: how its outputs are read, by name or as it is. Under another than softmax the model may return what
-            the likelihood reads in the place of a logit a class.
-        columns: of files, by the keys of a case's data: label, features, image, id, metadata, transform.
-        corrupted: ids of training rows that are known to be wrong, which ``oracle`` and ``semi_oracle`` alone read.
-        untrained: makes a new, untrained model, for what trains one from scratch.
-        seed: of all that is drawn: the same gives the same numbers.
-        progress: called with (done, total) instead of showing a bar in a terminal or a notebook.
+        model: a trained classifier that returns one logit per class.
+        train: the rows it was trained on. All but the validation rows are scored: D, N rows.
+        failures: rows that it gets wrong, with their correct labels: F_q.
+        guard: rows that it gets right and must keep right. Most methods learn them together with the failures.
+        validation: rows for early stopping, with as many wrong labels as the training rows. None: a random tenth of
+            ``train``, stratified by class, which is then not scored.
+        tuning: failures for early stopping and for choosing settings. None: a random tenth of ``failures``, at least
+            one.
+        classes: class names, in the order of the model's outputs. None: the names in the file, or the class numbers.
+        likelihood: p(z|θ) of the model's outputs, by name or as an instance. With another likelihood than softmax the
+            model returns what that likelihood expects instead of one logit per class.
+        columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
+        corrupted: ids of training rows that are known to be wrong. Only ``oracle`` and ``semi_oracle`` read them.
+        untrained: returns a new, untrained model, for treatments that train from scratch.
+        seed: of all random draws. The same seed gives the same numbers.
+        progress: called with (done, total) instead of showing a progress bar in a terminal or a notebook.
 
     Raises:
-        InputError: rows or model cannot be used; says what, and what to do.
+        InputError: the rows or the model cannot be used. The message says why and what to do.
     """
 
     def __init__(
@@ -77,17 +79,17 @@ class RepairProblem:
     ) -> None:
         self.seed, self._untrained, self._progress = seed, untrained, progress
         self.likelihood = LIKELIHOODS.named(likelihood) if isinstance(likelihood, str) else likelihood
-        """How outputs of its models are read."""
+        """p(z|θ) of the outputs of the problem's models."""
         self.classifier = Classifier(model, self.likelihood)
         """log p(z|θ), and the model's parameters θ̂."""
         self.base = self.classifier.module(self.classifier.theta_hat)
-        """The model as it was given, in eval mode; it returns logits."""
-        self._read = Reader(columns or {}, classes, self.classifier.theta_hat.dtype, seed)
-        given = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
-        parts = {"train": self._read("train", given.pop("train"))}
-        self.classes = self._read.classes = self._read.classes or _numbered(self.base, parts["train"])
-        """Their names, in the order of the model's outputs."""
-        parts |= {where: self._read(where, source) for where, source in given.items() if source is not None}
+        """A copy of the given model, in eval mode; it returns logits."""
+        self._reader = Reader(columns or {}, classes, self.classifier.theta_hat.dtype, seed)
+        sources = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
+        parts = {"train": self._reader("train", sources.pop("train"))}
+        self.classes = self._reader.classes = self._reader.classes or _class_numbers(self.base, parts["train"])
+        """Class names, in the order of the model's outputs."""
+        parts |= {where: self._reader(where, source) for where, source in sources.items() if source is not None}
         rows = examples_of(parts)
         for where, part in rows.items():
             _require_labels(where, part, len(self.classes))
@@ -99,30 +101,42 @@ class RepairProblem:
         self.tests = in_fair_order(_query_side(rows, seed), seed)
         self.corrupted = frozenset(map(str, corrupted))
         if unknown := self.corrupted - set(rows["train"].ids.tolist()) - set(self.validation.ids.tolist()):
-            raise InputError(f"corrupted has {len(unknown)} ids of no training row, {min(unknown)!r} the first")
+            raise InputError(
+                f"corrupted has {len(unknown)} ids that no training row has, such as {min(unknown)!r}: correct them"
+            )
         self.holdouts = Holdouts({where: frozenset(part.digests) for where, part in parts.items()})
-        self._measured: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._fisher_and_log_lik: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def read(self, where: str, source: Source) -> Part:
-        """More rows, of the same columns and classes; ``where`` is what messages call them.
+        """Read more rows, with the same columns and classes as the problem's.
+
+        Args:
+            where: name of the part, for messages.
+            source: rows of any kind that the problem takes.
 
         Raises:
-            InputError: they cannot be used.
+            InputError: the rows cannot be used.
         """
-        part = self._read(where, source)
+        part = self._reader(where, source)
         _require_labels(where, examples_of({where: part})[where], len(self.classes))
         return part
 
     def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
-        """All that a method of a role may read, with the random stream of ``step``. The first costs a gradient pass."""
+        """All that a method may read. The first call computes the Fisher, which costs a gradient pass over D.
+
+        Args:
+            step: name of the random stream.
+            progress: called with (done, total).
+            role: of the method: only a ``reference`` may read which rows are corrupted.
+        """
         theta = self.classifier.theta_hat
-        if self._measured is None:
+        if self._fisher_and_log_lik is None:
             fisher = fisher_diagonal(self.classifier, theta, self.fit, progress=progress)
-            self._measured = fisher, log_likelihoods(self.classifier, theta, self.fit)
+            self._fisher_and_log_lik = fisher, log_likelihoods(self.classifier, theta, self.fit)
         return RepairTask(
             classifier=self.classifier,
-            fisher=self._measured[0],
-            log_lik_hat=self._measured[1],
+            fisher=self._fisher_and_log_lik[0],
+            log_lik_hat=self._fisher_and_log_lik[1],
             fit=self.fit,
             validation=self.validation,
             tests=self.tests,
@@ -135,9 +149,9 @@ class RepairProblem:
 
     @contextmanager
     def watched(self, title: str) -> Iterator[Progress]:
-        """The callback that was given, or a bar for whoever can see one."""
+        """The problem's progress callback, or a progress bar with a title if it has none."""
         with warnings.catch_warnings():
-            # torch says so itself as it enters forward mode for the first time; there is nothing that a user could do.
+            # torch raises this warning in its own code when forward mode is first used. A user cannot act on it.
             warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
             if self._progress is not None:
                 yield self._progress
@@ -148,8 +162,8 @@ class RepairProblem:
     def _new_model(self, generator: torch.Generator) -> nn.Module:
         if self._untrained is None:
             raise InputError(
-                "a new model is to be trained, and the problem has no untrained=: give RepairProblem a function "
-                "that makes the model before training, such as untrained=lambda: Net()"
+                "a new model must be trained, but the problem has no untrained=: give RepairProblem a function "
+                "that returns the untrained model, such as untrained=lambda: Net()"
             )
         with torch.random.fork_rng():
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
@@ -163,12 +177,12 @@ class RepairProblem:
         )
 
 
-def _numbered(model: nn.Module, train: Part) -> tuple[str, ...]:
-    """A class for each output, by its number."""
+def _class_numbers(model: nn.Module, train: Part) -> tuple[str, ...]:
+    """The numbers of the model's outputs, as class names."""
     try:
         with torch.no_grad():
             count = model(train.inputs[:2].to(next(model.parameters()).device)).shape[-1]
-    except Exception:  # the rows do not fit the model: the check that follows says how
+    except Exception:  # the rows do not fit the model; the check that follows reports how
         count = int(train.labels.max()) + 1
     return tuple(map(str, range(count)))
 
@@ -177,33 +191,33 @@ def _require_labels(where: str, rows: Examples, classes: int) -> None:
     outside = (rows.labels < 0) | (rows.labels >= classes)
     if outside.any():
         raise InputError(
-            f"{where} has the label {int(rows.labels[outside][0])} in {int(outside.sum())} rows, the model gives "
-            f"{classes} classes, 0 to {classes - 1}: mend or drop them"
+            f"{where} has the label {int(rows.labels[outside][0])} ({int(outside.sum())} rows are out of range), but "
+            f"the model has {classes} classes, 0 to {classes - 1}: correct or drop these rows"
         )
 
 
 def _fit_and_validation(rows: Mapping[str, Examples], seed: int) -> tuple[np.ndarray, Examples, Examples]:
-    """Positions in train of the rows that are scored, these rows, and the validation rows."""
+    """Positions of the scored rows in ``train``, the scored rows, and the validation rows."""
     train = rows["train"]
     if "validation" in rows:
         if not len(rows["validation"]):
-            raise InputError("validation holds no row: give one that does, or leave it out")
+            raise InputError("validation has no rows: give at least one, or leave it out")
         return np.arange(len(train)), train, rows["validation"]
     fit, validation = stratified_split(train.labels, 0.1, numpy_stream(seed, "validation"))
     if not len(validation):
-        raise InputError(
-            f"a tenth of {len(train)} training rows leaves none of any class to validate: give validation="
-        )
+        raise InputError(f"{len(train)} training rows are too few to set a tenth of each class aside: give validation=")
     return fit.numpy(), train[fit], train[validation]
 
 
 def _query_side(rows: Mapping[str, Examples], seed: int) -> QuerySide:
     failures = rows["failures"]
-    side = QuerySide(failures, rows.get("tuning", failures[:0]), rows.get("guard", failures[:0]))
+    query_side = QuerySide(failures, rows.get("tuning", failures[:0]), rows.get("guard", failures[:0]))
     if "tuning" in rows:
-        return side
+        return query_side
     if len(failures) < 2:
-        raise InputError(f"{len(failures)} failure is given, and one is set aside for tuning: give two, or tuning=")
+        raise InputError(
+            f"only {len(failures)} failure is given, and one is set aside for tuning: give two or more, or give tuning="
+        )
     order = numpy_stream(seed, "tuning").permutation(len(failures))
-    tuning, query = (failures[torch.from_numpy(np.sort(at))] for at in with_tuning(order))
-    return replace(side, query=query, query_tuning=tuning)
+    tuning, query = (failures[torch.from_numpy(np.sort(rows))] for rows in with_tuning(order))
+    return replace(query_side, query=query, query_tuning=tuning)

@@ -1,4 +1,4 @@
-"""A repaired model, and what was removed from it."""
+"""``repair``: a treated model, and the training rows that were removed from it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from repair_pipeline.types import Causes
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Repair(Shown):
-    """A treated model. What it gets right of rows that the repair has read proves nothing: ``judge`` does."""
+    """A treated model. Its accuracy on rows that the repair has read is no evidence; use ``judge`` for a verdict."""
 
     model: nn.Module
-    """In eval mode, on the device of the problem's model, which is left as it is; it returns what that one does."""
+    """In eval mode, on the device of the problem's model, with the same outputs. The problem's model is not changed."""
     name: str
-    """The treatment's."""
+    """Name of the treatment."""
     treatment: Treatment
     causes: Causes
     """The training rows that were removed."""
     right: tuple[tuple[str, int, float], ...]
-    """Each part of the problem that has rows: its name, its rows, and the share that is right now."""
+    """For each part of the problem with rows: its name, its number of rows, and the share that is right now."""
 
     def shown(self) -> tuple[str, pd.DataFrame]:
-        """What was done, and the share of rows that is right, by part."""
+        """What was done, and a table of the share of rows that is right in each part."""
         line = f"Repair by {self.name} without {len(self.causes)} training rows; rows that it may have read:"
         return line, pd.DataFrame(self.right, columns=["part", "rows", "right"])
 
@@ -45,24 +45,28 @@ class Repair(Shown):
 def repair(
     problem: RepairProblem, causes: Causes | Iterable[str], treatment: str | Treatment = "finetune", **settings: Any
 ) -> Repair:
-    """Erase training rows from the model (Eq. 15, or what ``treatment`` does in its place).
+    """Remove the influence of training rows from the model (Eq. 15, or another ``treatment``).
 
-    A treatment that removes nothing (``learn_query``, ``reseed``) leaves ``causes`` aside, ``semi_oracle`` takes the
-    rows that are known to be wrong.
+    A treatment that removes nothing (``learn_query``, ``reseed``) ignores ``causes``; ``semi_oracle`` removes the rows
+    that are known to be wrong instead.
 
     Args:
-        causes: ``scores.top(count)``, or ids.
-        treatment: its name as in cases, or an instance of one.
-        settings: of a treatment that is named.
+        problem: the problem to repair. It is not changed.
+        causes: the rows to remove: ``scores.top(count)``, or ids.
+        treatment: a treatment's name as in case files, or an instance.
+        **settings: of the treatment, if it is given by name.
+
+    Returns:
+        The treated model in eval mode, with the rows that were removed.
 
     Raises:
-        InputError: there is no such treatment, setting or row, or it needs what the problem has not.
+        InputError: the treatment, a setting or a row is unknown, or the treatment needs what the problem lacks.
     """
     removed = causes if isinstance(causes, Causes) else Causes(tuple(map(str, _ids(causes))))
     known = {*problem.fit.ids.tolist(), *problem.validation.ids.tolist()}
     if unknown := [name for name in removed.ids if name not in known]:
         raise InputError(
-            f"{len(unknown)} causes are no training row's ids, {unknown[0]!r} the first: give scores.top()"
+            f"{len(unknown)} causes are not ids of training rows, the first is {unknown[0]!r}: give scores.top(count)"
         )
     if isinstance(treatment, str):
         name, recipe = treatment, TREATMENTS.named(treatment)
@@ -79,9 +83,11 @@ def repair(
     elif "causes" not in removes:
         removed = Causes(())
     if isinstance(chosen, Auto):
-        raise InputError("auto searches many scores and treatments: choose one here, or let repair run do it")
+        raise InputError(
+            "auto searches over methods and treatments, which only repair run does: choose a treatment here"
+        )
     require_guard(problem, name, chosen)
-    _require_rest(problem, removed)
+    _require_rows_left(problem, removed)
     with problem.watched(name) as progress:
         model = chosen.repaired(problem.task(f"treatment/{name}", progress), removed).eval()
     tests = {"failures": problem.tests.query, "tuning": problem.tests.query_tuning, "guard": problem.tests.guard}
@@ -89,18 +95,18 @@ def repair(
     return Repair(off(model), name, chosen, removed, right)
 
 
-def _require_rest(problem: RepairProblem, removed: Causes) -> None:
-    """Refuse causes beside which there is nothing to train on or to stop by, and causes that nothing was learnt from.
+def _require_rows_left(problem: RepairProblem, removed: Causes) -> None:
+    """Check that training and validation rows are left, and that some cause is a row that the model learnt from.
 
     Raises:
-        InputError: says which.
+        InputError: one of these does not hold.
     """
     for where, rows in (("scored", problem.fit), ("validation", problem.validation)):
         if removed.as_set.issuperset(rows.ids.tolist()):
-            raise InputError(f"causes hold all {len(rows)} {where} rows of the problem: leave some")
+            raise InputError(f"causes contain all {len(rows)} {where} rows of the problem: leave some")
     if len(removed) and removed.as_set.isdisjoint(problem.fit.ids.tolist()):
         raise InputError(
-            f"all {len(removed)} causes are validation rows, which nothing was learnt from: give scored rows"
+            f"all {len(removed)} causes are validation rows, which the model does not learn from: give scored rows"
         )
 
 

@@ -1,4 +1,4 @@
-"""Rows of any kind as examples in memory: tensors, a torch data set, a loader, or a file."""
+"""Reads rows from tensors, a torch data set, a loader or a file into memory."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ from repair_pipeline.library.settings import configured
 from repair_pipeline.types import Examples
 
 Source = Any
-"""``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of such, or the path of a table or a folder of images."""
+"""``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of these, or the path of a table or a folder of images."""
 _BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows that were given together."""
+    """The rows of one argument, such as ``train`` or ``failures``."""
 
     inputs: Tensor
     labels: Tensor
     hashes: list[str]
-    """Of the raw inputs, for ids."""
+    """Hashes of the raw inputs, from which ids are made."""
     ids: list[str] | None
-    """Those that were given."""
+    """The ids that were given; None if none were."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def digests(self) -> list[str]:
-        """Hashes of the inputs as the model reads them: the same row has the same, in whatever kind of source."""
+        """Hashes of the inputs as the model reads them. They do not depend on the kind of source."""
         return input_digests(self.inputs)
 
 
 class Reader:
-    """Reads every part of a problem in the same way; the training rows first, which say what classes there are.
+    """Reads every part of a problem in the same way. Read the training rows first: they define the classes.
 
     Args:
-        columns: of files, by the keys of a case's data: label, features, image, id, metadata, transform.
-        classes: their names in the order of the model's outputs.
-        dtype: of the model's parameters, which inputs are converted to.
-        seed: of what a data set draws at random while it is read.
+        columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
+        classes: class names in the order of the model's outputs; None: those of the first file.
+        dtype: dtype of the model's parameters, to which inputs are converted.
+        seed: for a data set that draws at random while it is read.
     """
 
     def __init__(
@@ -74,10 +74,11 @@ class Reader:
         """The rows of ``source``.
 
         Args:
-            where: what they are, for messages.
+            where: name of the part, for messages.
+            source: the rows.
 
         Raises:
-            InputError: they cannot be used.
+            InputError: the rows cannot be used.
         """
         if isinstance(source, str | Path):
             return self._file(where, Path(source))
@@ -91,13 +92,15 @@ class Reader:
 
     def _file(self, where: str, path: Path) -> Part:
         if not path.exists():
-            raise InputError(f"{where} is {str(path)!r}, which does not exist: give a path from {Path.cwd()}")
+            raise InputError(
+                f"{where} is {str(path)!r}, which does not exist: give an absolute path or one relative to {Path.cwd()}"
+            )
         rows = rows_at(path, self._columns)
         self._features = rows.features if self._features is None else self._features
         if rows.features != self._features:
             raise InputError(
-                f"{path} has the features {', '.join(rows.features)}, the rows before it {', '.join(self._features)}: "
-                "give columns={'features': [...]}, which both have"
+                f"{path} has the features {', '.join(rows.features)}, but the files before it have "
+                f"{', '.join(self._features)}: name features that all have, with columns={{'features': [...]}}"
             )
         self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
         named = self._columns.transform
@@ -112,7 +115,7 @@ class Reader:
         return Part(inputs.to(self._dtype), labels, hashes, list(rows.names) or None)
 
     def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
-        """All rows of a data set or loader, in the data set's order where the loader shuffles."""
+        """All rows of a data set or loader. A loader that shuffles is read in the order of its data set."""
         batches: Any = source
         if not isinstance(source, DataLoader):
             batches = DataLoader(source, _BATCH)
@@ -120,60 +123,64 @@ class Reader:
             batches = DataLoader(source.dataset, source.batch_size, collate_fn=source.collate_fn)
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            read = [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in batches]
-        if not read:
-            raise InputError(f"{where} holds no row: give one that does")
-        if len(read[0]) not in (2, 3):
-            raise InputError(f"{where} yields {len(read[0])} values a row: yield (x, y), or (x, y, id)")
-        columns = list(zip(*read, strict=True))
+            batches_read = [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+        if not batches_read:
+            raise InputError(f"{where} has no rows: give at least one")
+        if len(batches_read[0]) not in (2, 3):
+            raise InputError(f"{where} yields {len(batches_read[0])} values per row: yield (x, y), or (x, y, id)")
+        columns = list(zip(*batches_read, strict=True))
         try:
             joined = tuple(torch.cat([torch.as_tensor(batch) for batch in column]) for column in columns[:2])
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{where} yields no tensors of one shape ({one_line(error)}): convert them first"
+                f"{where} yields values that are not tensors of one shape ({one_line(error)}): convert them first"
             ) from error
         ids = [name for batch in columns[2] for name in _texts(batch)] if len(columns) == 3 else None
         return joined if ids is None else (*joined, ids)
 
     def _tensors(self, where: str, given: tuple[Any, ...]) -> Part:
         if len(given) not in (2, 3):
-            raise InputError(f"{where} is a tuple of {len(given)}: give (x, y), or (x, y, ids)")
+            raise InputError(f"{where} is a tuple of length {len(given)}: give (x, y), or (x, y, ids)")
         try:
             inputs, labels = (
                 value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
                 for value in given[:2]
             )
         except (TypeError, ValueError) as error:
-            raise InputError(f"{where} is no pair of tensors ({one_line(error)}): give numbers") from error
+            raise InputError(
+                f"{where} cannot be made into tensors ({one_line(error)}): give arrays of numbers"
+            ) from error
         ids = _texts(given[2]) if len(given) == 3 else None
         if inputs.dim() < 2 or labels.dim() != 1 or {len(labels), len(labels if ids is None else ids)} != {len(inputs)}:
-            counted = "" if ids is None else f" and {len(ids)} ids"
+            and_ids = "" if ids is None else f" and {len(ids)} ids"
             raise InputError(
-                f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{counted}: "
+                f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{and_ids}: "
                 "give (n, ...) inputs and n labels"
             )
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise InputError(f"{where} has labels of {labels.dtype}: give class numbers, by .long()")
-        # Vectors are hashed as files of features are, whose numbers are read as float64.
+            raise InputError(
+                f"{where} has labels of dtype {labels.dtype}: give integer class numbers, such as labels.long()"
+            )
+        # Hash vectors as files of features are hashed: their numbers are read as float64.
         raw = inputs.double() if inputs.dim() == 2 else inputs
         return Part(inputs.to(self._dtype), labels.long(), input_digests(raw), ids)
 
 
 def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
-    """The parts as examples: ids are those given, or the input's hash and its occurrence among all parts.
+    """The parts as examples. Rows without a given id get one from the hash of the input and its occurrence.
 
     Raises:
-        InputError: an id stands twice.
+        InputError: an id occurs more than once.
     """
     hashed = numbered(name for part in parts.values() for name in part.hashes)
-    examples, at = {}, 0
+    examples, start = {}, 0
     for where, part in parts.items():
-        ids: NDArray[np.str_] = np.array(part.ids, dtype=np.str_) if part.ids else hashed[at : at + len(part)]
-        examples[where], at = Examples(ids, part.inputs, part.labels), at + len(part)
+        ids: NDArray[np.str_] = np.array(part.ids, dtype=np.str_) if part.ids else hashed[start : start + len(part)]
+        examples[where], start = Examples(ids, part.inputs, part.labels), start + len(part)
     counts = Counter(name for rows in examples.values() for name in rows.ids.tolist())
     name, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
-        raise InputError(f"the id {name!r} is given {count} times: give each row an id of its own, or none")
+        raise InputError(f"the id {name!r} is given {count} times: give every row a unique id, or give no ids")
     return examples
 
 

@@ -1,4 +1,4 @@
-"""The harm that training rows do to the failures, as a table."""
+"""``attribute``: scores of how much each training row harms the failures."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores(Shown):
-    """r̃(z) of every scored training row: greater is more harmful. In nats, unless ``influence.unit`` says otherwise."""
+    """r̃(z) of every scored training row. Greater is more harmful; in nats, unless ``influence.unit`` says otherwise."""
 
     method: str
+    """Name of the influence method."""
     influence: InfluenceScores
-    """The values in the order of the rows, what is neutral among them, and the method's notes."""
+    """The values in the order of the rows, the neutral value if there is one, and the method's notes."""
     labels: tuple[str, ...]
-    """The rows' given classes."""
+    """The given class of each row, by name."""
     positions: np.ndarray
-    """Where the rows stand in ``train``, from 0."""
+    """Position of each row in ``train``, from 0."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def top(self, count: int) -> Causes:
-        """The ``count`` most harmful rows, ties broken by id.
+        """The ``count`` most harmful rows; ties are broken by id.
 
         Raises:
-            InputError: that is none of them, or all.
+            InputError: ``count`` is not between 1 and the number of rows less 1.
         """
         if not 0 < count < len(self):
-            raise InputError(f"top({count}) of {len(self)} rows: leave some, take some")
+            raise InputError(f"top({count}) of {len(self)} rows: give a count from 1 to {len(self) - 1}")
         return self.influence.top(count)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A line for each row, the most harmful first: rank from 1, example_id, position in train, label, influence."""
+        """One line per row, most harmful first: rank from 1, example_id, position in ``train``, label, influence."""
         order = self.influence.order
         return pd.DataFrame(
             {
@@ -60,13 +61,13 @@ class Scores(Shown):
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """A histogram of the values, with a line at what is neutral.
+        """Draws a histogram of the values, with a line at the neutral value if there is one.
 
         Args:
-            ax: where to draw; None: on a new figure.
+            ax: where to draw; None: a new figure.
         """
         if ax is None:
-            from matplotlib import pyplot  # here: it takes a second
+            from matplotlib import pyplot  # imported here because it takes a second
 
             _, ax = pyplot.subplots()
         ax.hist(self.influence.values.numpy(), bins=50)
@@ -76,7 +77,7 @@ class Scores(Shown):
         return ax
 
     def shown(self) -> tuple[str, pd.DataFrame]:
-        """What it is, and the five most harmful rows."""
+        """A summary line, and a table of the five most harmful rows."""
         neutral = self.influence.neutral
         above = "" if neutral is None else f", {int((self.influence.values > neutral).sum())} above {neutral:.3f}"
         line = f"Scores of {len(self)} training rows by {self.method}, in {self.influence.unit}{above}"
@@ -84,17 +85,18 @@ class Scores(Shown):
 
 
 def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **settings: Any) -> Scores:
-    """Score every training row by the harm it does to the failures; r̃ > 0 opposes their correction (Eq. 7).
+    """Score every training row by how much it opposes the correction of the failures (Eq. 7).
 
     Args:
-        method: an influence method's name as in cases, or an instance of one.
-        settings: of a method that is named.
+        problem: the problem whose training rows are scored.
+        method: an influence method's name as in case files, or an instance.
+        **settings: of the method, if it is given by name.
 
     Returns:
-        One value for each of the N scored rows.
+        One value r̃ for each of the N scored rows, in nats unless the scores say otherwise. Greater is more harmful.
 
     Raises:
-        InputError: there is no such method or setting, or it needs what the problem has not.
+        InputError: the method or a setting is unknown, or the method needs what the problem lacks.
     """
     if isinstance(method, str):
         name, scorer = method, configured(method, METHODS.named(method), settings)
@@ -112,13 +114,18 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
 
 
 def require_guard(problem: RepairProblem, name: str, method: object) -> None:
-    """Refuse what learns guard rows where there are none, before anything long starts.
+    """Check, before a long computation, that the problem has guard rows if the method learns them.
+
+    Args:
+        problem: the problem.
+        name: of the method or treatment, for the message.
+        method: an influence method or a treatment.
 
     Raises:
-        InputError: it does.
+        InputError: the method needs guard rows and the problem has none.
     """
     if isinstance(method, QueryBased) and method.guard != "none" and not len(problem.tests.guard):
         raise InputError(
-            f"{name} learns guard rows beside the failures, and the problem has none: give guard= rows that the model "
-            "gets right, or where the method has it set guard='none', which is less steady"
+            f"{name} learns guard rows together with the failures, and the problem has none: give guard= rows that the "
+            "model gets right, or set guard='none' if the method has that setting, which is less stable"
         )

@@ -1,4 +1,4 @@
-"""Settings of methods, treatments and gates as keywords."""
+"""Settings of methods, treatments and the gate, given as keyword arguments."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ T = TypeVar("T")
 
 
 def name_of(instance: object, makers: Mapping[str, Callable[[], object]]) -> str:
-    """What cases call an instance: the entry that makes its equal, else the first of its class, else its class's name.
+    """The catalogue name of an instance.
 
-    It is its name that chooses the random stream, so that an instance does what its name does.
+    That is the first entry that makes an equal instance, or else the first entry of the same class, or else the name of
+    the class. The name selects the random stream, so an instance gives the same numbers as its name.
+
+    Args:
+        instance: an influence method or a treatment.
+        makers: the catalogue: a function that makes the default instance, by name.
     """
-    made = {name: make() for name, make in makers.items()}
-    alike = [name for name, other in made.items() if other == instance]
-    alike += [name for name, other in made.items() if type(other) is type(instance)]
-    return alike[0] if alike else type(instance).__name__
+    defaults = {name: make() for name, make in makers.items()}
+    names = [name for name, default in defaults.items() if default == instance]
+    names += [name for name, default in defaults.items() if type(default) is type(instance)]
+    return names[0] if names else type(instance).__name__
 
 
 def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -> T:
-    """``make`` called with ``settings``, which all have a default.
+    """``make`` called with ``settings``.
+
+    Args:
+        name: for messages.
+        make: a class or function whose settings all have a default.
+        settings: by name.
 
     Raises:
-        InputError: it has no such setting, or the value cannot be one.
+        InputError: a setting is unknown, or its value is not valid.
     """
     try:
         return make(**settings)
@@ -37,8 +47,8 @@ def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "unexpected_keyword_argument":
             default: Any = make()
-            has = ", ".join(field.name for field in fields(default)) or "none"
-            raise InputError(f"{name} has no setting {where!r}: it has {has}") from error
+            known = ", ".join(field.name for field in fields(default)) or "none"
+            raise InputError(f"{name} has no setting {where!r}: it has {known}") from error
         what = first["msg"].removeprefix("Value error, ")
         raise InputError(
             f"{name}: {where or 'its settings'}: {what[0].lower()}{what[1:]} (got {first['input']!r})"
@@ -46,13 +56,13 @@ def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -
 
 
 def require_no_settings(instance: object, settings: Mapping[str, Any]) -> None:
-    """Refuse settings beside an instance, which has its own.
+    """Check that no settings are given together with an instance, which has its own.
 
     Raises:
-        InputError: there are any.
+        InputError: there are some.
     """
     if settings:
         raise InputError(
-            f"{', '.join(settings)} is given beside an instance of {type(instance).__name__}: "
-            "set it on the instance, or give a name"
+            f"{', '.join(settings)} is given together with an instance of {type(instance).__name__}: "
+            "set it on the instance, or give the name instead of the instance"
         )

@@ -1,4 +1,4 @@
-"""Results as small tables, in a terminal and in a notebook."""
+"""Shows results as small tables in a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from repair_pipeline.datasets.ids import digest
 
 
 class Shown:
-    """A result that is shown as a line and a table below it."""
+    """A result that is shown as a line with a table below it."""
 
     def shown(self) -> tuple[str, pd.DataFrame]:
         """The line and the table."""
@@ -26,11 +26,11 @@ class Shown:
 
 
 def _html(table: pd.DataFrame) -> str:
-    """Numbers to the right and text to the left, headings above them, whatever the notebook's own style is."""
-    text = [at for at, name in enumerate(table) if not pd.api.types.is_numeric_dtype(table[name])]
+    """The table with numbers right-aligned and text left-aligned, independent of the notebook's style."""
+    text_columns = [column for column, name in enumerate(table) if not pd.api.types.is_numeric_dtype(table[name])]
     aligned = [("th, td", "text-align: right; padding: 0.1em 0.8em")]
-    aligned += [(f"th.col{at}, td.col{at}", "text-align: left") for at in text]
+    aligned += [(f"th.col{column}, td.col{column}", "text-align: left") for column in text_columns]
     styled = table.style.hide(axis="index").format(precision=3, na_rep="", escape="html")
     styled = styled.set_table_styles([{"selector": where, "props": style} for where, style in aligned])
-    # Its own identity is random, and the same result shall be the same text.
+    # Pandas' own id is random; with this one the same result gives the same HTML.
     return styled.set_uuid(digest(table.to_csv().encode())).to_html()

@@ -1,4 +1,4 @@
-"""A problem, its scores and a repair, made once for the tests of the library."""
+"""A problem, its scores and a repair, shared by the tests of the library."""
 
 import pytest
 
@@ -20,13 +20,13 @@ def model(trained):
 
 @pytest.fixture(scope="package")
 def rows(trained, model):
-    """The rows of a problem, and those that a verdict rests on."""
+    """The rows of a problem, and the unseen rows for a verdict."""
     query, guard = trained.tests.query, trained.tests.guard
-    # Failures are copies of training rows there, of which none may be held out.
-    apart = Examples(query.ids, query.inputs + 1e-3, query.labels)
+    # The task's failures are copies of training rows, which must not be held out, so shift them a little.
+    shifted = Examples(query.ids, query.inputs + 1e-3, query.labels)
     wrong, right = (
         part[(predictions(model, part) == part.labels) == is_right]
-        for part, is_right in ((apart, False), (guard, True))
+        for part, is_right in ((shifted, False), (guard, True))
     )
     assert len(wrong) >= 20
     return {

@@ -1,4 +1,4 @@
-"""The library: the same numbers as its parts give by hand, whatever the rows come as, and errors of one line."""
+"""The library gives the same numbers as its parts put together by hand, for every kind of input."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ from repair_pipeline_tests.library.parts import judged, problem_of
 
 
 def by_hand(model, given, step, seed=0):
-    """The task that the documentation describes, from its parts."""
+    """The task that the documentation describes, built from its parts."""
     sizes = [len(given[part][1]) for part in ("train", "failures", "guard")]
     inputs, labels = (torch.cat([given[part][at] for part in ("train", "failures", "guard")]) for at in (0, 1))
     everything = Examples(content_ids(inputs.numpy()), inputs, labels)
@@ -69,7 +69,7 @@ def test_scores_are_the_methods_own_on_a_task_made_by_hand(model, given, method)
     assert scores.influence.ids.tolist() == expected.ids.tolist()
 
 
-def test_settings_and_instances_are_the_methods(model, given, problem):
+def test_settings_and_instances_reach_the_method(model, given, problem):
     scores = rp.attribute(problem, "ewc", gamma=0.01)
     task = problem.task("influence/ewc", lambda done, total: None)
     assert torch.equal(scores.influence.values, METHODS["ewc"](gamma=0.01).scores(task).values)
@@ -107,7 +107,7 @@ def test_the_kind_of_input_does_not_matter(model, given, scores, kind, tmp_path)
     pd.testing.assert_frame_equal(rp.attribute(other, "ewc").to_pandas(), scores.to_pandas())
 
 
-def test_ids_that_are_given_are_kept_and_positions_are_the_trainers(model, given):
+def test_given_ids_are_kept_and_positions_are_those_in_train(model, given):
     inputs, labels = given["train"]
     names = [f"row {at}" for at in range(len(labels))]
     table = rp.attribute(problem_of(model, {**given, "train": (inputs, labels, names)}), "loss").to_pandas()
@@ -140,7 +140,7 @@ def test_tuning_and_validation_that_are_given_are_used(model, given):
     assert len(problem.fit) == len(given["train"][1])
 
 
-def test_the_owners_model_is_left_as_it_is(trained, given):
+def test_the_given_model_is_not_changed(trained, given):
     model = trained.classifier.module(trained.theta_hat).train()
     problem = problem_of(model, given)
     rp.repair(problem, rp.attribute(problem, "loss").top(20), "newton")
@@ -164,7 +164,7 @@ def test_a_repair_is_the_treatments_by_name_or_as_an_instance(problem, scores, r
     assert same_weights(untouched.model, problem.base)
 
 
-def test_settings_are_the_treatments(problem, scores):
+def test_settings_reach_the_treatment(problem, scores):
     repair = rp.repair(problem, scores.top(24), "newton", gamma=1e-3)
     task = problem.task("treatment/newton", lambda done, total: None)
     assert same_weights(repair.model, Newton(gamma=1e-3).repaired(task, scores.top(24)))
@@ -215,12 +215,12 @@ def test_a_model_that_repairs_no_more_than_finetuning_is_not_proven(model, given
 def test_failures_that_judged_another_model_do_not_count_again(model, given, scores):
     problem, (inputs, labels) = problem_of(model, given), given["holdout"]
     first, second = (rp.repair(problem, scores.top(count), "newton") for count in (24, 20))
-    begun = rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
+    judged_first = rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
     fresh = rp.judge(problem, second, given["holdout"], given["remaining"])
     assert (fresh.holdout, fresh.reused) == (len(labels) - 5, 0)
     reused = rp.judge(problem, first, (inputs[5:], labels[5:]), given["remaining"])
     assert (reused.holdout, reused.reused) == (len(labels) - 5, 1)
-    assert begun == rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
+    assert judged_first == rp.judge(problem, first, (inputs[:5], labels[:5]), given["remaining"])
 
 
 def test_progress_is_called_until_done_and_else_nothing_is_printed(model, given, capsys):
@@ -249,14 +249,14 @@ def test_results_are_shown_as_escaped_tables(model, given):
     assert scores.plot().patches[0].get_height() >= 0
 
 
-def test_what_reads_the_truth_needs_ids(trained, model, given):
+def test_references_read_the_corrupted_ids(trained, model, given):
     names, known = trained.fit.ids.tolist(), trained.corrupted
     problem = problem_of(model, {**given, "train": (*given["train"], names)}, corrupted=known)
     assert set(rp.attribute(problem, "oracle").top(len(known)).ids) == known
     assert rp.repair(problem, ["train000"], "semi_oracle").causes.as_set == known
 
 
-def test_what_trains_anew_uses_the_function_that_is_given(model, given):
+def test_training_from_scratch_uses_the_given_function(model, given):
     def untrained():
         return nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)).double()
 
@@ -286,11 +286,11 @@ def test_images_in_a_file_are_the_rows_of_their_tensors(tmp_path):
     by_tensors = problem_of(model, given)
     by_files = problem_of(model, {part: tmp_path / f"{part}.parquet" for part in given}, classes=["0", "1"])
     assert torch.equal(*(rp.attribute(each, "ewc").influence.values for each in (by_tensors, by_files)))
-    with pytest.raises(InputError, match="10 of 10 holdout rows are among failures too"):
+    with pytest.raises(InputError, match="10 of 10 holdout rows are also in failures"):
         judged(by_files, given["failures"], given["guard"])
 
 
-def test_columns_and_classes_of_files_are_the_owners(model, given, tmp_path):
+def test_columns_and_classes_of_files_are_those_given(model, given, tmp_path):
     names = np.array(["zero", "one", "two"])
     for part, (inputs, labels) in given.items():
         table = pd.DataFrame(inputs.numpy(), columns=["a", "b"]).assign(is_=names[labels.numpy()])
@@ -325,7 +325,7 @@ def test_importing_the_package_imports_no_torch(command):
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_all_that_is_public_is_there():
+def test_every_public_name_exists():
     assert sorted(rp.__all__) == rp.__all__
     assert all(getattr(rp, name).__name__.removeprefix("repair_pipeline.") in (name, "register") for name in rp.__all__)
     assert set(rp.__all__) <= set(dir(rp))

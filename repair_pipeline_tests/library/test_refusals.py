@@ -1,4 +1,4 @@
-"""What the library cannot use is refused in one line that says what to do."""
+"""Bad input to the library raises a one-line error that says what to do."""
 
 import pytest
 
@@ -14,61 +14,67 @@ REFUSED = {
     "setting of instance": (lambda p, g: rp.attribute(p, METHODS["ewc"](), gamma=1), "set it on the instance"),
     "oracle": (lambda p, g: rp.attribute(p, "oracle"), "give the problem corrupted= ids"),
     "semi_oracle": (lambda p, g: rp.repair(p, [], "semi_oracle"), "give the problem corrupted= ids"),
-    "auto": (lambda p, g: rp.repair(p, [], "auto"), "let repair run do it"),
+    "auto": (lambda p, g: rp.repair(p, [], "auto"), "which only repair run does"),
     "untrained": (lambda p, g: rp.repair(p, [], "retrain"), "has no untrained="),
-    "unknown cause": (lambda p, g: rp.repair(p, ["nobody"]), "'nobody' the first"),
+    "unknown cause": (lambda p, g: rp.repair(p, ["nobody"]), "the first is 'nobody'"),
     "one id": (lambda p, g: rp.repair(p, "nobody"), "or a list of ids"),
-    "all rows": (lambda p, g: rp.attribute(p, "loss").top(len(p.fit)), "leave some, take some"),
-    "read failures": (lambda p, g: judged(p, g["failures"], g["remaining"]), "holdout rows are among failures too"),
-    "read guard": (lambda p, g: judged(p, g["holdout"], g["guard"]), "remaining rows are among guard too"),
+    "all rows": (lambda p, g: rp.attribute(p, "loss").top(len(p.fit)), "give a count from 1 to"),
+    "read failures": (lambda p, g: judged(p, g["failures"], g["remaining"]), "holdout rows are also in failures"),
+    "read guard": (lambda p, g: judged(p, g["holdout"], g["guard"]), "remaining rows are also in guard"),
     "right holdout": (
         lambda p, g: judged(p, g["remaining"], g["remaining"]),
-        "holdout are rows that it gets wrong",
+        "holdout must hold rows that the model gets wrong",
     ),
-    "wrong remaining": (lambda p, g: judged(p, g["holdout"], g["holdout"]), "remaining are rows that it gets right"),
-    "no holdout": (lambda p, g: judged(p, none(g["holdout"]), g["remaining"]), "holdout holds no row"),
+    "wrong remaining": (
+        lambda p, g: judged(p, g["holdout"], g["holdout"]),
+        "remaining must hold rows that the model gets right",
+    ),
+    "no holdout": (lambda p, g: judged(p, no_rows(g["holdout"]), g["remaining"]), "holdout has no rows"),
     "two controls": (lambda p, g: judged(p, g["holdout"], g["remaining"], controls=2), "judge: controls: input should"),
 }
 
 
-def none(rows):
+def no_rows(rows):
     return tuple(column[:0] for column in rows)
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_done_is_one_line_with_the_next_move(problem, given, case):
-    ask, says = REFUSED[case]
+def test_a_bad_call_raises_one_line_with_the_next_move(problem, given, case):
+    call, message = REFUSED[case]
     with pytest.raises(InputError) as error:
-        ask(problem, given)
-    assert says in str(error.value)
+        call(problem, given)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_training_rows_prove_nothing(problem, given):
-    with pytest.raises(InputError, match=r"remaining rows are among train too, row 0 the first"):
+def test_training_rows_are_refused_as_remaining_rows(problem, given):
+    with pytest.raises(InputError, match=r"remaining rows are also in train, the first is row 0"):
         judged(problem, given["holdout"], tuple(column[:40] for column in given["train"]))
 
 
 MALFORMED = {
-    "float labels": (lambda g: {"train": (g["train"][0], g["train"][1].double())}, "train has labels of torch.float64"),
-    "one column": (lambda g: {"train": (g["train"][0],)}, r"train is a tuple of 1: give \(x, y\)"),
+    "float labels": (
+        lambda g: {"train": (g["train"][0], g["train"][1].double())},
+        "train has labels of dtype torch.float64",
+    ),
+    "one column": (lambda g: {"train": (g["train"][0],)}, r"train is a tuple of length 1: give \(x, y\)"),
     "lengths": (lambda g: {"failures": (g["failures"][0], g["failures"][1][1:])}, "failures has inputs of shape"),
     "label": (lambda g: {"guard": (g["guard"][0], g["guard"][1] + 7)}, "guard has the label 7"),
     "kind": (lambda g: {"train": 7}, "train is int: give"),
     "file": (lambda g: {"train": "nowhere.parquet"}, "'nowhere.parquet', which does not exist"),
     "features": (lambda g: {"train": (g["train"][0].repeat(1, 2), g["train"][1])}, "it reads 2 features"),
-    "right failures": (lambda g: {"failures": g["guard"]}, "and failures are rows that it gets wrong"),
-    "wrong guard": (lambda g: {"guard": g["failures"]}, "and guard are rows that it gets right"),
+    "right failures": (lambda g: {"failures": g["guard"]}, "failures must hold rows that the model gets wrong"),
+    "wrong guard": (lambda g: {"guard": g["failures"]}, "guard must hold rows that the model gets right"),
     "one failure": (lambda g: {"failures": tuple(column[:1] for column in g["failures"])}, "1 failure is given"),
-    "no failure": (lambda g: {"failures": none(g["failures"])}, "failures holds no row"),
+    "no failure": (lambda g: {"failures": no_rows(g["failures"])}, "failures has no rows"),
     "repeated id": (lambda g: {"train": (*g["train"], ["a"] * len(g["train"][1]))}, "the id 'a' is given"),
 }
 
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
-    change, says = MALFORMED[case]
-    with pytest.raises(InputError, match=says) as error:
+    change, message = MALFORMED[case]
+    with pytest.raises(InputError, match=message) as error:
         problem_of(model, {**given, **change(given)})
     assert "\n" not in str(error.value)
 
@@ -79,16 +85,16 @@ def test_too_few_rows_for_validation_are_named(model, given):
         problem_of(model, few)
 
 
-@pytest.mark.parametrize("ask", ["ewc", "linear_gd", "learn_query", "ewc_deletion", "scrub"])
-def test_without_a_guard_what_needs_one_says_so(model, given, ask):
+@pytest.mark.parametrize("name", ["ewc", "linear_gd", "learn_query", "ewc_deletion", "scrub"])
+def test_methods_that_need_a_guard_refuse_a_problem_without_one(model, given, name):
     del given["guard"]
     problem = problem_of(model, given)
     with pytest.raises(InputError, match="guard") as error:
-        rp.attribute(problem, ask) if ask in METHODS else rp.repair(problem, problem.fit.ids[:9].tolist(), ask)
+        rp.attribute(problem, name) if name in METHODS else rp.repair(problem, problem.fit.ids[:9].tolist(), name)
     assert "\n" not in str(error.value)
 
 
-def test_without_a_guard_the_rest_works(model, given):
+def test_other_methods_work_without_a_guard(model, given):
     del given["guard"]
     problem = problem_of(model, given)
     scores = rp.attribute(problem, "ewc", guard="none")
