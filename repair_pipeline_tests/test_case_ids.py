@@ -1,4 +1,4 @@
-"""Ids of cases and of their bases: what makes another case, and what does not."""
+"""Ids of cases and of their bases: which changes give a new id, and which do not."""
 
 import json
 import random
@@ -15,7 +15,7 @@ OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
 
 
 def shuffled(tree):
-    """The same mapping with its keys in another order, all the way down."""
+    """The same mapping with its keys in another order, at every level."""
     if not isinstance(tree, dict):
         return tree
     keys = list(tree)
@@ -38,7 +38,7 @@ def test_every_family_has_the_studies_five_seeds_and_any_other():
 @pytest.mark.parametrize(
     "setting", ["seed=1", "corruption.rate=0.31", "query_fraction=0.5", "compute.threads=2", "influence.ewc.guard=none"]
 )
-def test_a_departure_from_the_preset_has_an_id_of_its_own(setting):
+def test_a_setting_that_differs_from_the_preset_gives_another_id(setting):
     identity = case_id(with_settings(DIGITS, [setting]))
     name, digits = identity.rsplit("-", 1)
     assert name == "digits-label_noise-s0"
@@ -47,18 +47,18 @@ def test_a_departure_from_the_preset_has_an_id_of_its_own(setting):
     assert identity == case_id(with_settings(DIGITS, [setting]))
 
 
-def test_departures_that_differ_have_ids_that_differ():
+def test_different_settings_give_different_ids():
     settings = ["seed=1", "seed=2", "corruption.rate=0.31", "treat=[ewc]", "causes.top=20", "validation_fraction=0.2"]
     assert len({case_id(with_settings(DIGITS, [setting])) for setting in settings}) == len(settings)
 
 
-def test_a_departure_that_is_taken_back_is_the_preset():
+def test_a_setting_that_is_set_back_gives_the_presets_id():
     assert case_id(with_settings(with_settings(DIGITS, ["seed=5"]), ["seed=0"])) == "digits-label_noise-s0"
     assert case_id(with_settings(DIGITS, ["corruption.rate=0.30"])) == "digits-label_noise-s0"
 
 
 @pytest.mark.parametrize("setting", ["influence.ewc.guard=joint", "treatments.ewc_deletion.gamma=null"])
-def test_naming_a_default_is_no_departure(setting):
+def test_naming_a_default_keeps_the_id(setting):
     assert case_id(with_settings(DIGITS, [setting])) == "digits-label_noise-s0"
 
 
@@ -68,14 +68,14 @@ def test_the_order_of_keys_changes_nothing():
     assert (case_id(other), other.digest, other.base_id) == (case_id(DIGITS), DIGITS.digest, DIGITS.base_id)
 
 
-def test_a_name_of_ones_own_is_followed_by_the_hash_of_all_else():
+def test_another_name_is_followed_by_the_hash_of_the_other_fields():
     one, other = parse_spec(OWN), parse_spec({**OWN, "name": "other"})
     assert case_id(one) == f"own-{one.digest}"
     assert one.digest == other.digest
     assert one.base_id == other.base_id
 
 
-def test_a_name_that_is_a_presets_does_not_make_it_that_preset():
+def test_a_presets_name_with_other_fields_is_another_case():
     impostor = parse_spec({**OWN, "name": "digits-label_noise-s0"})
     assert case_id(impostor) == f"digits-label_noise-s0-{impostor.digest}"
 

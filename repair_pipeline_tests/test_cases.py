@@ -1,4 +1,4 @@
-"""The floor ``cases``: specs, presets, ids, grids. (A folder of that name would hide ``cases.py``.)"""
+"""The package ``cases``: specs, presets, ids, grids. (A test folder of that name would hide ``cases.py``.)"""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ DIGITS = preset("digits-label_noise-s0")
 OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
 
 
-# What is refused: one line that names the key and the value.
+# Bad input: one line that names the key and the value.
 
 
 @pytest.mark.parametrize(
@@ -88,20 +88,20 @@ def test_a_bad_setting_is_refused_in_one_line_that_names_key_and_value(setting, 
     assert key in message
     assert value in message
     assert len(message.splitlines()) == 1
-    # Pydantic's own names for the branches of a type say nothing to a user.
+    # Pydantic's own names for the members of a union mean nothing to a user.
     assert not any(jargon in message for jargon in ("constrained", "literal[", "[key]", "pydantic"))
 
 
 @pytest.mark.parametrize(
     "name", ["nowhere", "digits-label_noise", "digits-label_noise-s", "digits-label_noise-s01", ""]
 )
-def test_a_case_that_is_not_there_is_refused_with_what_is(name):
+def test_an_unknown_case_is_refused_with_the_list_of_presets(name):
     with pytest.raises(InputError, match=r"there is no case .*digits-label_noise-s0, .*mnist-label_noise-s0"):
         load_spec(name)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("a: [1", "not YAML"),
         ("- 1\n- 2", "holds list"),
@@ -110,21 +110,21 @@ def test_a_case_that_is_not_there_is_refused_with_what_is(name):
     ],
     ids=["broken", "list", "empty", "incomplete"],
 )
-def test_a_case_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, content, says):
+def test_a_case_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "case.yaml").write_text(content)
-    with pytest.raises(InputError, match=says) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         load_spec(str(tmp_path / "case.yaml"))
     assert len(str(refused.value).splitlines()) == 1
 
 
 OWN_FILE = "dataset: {train: a.parquet, test: b.parquet%s}\nmodel: {factory: 'a:b'}\n%s"
-NO_TEXT = {
+NOT_TEXT = {
     "a class no": (", classes: [no, yes]", "", 'dataset.classes.0: YAML reads no as false: write "no" in quotes'),
     "a class Off": (", classes: ['1', Off]", "", 'dataset.classes.1: YAML reads Off as false: write "Off" in quotes'),
     "a class true": (", classes: [true, 1]", "", 'dataset.classes.0: YAML reads true as a truth value: write "true"'),
     "a class that is a date": (", classes: [2024-01-31, b]", "", "YAML reads 2024-01-31 as a date: write"),
     "a class that is none": (", classes: [a, ~]", "", "dataset.classes.1: YAML reads ~ as nothing"),
-    "a predicate that is left out": ("", "failures: {where: }", "failures.where: nothing is given: give a value"),
+    "a predicate that is left out": ("", "failures: {where: }", "failures.where: no value is given: give one"),
     "a class that is octal": (", classes: [007, 008]", "", "dataset.classes.0: YAML reads 007 as the number 7: write"),
     "a class that is a time": (", classes: [12:30, 12:45]", "", "YAML reads 12:30 as the number 750"),
     "a column yes": (", label: yes", "", 'dataset.label: YAML reads yes as true: write "yes" in quotes'),
@@ -138,26 +138,28 @@ NO_TEXT = {
     "a key of the case": ("", "on: 1", 'YAML reads on as true: write "on" in quotes'),
     "a name that is a number": ("", "name: 1.50", "name: YAML reads 1.50 as the number 1.5"),
     "a name with an accent": ("", "name: é", "name: 'é' begins with 'é': a name is a letter or digit"),
-    "a group with a blank": ("", "failures: {groups: {a b: x}}", "failures.groups.a b: 'a b' has a blank: a name is"),
+    "a group with a space": ("", "failures: {groups: {a b: x}}", "failures.groups.a b: 'a b' has a space: a name is"),
 }
 
 
-@pytest.mark.parametrize(("data", "more", "says"), NO_TEXT.values(), ids=NO_TEXT)
-def test_what_yaml_does_not_read_as_text_is_told_as_it_is_written(tmp_path, data, more, says):
+@pytest.mark.parametrize(("data", "more", "message"), NOT_TEXT.values(), ids=NOT_TEXT)
+def test_a_value_that_yaml_does_not_read_as_text_is_quoted_as_written(tmp_path, data, more, message):
     (tmp_path / "case.yaml").write_text(OWN_FILE % (data, more))
     with pytest.raises(InputError) as refused:
         load_spec(str(tmp_path / "case.yaml"))
-    assert says in str(refused.value)
+    assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("data", "more", "says"), [NO_TEXT[key] for key in ("a class no", "a class that is octal")])
-def test_a_setting_is_told_as_it_is_written_too(tmp_path, data, more, says):
+@pytest.mark.parametrize(
+    ("data", "more", "message"), [NOT_TEXT[key] for key in ("a class no", "a class that is octal")]
+)
+def test_a_setting_is_quoted_as_written_too(tmp_path, data, more, message):
     (tmp_path / "case.yaml").write_text(OWN_FILE % ("", more))
     spec = load_spec(str(tmp_path / "case.yaml"))
     with pytest.raises(InputError) as refused:
         with_settings(spec, [f"dataset.classes={data.partition(': ')[2]}"])
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_numbers_are_names_of_classes(tmp_path):
@@ -167,7 +169,7 @@ def test_numbers_are_names_of_classes(tmp_path):
     assert with_settings(spec, ["dataset.classes=[1, 0]"]).dataset.classes == ("1", "0")
 
 
-def test_a_list_that_holds_itself_is_read_to_its_end(tmp_path):
+def test_a_list_that_contains_itself_does_not_recurse_forever(tmp_path):
     (tmp_path / "case.yaml").write_text(OWN_FILE % (", classes: &a [no, *a]", ""))
     with pytest.raises(InputError, match=r"dataset\.classes\.0: YAML reads no"):
         load_spec(str(tmp_path / "case.yaml"))
@@ -176,32 +178,32 @@ def test_a_list_that_holds_itself_is_read_to_its_end(tmp_path):
 @pytest.mark.parametrize(
     ("stem", "why"),
     [
-        ("my case", "has a blank"),
+        ("my case", "has a space"),
         ("köln", "has 'ö'"),
-        ("case [b]", "has a blank"),
+        ("case [b]", "has a space"),
         ("case(1)", r"has '\('"),
         ("_case", "begins with '_'"),
         ("c" * 101, "has 101 characters"),
     ],
 )
-def test_a_file_whose_name_no_case_can_have_needs_a_name_in_it(tmp_path, stem, why):
+def test_a_file_whose_name_is_no_case_name_needs_the_key_name(tmp_path, stem, why):
     file = tmp_path / f"{stem}.yaml"
     file.write_text(OWN_FILE % ("", ""))
-    with pytest.raises(InputError, match=rf"called as its file, and .* {why}: rename it, or give name:"):
+    with pytest.raises(InputError, match=rf"named after its file, but .* {why}: rename the file, or give the key name"):
         load_spec(str(file))
     file.write_text(OWN_FILE % ("", "name: mine"))
     assert load_spec(str(file)).name == "mine"
 
 
-def test_a_case_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_case_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_spec(str(tmp_path / "none.yaml"))
 
 
-# What a spec makes.
+# Valid specs.
 
 
-def test_a_case_files_name_is_its_cases_unless_it_says_otherwise(tmp_path):
+def test_a_case_is_named_after_its_file_unless_it_has_a_name(tmp_path):
     for content, name in (("", "mine"), ("name: other\n", "other")):
         (tmp_path / "mine.yaml").write_text(content + "dataset: {name: digits, train_size: 500}\n")
         assert load_spec(str(tmp_path / "mine.yaml")).name == name
@@ -223,7 +225,7 @@ def test_methods_and_treatments_are_made_with_the_cases_settings():
     assert [variant.make() for variant in variants(spec, "ewc_deletion")] == [EWCDeletion(tolerance=0.1)] * 2
 
 
-def test_the_presets_are_app_cs_and_what_is_ours():
+def test_the_presets_have_the_values_of_app_c_and_ours():
     mnist = preset("mnist-label_noise-s0")
     assert (mnist.dataset.train_size, mnist.validation_fraction, mnist.training) == (3000, 0.1, Schedule())
     assert mnist.corruption.confusion == {a: {b: 1.0} for a, b in [(1, 7), (7, 1), (6, 9), (9, 6), (3, 8), (8, 3)]}
@@ -238,7 +240,7 @@ def test_the_presets_are_app_cs_and_what_is_ours():
         assert (case.dataset.train_size, case.causes.top) == (3000, 1000)
 
 
-def test_a_key_that_says_nothing_is_no_part_of_a_cases_name():
+def test_a_key_that_is_none_does_not_change_the_digest():
     resolved = DIGITS.resolved
     assert resolved["failures"] is None
     del resolved["failures"]
@@ -262,7 +264,7 @@ def test_the_grid_is_every_treatment_on_every_treated_methods_causes_and_its_con
     ]
 
 
-def test_a_treatment_that_the_case_does_not_name_has_no_cells():
+def test_a_treatment_that_the_case_does_not_name_has_no_variants():
     spec = with_settings(DIGITS, ["treatments={finetune: {}}", "treat=[ewc]"])
     assert variants(spec, "base") == []
     assert variants(spec, "finetune") == [
@@ -271,7 +273,7 @@ def test_a_treatment_that_the_case_does_not_name_has_no_cells():
     ]
 
 
-def test_a_list_of_settings_is_a_cell_for_each():
+def test_a_list_of_settings_gives_a_variant_for_each():
     spec = with_settings(DIGITS, ["treatments.ewc_deletion=[{}, {gamma: 0.1}]", "treat=[ewc]"])
     plain, weaker = variants(spec, "ewc_deletion")
     assert (plain.name, plain.make()) == ("ewc-ewc_deletion", EWCDeletion())
@@ -284,9 +286,9 @@ def test_a_list_of_one_setting_is_that_setting():
     assert case_id(with_settings(DIGITS, ["treatments.finetune=[{}]"])) == "digits-label_noise-s0"
 
 
-@pytest.mark.parametrize(("settings", "says"), [("[]", "empty list"), ("[{}, {gamma: null}]", "more than once")])
-def test_a_list_of_settings_that_says_nothing_new_is_refused(settings, says):
-    with pytest.raises(InputError, match=says):
+@pytest.mark.parametrize(("settings", "message"), [("[]", "empty list"), ("[{}, {gamma: null}]", "more than once")])
+def test_an_empty_or_repeated_setting_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
         with_settings(DIGITS, [f"treatments.ewc_deletion={settings}"])
 
 
@@ -302,7 +304,7 @@ def test_without_corruption_nothing_planted_can_be_removed():
     assert [variant.name for variant in variants(spec, "base")] == ["nothing-base"]
 
 
-def test_a_model_fits_the_datas_channels_and_classes_and_is_decided_by_its_stream():
+def test_a_model_fits_the_channels_and_classes_and_depends_on_its_stream_only():
     rows = examples(torch.zeros(2, 3, 8, 8), torch.zeros(2).long())
     torch.manual_seed(0)
     expected = torch.rand(1)

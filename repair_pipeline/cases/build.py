@@ -1,4 +1,4 @@
-"""From a spec to the things it names."""
+"""Builds the data set, corruption and model that a spec names."""
 
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,15 @@ from repair_pipeline.types import Dataset, Examples
 
 
 def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Dataset:
-    """The case's data set as found.
+    """The case's data set, before any corruption.
+
+    Args:
+        spec: the case.
+        data_dir: where the catalogue's and torchvision's data sets are stored.
+        rng: draws the training rows of a catalogue's data set.
 
     Raises:
-        InputError: it cannot be had, or it cannot be used.
+        InputError: the data set is not available or cannot be used.
     """
     match spec.dataset:
         case UserData():
@@ -43,7 +48,7 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
 
 
 def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corruption | Imbalance | None:
-    """What the case plants, or thins."""
+    """The corruption to plant, or the imbalance to make; None if the case has neither."""
     match spec.corruption:
         case LabelNoiseSpec(rate, confusion):
             return LabelNoise(rate, confusion)
@@ -68,7 +73,15 @@ def _victim(
 def build_model(
     spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
 ) -> nn.Module:
-    """A newly initialised model of the case, for inputs like those of ``like``; it returns logits."""
+    """A newly initialised model of the case, which returns logits.
+
+    Args:
+        spec: the case.
+        like: examples with the shape of the model's inputs.
+        classes: number of classes.
+        device: where the model is put.
+        generator: seeds the initial weights.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         return LIKELIHOODS[spec.likelihood or "softmax"].on(_architecture(spec, like, classes).to(device))
@@ -90,4 +103,6 @@ def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
         case UserModel(torchvision=str(name)):
             return torchvision_model(name, classes, model.arguments)
         case _:
-            raise InputError(f"model: {model.title} does not say its architecture: give factory beside weights")
+            raise InputError(
+                f"model: {model.title} has no architecture in the registry: give model.factory as well as weights"
+            )

@@ -1,4 +1,4 @@
-"""What a case can plant."""
+"""Specs of the corruptions that a case can plant."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Classes = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_sorted_once)]
 
 Targeted = Mapping[int, set[int] | None]
-"""For each class that rows are corrupted of, the labels that these then have; None: any."""
+"""For each class whose rows are corrupted, the labels they get; None: any label."""
 
 
 @dataclass(frozen=True, config=_strict)
 class LabelNoiseSpec:
-    """Class-dependent label noise; ``confusion[i][j]`` is the share of class i's wrong labels that say j."""
+    """Class-dependent label noise; ``confusion[i][j]`` is the share of class i's wrong labels that are j."""
 
     rate: Rate
     confusion: dict[NonNegativeInt, dict[NonNegativeInt, Annotated[float, Field(gt=0, le=1)]]]
@@ -40,15 +40,18 @@ class LabelNoiseSpec:
     def _rows_are_shares(cls, confusion: dict[int, dict[int, float]]) -> dict[int, dict[int, float]]:
         for clean, shares in confusion.items():
             if abs(sum(shares.values()) - 1) > 1e-9:
-                raise ValueError(f"the shares of class {clean} add up to {sum(shares.values()):g}, not to 1")
+                raise ValueError(f"the shares of class {clean} add up to {sum(shares.values()):g}, not 1")
             if clean in shares:
-                raise ValueError(f"class {clean} cannot be mistaken for itself")
+                raise ValueError(f"class {clean} is among its own wrong labels: remove it")
         return confusion
 
 
 @dataclass(frozen=True, config=_strict)
 class InputNoiseSpec:
-    """Random noise in images of some classes; ``level`` is the share of pixels, or the Gaussian's deviation."""
+    """Random noise in images of some classes.
+
+    ``level`` is the share of pixels for salt and pepper, and the standard deviation for Gaussian noise.
+    """
 
     rate: Rate
     classes: Classes
@@ -78,7 +81,7 @@ class PoisonSpec:
 
 @dataclass(frozen=True, config=_strict)
 class ImbalanceSpec:
-    """Few rows left of some classes; ``keep`` is the share that is left. Nothing is planted."""
+    """Removes rows of some classes; ``keep`` is the share that is left. Nothing is planted."""
 
     keep: Annotated[float, Field(gt=0, lt=1)]
     classes: Classes
@@ -103,5 +106,5 @@ CorruptionSpec = Annotated[
     | Annotated[InputNoiseSpec, Tag("input_noise")]
     | Annotated[PoisonSpec, Tag("poison")]
     | Annotated[ImbalanceSpec, Tag("imbalance")],
-    Discriminator(_kind, "kind", f"there is no such kind; give one of {', '.join(KINDS)}"),
+    Discriminator(_kind, "kind", f"unknown kind; give one of {', '.join(KINDS)}"),
 ]

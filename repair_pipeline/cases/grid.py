@@ -1,4 +1,4 @@
-"""Which treatments a case runs, on whose causes, with which settings."""
+"""The variants of a case's treatments: which method's causes each removes, and its settings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Variant:
     treatment: str
     removes: Removes
     influence_method: str | None
-    """Whose causes; None where the treatment needs none."""
+    """The influence method whose causes are removed; None if the treatment uses none."""
     settings: Settings = field(hash=False)
-    """Departures from the treatment's defaults."""
+    """Settings that differ from the treatment's defaults."""
 
     @property
     def name(self) -> str:
-        """Names the variant within its case, and its file."""
-        setting = [hash_of(self.settings)[:8]] if self.settings else []
-        return "-".join([self.influence_method or self.removes, self.treatment, *setting])
+        """Unique within the case; also the name of the variant's file."""
+        settings_hash = [hash_of(self.settings)[:8]] if self.settings else []
+        return "-".join([self.influence_method or self.removes, self.treatment, *settings_hash])
 
     def make(self) -> Treatment | Auto:
         """The treatment with the variant's settings."""
@@ -33,7 +33,10 @@ class Variant:
 
 
 def variants(spec: CaseSpec, treatment: str) -> list[Variant]:
-    """The grid of one treatment: empty where the case does not name it, or where it wants planted rows and none are."""
+    """All variants of one treatment.
+
+    Empty if the case does not name it, or if it removes planted rows and there are none.
+    """
     grid = []
     for settings in spec.treatment_settings(treatment):
         for removes in TREATMENTS[treatment].removes:

@@ -1,4 +1,4 @@
-"""The studies' cases. Each number cites App. C of the paper, or says "ours"."""
+"""The cases of the studies. Every number cites App. C of the paper, or is marked "ours"."""
 
 import re
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Study:
-    """A data set as the paper corrupts it."""
+    """A data set with the corruptions of the paper."""
 
     setup: Fields
-    """The keys ``dataset`` and, where it is not the default, ``model``."""
+    """The keys that all cases of the data set share: ``dataset``, and ``model`` and others if not at their defaults."""
     pairs: tuple[tuple[int, int], ...]
-    """Classes that are mistaken for each other, both ways."""
+    """Pairs of classes whose labels are swapped, in both directions."""
     targets: tuple[int, ...]
-    """Those whose inputs are corrupted (Sec. 4.1)."""
+    """Classes whose inputs are corrupted (Sec. 4.1)."""
     noise: Fields
     epsilon: float = 0.2
     top: int = 1000
     """Causes removed in Fig. 4."""
     thinned: int = 8
-    """Ours: no experiment of the paper's thins a class."""
+    """The class that imbalance thins out. Ours: the paper has no such experiment."""
 
     def families(self, name: str) -> dict[str, Fields]:
-        """The cases of Sec. 4.1, and imbalance."""
+        """The three corruptions of Sec. 4.1, and imbalance, by name of the family."""
         return {
             f"{name}-label_noise": self.label_noise(rate=0.3),  # rate ours: Fig. 2a is a picture
             f"{name}-input_noise": self._in_targets(self.noise, causes={"top": self.top}),
@@ -41,13 +41,13 @@ class _Study:
         }
 
     def label_noise(self, rate: float) -> Fields:
-        """As many causes as were planted (ours), so that removal is comparable between methods and references."""
+        """Label noise. Ours: as many causes as planted rows, so that methods and references remove equally many."""
         both_ways = sorted([*self.pairs, *((b, a) for a, b in self.pairs)])
         confusion = {clean: {given: 1.0} for clean, given in both_ways}
         return {**self.setup, "corruption": {"rate": rate, "confusion": confusion}, "causes": {"top": "planted"}}
 
     def _in_targets(self, corruption: Fields, causes: Fields) -> Fields:
-        # Sec. 4.1: 30% of the target classes; the failures in them are what is repaired.
+        # Sec. 4.1: 30% of the target classes are corrupted, and the failures in these classes are repaired.
         planted = {**corruption, "classes": list(self.targets), "rate": 0.3}
         return {**self.setup, "corruption": planted, "failures": {"classes": list(self.targets)}, "causes": causes}
 
@@ -57,13 +57,13 @@ class _Study:
         return {**self.setup, "corruption": corruption, "failures": failures, "causes": {"fraction": 0.15}}
 
 
-# Ours: the paper's Fig. 2a names 1 and 7; the others are the pairs it would call semantically similar.
+# Ours: Fig. 2a of the paper names 1 and 7; the other pairs are similar in the same way.
 _DIGIT_PAIRS = ((1, 7), (6, 9), (3, 8))
 _TARGETS = (1, 7, 6, 9)
 _PEPPER = {"kind": "input_noise", "noise": "salt_and_pepper", "level": 0.3}  # level ours
 _DIGITS = _Study(
     {"dataset": {"name": "digits", "train_size": 1000}}, _DIGIT_PAIRS, _TARGETS, _PEPPER, top=330
-)  # ours: MNIST's in a minute
+)  # ours: MNIST's experiments, in a minute
 _MNIST = _Study(
     {"dataset": {"name": "mnist", "train_size": 3000}},  # App. C: 6% of the training split
     _DIGIT_PAIRS,
@@ -71,7 +71,7 @@ _MNIST = _Study(
     noise=_PEPPER,
     epsilon=0.2,  # ours
 )
-# Ours: batch normalisation frozen, and estimated anew on the rows that are left.
+# Ours: fine-tuning with batch normalisation frozen, and with its statistics estimated again on the rows left.
 _BATCHNORM: Fields = at_defaults(("base", "finetune", "ewc_deletion", "learn_guard", "reseed", "semi_oracle"))
 _BATCHNORM["finetune"] = [{}, {"batchnorm": "refresh"}]
 # Cat and dog are the paper's; car and truck, deer and horse are ours.
@@ -84,7 +84,7 @@ _CIFAR10 = _Study(
     top=20000,
     thinned=3,
 )
-# Ours: what two cores can do. Not a reproduction.
+# Ours: small enough for two cores. Not a reproduction.
 _CIFAR10_SMALL = replace(
     _CIFAR10,
     setup={
@@ -99,15 +99,15 @@ _CIFAR10_SMALL = replace(
 FAMILIES: Mapping[str, Fields] = {
     **_DIGITS.families("digits"),
     **_MNIST.families("mnist"),
-    "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: the model learns the noise
+    "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: here the model learns the noise
     **_CIFAR10.families("cifar10"),
     **_CIFAR10_SMALL.families("cifar10-small"),
 }
-"""A preset is a family's name, ``-s`` and a seed."""
+"""The fields of each family. A preset is a family's name, ``-s`` and a seed."""
 
 
 def preset(name: str) -> CaseSpec:
-    """The preset ``name``.
+    """The preset called ``name``.
 
     Raises:
         InputError: there is no such preset.
@@ -122,14 +122,14 @@ def preset(name: str) -> CaseSpec:
 
 
 def preset_names() -> list[str]:
-    """Every preset of the studies' seeds."""
+    """The names of all presets with the seeds of the studies."""
     return [f"{family}-s{seed}" for family in FAMILIES for seed in STUDY_SEEDS]
 
 
 def case_id(spec: CaseSpec) -> str:
-    """The preset's name where the spec equals that preset, else name + '-' + 8 hex digits of the canonical hash.
+    """The case's name if the spec equals the preset of that name, else name + '-' + 8 hex digits of the canonical hash.
 
-    A night of a template has its own name already.
+    A case that a nightly template made is already named uniquely, so it keeps its name.
     """
     if spec.template:
         return spec.name

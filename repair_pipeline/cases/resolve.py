@@ -1,4 +1,4 @@
-"""From what a user types to a spec."""
+"""Turns user input (a name, a file, ``--set`` options) into a spec."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,10 @@ from repair_pipeline.errors import InputError
 
 
 def load_spec(source: str) -> CaseSpec:
-    """A preset by name, or a case file by its path (``.yaml`` or ``.yml``); a file's name is its case's default name.
+    """Load a preset or a case file.
+
+    Args:
+        source: a preset's name, or the path of a ``.yaml`` or ``.yml`` file. Its file name is the default case name.
 
     Raises:
         InputError: there is no such preset or file, it is not YAML, or it is not a valid case.
@@ -27,17 +30,25 @@ def load_spec(source: str) -> CaseSpec:
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror}): give the path of a case file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{source} is not YAML ({str(error).splitlines()[0]}): mend the file") from error
+        raise InputError(f"{source} is not YAML ({str(error).splitlines()[0]}): correct the file") from error
     if not isinstance(fields, dict):
-        raise InputError(f"{source} holds {type(fields).__name__}, not keys and values: see docs/cases.md")
+        raise InputError(
+            f"{source} holds {type(fields).__name__}, not keys and values: write a case as docs/cases.md shows"
+        )
     if "name" not in fields and (misfit := misfit_of(path.stem)):
-        raise InputError(f"the case is called as its file, and {path.stem!r} {misfit}: rename it, or give name:")
-    _require_written_as_read(spellings)
+        raise InputError(
+            f"a case is named after its file, but {path.stem!r} {misfit}: rename the file, or give the key name"
+        )
+    _require_literal_classes(spellings)
     return replace(parse_spec({"name": path.stem, **fields}, spellings), folder=str(path.absolute().parent))
 
 
 def with_settings(spec: CaseSpec, settings: Sequence[str]) -> CaseSpec:
-    """The spec with every ``a.b=value`` of ``settings`` applied, values read as YAML.
+    """The spec after ``--set`` options.
+
+    Args:
+        spec: the spec to change.
+        settings: each ``a.b=value``, with the value in YAML.
 
     Raises:
         InputError: a setting has no ``=``, or its key or value is not valid.
@@ -48,23 +59,23 @@ def with_settings(spec: CaseSpec, settings: Sequence[str]) -> CaseSpec:
         if not equals or not key:
             raise InputError(f"--set {setting!r} is not KEY=VALUE: write for example --set corruption.rate=0.4")
         *outer, last = key.split(".")
-        at: dict[str, Any] = fields
+        target: dict[str, Any] = fields
         for part in outer:
-            inside = at.setdefault(part, {})
-            if not isinstance(inside, dict):
-                raise InputError(f"--set {setting!r}: {part} holds the value {inside!r}, no keys: set {part} itself")
-            at = inside
+            inner = target.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"--set {setting!r}: {part} is {inner!r} and has no keys: set {part} itself")
+            target = inner
         try:
-            at[last], written = read_yaml(value, key)
+            target[last], setting_spellings = read_yaml(value, key)
         except yaml.YAMLError as error:
             raise InputError(f"--set {setting!r}: {value!r} is not a YAML value") from error
-        spellings |= written
-    _require_written_as_read(spellings)
+        spellings |= setting_spellings
+    _require_literal_classes(spellings)
     return parse_spec(fields, spellings)
 
 
-def _require_written_as_read(spellings: Spellings) -> None:
-    """Refuse a class that is a number to YAML, and another one than is written: 007, 0x1F, 12:30 and 1_000."""
+def _require_literal_classes(spellings: Spellings) -> None:
+    """Refuse class names that YAML reads as another number than is written, such as 007, 0x1F, 12:30 and 1_000."""
     for path, spelling in spellings.items():
         if path.startswith("dataset.classes.") and type(spelling.value) is int and str(spelling.value) != spelling.text:
             raise InputError(f"{path}: {spelling.advice}")

@@ -1,4 +1,4 @@
-"""Where a case's examples, model and failures come from."""
+"""Specs of a case's data set, model and failures."""
 
 from __future__ import annotations
 
@@ -55,34 +55,34 @@ class KnownData:
 
 @dataclass(frozen=True, config=_strict)
 class KnownModel:
-    """An architecture of the studies."""
+    """An architecture that the studies use."""
 
     name: Literal["cnn", "cnn8", "resnet18", "resnet50"] = "cnn"
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """Name for tables and messages."""
         return self.name
 
 
 @dataclass(frozen=True, config=_strict)
 class UserModel:
-    """Somebody's own classifier. Without weights it is trained as a model of the studies is."""
+    """A user's own classifier. Without weights it is trained like the models of the studies."""
 
     factory: str | None = None
     """``package.module:function``, called with ``arguments``; returns the untrained model."""
     torchvision: str | None = None
-    """Or an architecture of torchvision, made for the data's classes."""
+    """Instead of ``factory``: the name of a torchvision architecture, built with one output per class of the data."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     weights: str | None = None
-    """A safetensors file, or ``models:/NAME@champion`` in MLflow, which may know the architecture too."""
+    """A safetensors file, or ``models:/NAME@champion`` in MLflow, where the architecture may be stored too."""
 
     @model_validator(mode="after")
     def _one_architecture(self) -> UserModel:
         if self.factory and self.torchvision:
             raise ValueError("model has both factory and torchvision: give one of them")
         if not (self.factory or self.torchvision or self.registered):
-            raise ValueError("model says no architecture: give factory, torchvision or name")
+            raise ValueError("model has no architecture: give factory, torchvision or name")
         return self
 
     @property
@@ -92,50 +92,52 @@ class UserModel:
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """Name for tables and messages."""
         return self.factory or self.torchvision or str(self.weights)
 
 
 @dataclass(frozen=True, config=_strict)
 class FailuresOfClasses:
-    """Those whose label is one of these; the other failures are set aside."""
+    """Repair the failures whose label is one of these classes; the other failures are set aside."""
 
     classes: Classes
 
 
 @dataclass(frozen=True, config=_strict)
 class ListedFailures:
-    """Those that a CSV or Parquet file names; the other failures are set aside."""
+    """Repair the failures that a CSV or Parquet file lists; the other failures are set aside."""
 
     list: str
 
 
 @dataclass(frozen=True, config=_strict)
 class ReportedFailures:
-    """Those that a file reports and the model still gets wrong; the other failures are set aside."""
+    """Repair the failures that a file reports and the model still gets wrong; the others are set aside."""
 
     reported: str
 
 
 @dataclass(frozen=True, config=_strict)
 class FailuresWhere:
-    """Those for which a DuckDB predicate over the test rows holds; the other failures are set aside."""
+    """Repair the failures for which a DuckDB predicate over the test rows holds; the others are set aside."""
 
     where: str
 
 
 def _not_all(groups: dict[str, str]) -> dict[str, str]:
     if ALL_FAILURES in groups:
-        raise ValueError(f"no group can be called '{ALL_FAILURES}': it names the failures of a case without groups")
+        raise ValueError(
+            f"a group is called '{ALL_FAILURES}', the name for all failures of a case without groups: rename it"
+        )
     return groups
 
 
 @dataclass(frozen=True, config=_strict)
 class Nightly:
-    """What makes a case a template, of which every night with new failures makes a case of its own."""
+    """Makes a case a template: every nightly run with new failures creates a case from it."""
 
     failures: str
-    """A folder of CSV and Parquet files that report failing test rows, or one such file that grows."""
+    """A folder of CSV and Parquet files that report failing test rows, or one such file that is appended to."""
 
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,59}$")]
@@ -143,17 +145,20 @@ GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,59}$")]
 
 @dataclass(frozen=True, config=_strict)
 class FailureGroups:
-    """Types of failure (App. A.1), repaired one at a time, by predicate. A row is of the first that holds."""
+    """Types of failure (App. A.1), each given by a predicate and repaired by itself.
+
+    A row belongs to the first group whose predicate holds.
+    """
 
     groups: Annotated[dict[GroupName, str], Field(min_length=1), AfterValidator(_not_all)]
 
 
 def _by_key(*keys: str, otherwise: str) -> Callable[[Any], str]:
-    """Which of several dataclasses is meant, by a key that only it has."""
+    """Selects one of several dataclasses by a key that only it has."""
 
     def tag(fields: Any) -> str:
-        has = fields if isinstance(fields, dict) else vars(fields)
-        return next((key for key in keys if key in has), otherwise)
+        present = fields if isinstance(fields, dict) else vars(fields)
+        return next((key for key in keys if key in present), otherwise)
 
     return tag
 
@@ -177,4 +182,4 @@ FailuresSpec = Annotated[
     Discriminator(_by_key("list", "reported", "where", "groups", otherwise="classes")),
 ]
 SOURCES = ("train", "torchvision", "known", "name", "factory", "classes", "list", "reported", "where", "groups")
-"""Names of the branches above, which are no keys where they head a place."""
+"""Tags of the unions above. Pydantic puts them into the location of an error, although they are no keys there."""

@@ -1,4 +1,4 @@
-"""The spec of a case, its canonical hash and its names."""
+"""The spec of a case, with its validation, canonical hash and ids."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from repair_pipeline.cases.sources import (
     Nightly,
     UserModel,
 )
-from repair_pipeline.cases.yaml_values import KEY, NOT_WRITTEN, Spellings
+from repair_pipeline.cases.yaml_values import KEY, NO_SPELLINGS, Spellings
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
@@ -50,104 +50,104 @@ from repair_pipeline.treatment.treatments import TREATMENTS
 _strict = ConfigDict(extra="forbid")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Settings = dict[str, Any]
-"""Departures from a method's defaults, by field name."""
+"""Settings that differ from a method's defaults, by field name."""
 
 
-_USUAL_METHODS = ("ewc", "ewc_paper", "loss", "margin", "random", "oracle")
-_USUAL_TREATMENTS = ("base", "finetune", "ewc_deletion", "learn_guard", "reseed", "semi_oracle")
-"""What a case runs that names none: the paper's method, its controls and the cheapest baselines."""
+_DEFAULT_METHODS = ("ewc", "ewc_paper", "loss", "margin", "random", "oracle")
+_DEFAULT_TREATMENTS = ("base", "finetune", "ewc_deletion", "learn_guard", "reseed", "semi_oracle")
+"""What a case runs if it names none: the paper's method, its controls and the cheapest baselines."""
 
 
-def _departures(name: str, method: Callable[..., object], settings: Settings) -> Settings:
-    """The settings that differ from the method's defaults: to name a default is no departure."""
+def _non_defaults(name: str, method: Callable[..., object], settings: Settings) -> Settings:
+    """The settings whose values differ from the method's defaults."""
     try:
-        made, default = method(**settings), method()
+        configured, default = method(**settings), method()
     except ValidationError as error:
         raise ValueError(f"{name}.{_first_line(error)}") from error
-    return {key: getattr(made, key) for key in settings if getattr(made, key) != getattr(default, key)}
+    return {key: getattr(configured, key) for key in settings if getattr(configured, key) != getattr(default, key)}
 
 
-def _several(settings: Settings | tuple[Settings, ...]) -> tuple[Settings, ...]:
+def _as_tuple(settings: Settings | tuple[Settings, ...]) -> tuple[Settings, ...]:
     return (settings,) if isinstance(settings, dict) else settings
 
 
 def _canonical(
     name: str, treatment: Callable[..., object], settings: Settings | tuple[Settings, ...]
 ) -> Settings | tuple[Settings, ...]:
-    """The departures of each setting; a list of one is that one."""
-    departures = tuple(_departures(name, treatment, each) for each in _several(settings))
-    if not departures:
-        raise ValueError(f"{name} has an empty list of settings; give at least {{}}, its defaults")
-    if repeated := [each for each in departures if departures.count(each) > 1]:
+    """The non-default settings of each variant; a list of one becomes that one."""
+    variants = tuple(_non_defaults(name, treatment, each) for each in _as_tuple(settings))
+    if not variants:
+        raise ValueError(f"{name} has an empty list of settings; give at least {{}}, which means its defaults")
+    if repeated := [each for each in variants if variants.count(each) > 1]:
         raise ValueError(f"{name} has the setting {repeated[0]} more than once")
-    return departures if len(departures) > 1 else departures[0]
+    return variants if len(variants) > 1 else variants[0]
 
 
 def at_defaults(names: Iterable[str]) -> dict[str, Settings]:
-    """Methods or treatments, each without departures."""
+    """Methods or treatments by name, all at their defaults."""
     return {name: {} for name in names}
 
 
 @dataclass(frozen=True, config=_strict)
 class ComputeSpec:
-    """What it is computed with."""
+    """Computing resources."""
 
     threads: PositiveInt = 1
-    """Intra-op threads. The same count gives the same bits on the same machine, so it is part of the case."""
+    """Intra-op threads. Results on one machine are bit-identical for the same count, so it is part of the case."""
 
 
 @dataclass(frozen=True, config=_strict)
 class CaseSpec:
-    """All that decides a case's numbers."""
+    """Everything that determines the numbers of a case."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     dataset: DatasetSpec
     seed: NonNegativeInt = 0
     model: ModelSpec = Field(default_factory=KnownModel)
     parameters: Adapted | None = None
-    """Which parameters are adapted, of those that require a gradient; None: all."""
+    """The parameters to adapt, among those that require a gradient; None: all of these."""
     likelihood: str | None = None
-    """How the model's outputs are read; None: softmax."""
+    """Name of the likelihood p(z|θ) of the model's outputs; None: softmax."""
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
-    """None: all of them."""
+    """Which failures to repair; None: all."""
     training: Schedule = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_USUAL_METHODS))
-    """Influence methods to run, each with departures from its defaults."""
+    influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_DEFAULT_METHODS))
+    """Influence methods to run, each with its non-default settings."""
     causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
     treat: tuple[str, ...] = ("ewc", "random")
-    """Influence methods whose causes are treated; ``random`` is the control."""
+    """Influence methods whose causes are removed by the treatments; ``random`` is the control."""
     treatments: dict[str, Settings | tuple[Settings, ...]] = Field(
-        default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](at_defaults(_USUAL_TREATMENTS))
+        default_factory=lambda: dict[str, Settings | tuple[Settings, ...]](at_defaults(_DEFAULT_TREATMENTS))
     )
-    """Treatments to run, each with departures from its defaults, or with a list of them: one repaired model each."""
+    """Treatments to run, each with its non-default settings, or with a list of these that gives one model each."""
     gate: Gate | None = None
-    """What a repair must hold to be accepted; None: a study, which accepts nothing."""
+    """What a repair must show to be accepted; None: a study, in which nothing is accepted."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
     nightly: Nightly | None = None
-    """Set: the case is a template as well."""
+    """If set, the case is also a template for nightly runs."""
     template: str | None = None
-    """The template that this is a night of, whose model it repairs."""
+    """The template whose nightly run created this case, and whose model the case repairs."""
     patches: tuple[str, ...] | None = None
-    """Cases whose data set patches are applied to the training rows as they are read."""
+    """Cases whose data set patches are applied to the training rows when they are read."""
     folder: str | None = None
-    """Where its relative paths start from and its modules are found; None: the current folder."""
+    """The folder for relative paths and for importing modules; None: the current folder."""
     inputs: dict[str, str] | None = None
-    """What its files and code hold, a digest for each key that names one; None: it was not looked at yet."""
+    """Content digests of the user's files and code, by the key that names each; None: not computed yet."""
 
     @field_validator("likelihood")
     @classmethod
     def _known_likelihood(cls, name: str | None) -> str | None:
         if name is not None:
             LIKELIHOODS.named(name)
-        return None if name == "softmax" else name  # to name the default is no departure
+        return None if name == "softmax" else name  # naming the default must not change the hash
 
     @field_validator("influence")
     @classmethod
     def _known_methods(cls, chosen: dict[str, Settings]) -> dict[str, Settings]:
-        return {name: _departures(name, METHODS.named(name), settings) for name, settings in chosen.items()}
+        return {name: _non_defaults(name, METHODS.named(name), settings) for name, settings in chosen.items()}
 
     @field_validator("treatments")
     @classmethod
@@ -155,43 +155,50 @@ class CaseSpec:
         return {name: _canonical(name, TREATMENTS.named(name).treatment, settings) for name, settings in chosen.items()}
 
     @model_validator(mode="after")
-    def _plants_what_it_counts(self) -> CaseSpec:
+    def _can_count_planted_rows(self) -> CaseSpec:
         if self.causes.top == "planted" and not self.plants:
-            raise ValueError("causes.top is 'planted' and the corruption plants nothing; give causes={fraction: 0.15}")
+            raise ValueError("causes.top is 'planted', but the corruption plants nothing; give causes={fraction: 0.15}")
         return self
 
     @model_validator(mode="after")
-    def _can_be_repaired_by_night(self) -> CaseSpec:
+    def _fits_nightly_runs(self) -> CaseSpec:
         if self.nightly:
             if not isinstance(self.model, UserModel):
-                raise ValueError(f"nightly repairs a model of yours, and model is {self.model.title!r}: give factory")
+                raise ValueError(
+                    f"nightly repairs a model of your own, but model is {self.model.title!r}: give factory"
+                )
             if self.gate is None:
-                raise ValueError("nightly needs a gate, or nobody judges what it makes: write gate: {}")
+                raise ValueError("nightly needs a gate to judge its repairs: write gate: {}")
             if self.failures is not None:
-                raise ValueError("nightly says which failures are repaired: leave failures out")
+                raise ValueError("nightly already determines which failures are repaired: leave failures out")
         return self
 
     @model_validator(mode="after")
-    def _treats_what_it_runs(self) -> CaseSpec:
+    def _treats_methods_it_runs(self) -> CaseSpec:
         if repeated := [name for name in self.treat if self.treat.count(name) > 1]:
             raise ValueError(f"treat names {repeated[0]!r} more than once")
         if unknown := [name for name in self.treat if name not in self.influence]:
-            raise ValueError(f"treat names {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}")
+            raise ValueError(
+                f"treat names {unknown[0]!r}, which is not in influence ({', '.join(self.influence)}): add it there"
+            )
         for settings in self.treatment_settings("auto"):
             if unknown := [name for name in Auto(**settings).methods if name not in self.influence]:
                 raise ValueError(
-                    f"auto tries {unknown[0]!r}, which is not among influence: {', '.join(self.influence)}"
+                    f"auto tries {unknown[0]!r}, which is not in influence ({', '.join(self.influence)}): add it there"
                 )
         return self
 
     @property
     def model_name(self) -> str:
-        """What its repaired model is registered as."""
+        """The name under which the repaired model is registered."""
         return self.template or self.name
 
     @property
     def tests(self) -> str:
-        """Where its test rows are from. A study reads one data set for many models: there they are each name's own."""
+        """Identifies the test rows, so that cases on the same rows share a record of holdout reads.
+
+        The studies use one data set for many models, so there the name of the model is part of it.
+        """
         data = self.dataset
         if isinstance(data, KnownData):
             return f"{data.name}, {self.model_name}"
@@ -199,12 +206,12 @@ class CaseSpec:
 
     @property
     def plants(self) -> bool:
-        """Whether rows are corrupted that a method could be expected to find."""
+        """Whether rows are corrupted that a method should find."""
         return self.corruption is not None and self.corruption.rate > 0
 
     @property
     def data_name(self) -> str:
-        """What the data are called."""
+        """Name of the training data: the user's file, or the data set."""
         data = self.dataset
         if isinstance(data, UserData):
             return data.train
@@ -215,36 +222,36 @@ class CaseSpec:
         return METHODS[name](**self.influence[name])
 
     def treatment_settings(self, name: str) -> tuple[Settings, ...]:
-        """Every setting that the treatment ``name`` is run with; none where the case does not name it."""
-        return _several(self.treatments.get(name, ()))
+        """The settings of each variant of the treatment ``name``; empty if the case does not name it."""
+        return _as_tuple(self.treatments.get(name, ()))
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """Every field, defaults included, as plain values that YAML and JSON can hold."""
+        """All fields, including defaults, as plain values for YAML and JSON."""
         return _SPEC.dump_python(self, mode="json")
 
     @property
     def root(self) -> Path:
-        """The folder that its relative paths start from."""
+        """The folder that relative paths start from."""
         return Path(self.folder) if self.folder else Path.cwd()
 
     @property
     def _content(self) -> dict[str, Any]:
-        """All that decides its numbers: the fields, with what files hold in the place of where they lie."""
+        """The fields that determine the numbers, with content digests of files instead of their paths."""
         fields = {key: value for key, value in self.resolved.items() if key not in ("name", "nightly", "folder")}
-        for place, name in (key.split(".") for key in self.inputs or () if key in FILES):
-            if fields[place] is not None:
-                fields[place] = {key: value for key, value in fields[place].items() if key != name}
+        for section, name in (key.split(".") for key in self.inputs or () if key in FILES):
+            if fields[section] is not None:
+                fields[section] = {key: value for key, value in fields[section].items() if key != name}
         return fields
 
     @property
     def digest(self) -> str:
-        """Eight hex digits of the canonical hash: of all fields but the name, and what a template watches."""
+        """Eight hex digits of the canonical hash: of all fields except the name, ``nightly`` and ``folder``."""
         return hash_of(self._content)[:8]
 
     @property
     def base_id(self) -> str:
-        """Names what lies upstream of the failures, which cases that agree in these fields share."""
+        """Id of everything upstream of the failures. Cases that agree in these fields share it."""
         content = self._content
         upstream = {key: content[key] for key in _UPSTREAM_OF_FAILURES}
         inputs = {key: value for key, value in (self.inputs or {}).items() if not key.startswith("failures.")}
@@ -252,9 +259,9 @@ class CaseSpec:
 
 
 FILES = ("dataset.train", "dataset.test", "model.weights", "failures.list", "failures.reported")
-"""Keys that name the owner's files."""
+"""Keys that name the user's files."""
 CODE = ("dataset.transform", "model.factory")
-"""Keys that name the owner's code."""
+"""Keys that name the user's code."""
 _UPSTREAM_OF_FAILURES = (
     "dataset",
     "seed",
@@ -270,11 +277,12 @@ _UPSTREAM_OF_FAILURES = (
 _SPEC = TypeAdapter(CaseSpec)
 
 
-def parse_spec(fields: object, spellings: Spellings = NOT_WRITTEN) -> CaseSpec:
+def parse_spec(fields: object, spellings: Spellings = NO_SPELLINGS) -> CaseSpec:
     """A validated spec.
 
     Args:
-        spellings: how values of ``fields`` are written, where they were read as YAML.
+        fields: the keys and values of a case.
+        spellings: how the values are written, if they were read from YAML; for messages.
 
     Raises:
         InputError: a field is unknown, missing or out of range.
@@ -286,21 +294,26 @@ def parse_spec(fields: object, spellings: Spellings = NOT_WRITTEN) -> CaseSpec:
 
 
 def misfit_of(name: str, pattern: str = _NAME) -> str | None:
-    """Why a name cannot be a case's, or does not fit another pattern of names; None where it does."""
+    """Why a name does not match a pattern, as the end of a sentence; None if it matches.
+
+    Args:
+        name: the name to check.
+        pattern: a regular expression of letters, digits, ``.``, ``_`` and perhaps ``-``; by default that of case names.
+    """
     if re.fullmatch(pattern, name):
         return None
     if not re.match(r"[A-Za-z0-9]", name):
         return f"begins with {name[0]!r}" if name.strip() else "is empty"
     for character in name:
         if not re.fullmatch(pattern, f"a{character}"):
-            return "has a blank" if character == " " else f"has {character!r}"
+            return "has a space" if character == " " else f"has {character!r}"
     return f"has {len(name)} characters"
 
 
-def _first_line(error: ValidationError, spellings: Spellings = NOT_WRITTEN) -> str:
-    """The first thing wrong, in one line: where, what, and the value received."""
+def _first_line(error: ValidationError, spellings: Spellings = NO_SPELLINGS) -> str:
+    """The first error as one line: the key, what is wrong, and the value received."""
     first = error.errors()[0]
-    # Pydantic names the branch of a union and the place of a key; neither is a key of the case.
+    # Pydantic's location includes the tags of unions and a mark for keys, which are no keys of the case.
     branch = re.compile(rf"\[|^constrained-|^({'|'.join(KINDS)})$")
     keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
     if len(keys) > 1 and keys[0] in ("dataset", "model", "failures") and keys[1] in SOURCES:
@@ -308,12 +321,14 @@ def _first_line(error: ValidationError, spellings: Spellings = NOT_WRITTEN) -> s
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":
-        alike = "".join(f"did you mean {name}? " for name in get_close_matches(keys[-1], _keys(), 1))
-        return f"{where} is not a key of a case: {alike}docs/cases.md has the keys"
+        suggestion = "".join(f"did you mean {name}? " for name in get_close_matches(keys[-1], _keys(), 1))
+        return f"{where} is not a key of a case: {suggestion}docs/cases.md lists the keys"
     if first["type"] == "missing":
         return f"{where} is missing: give a value"
     if first["type"] in ("string_type", "invalid_key"):
-        if first["type"] == "invalid_key" or KEY in first["loc"]:  # true is the place 1 to pydantic, not the key
+        if (
+            first["type"] == "invalid_key" or KEY in first["loc"]
+        ):  # pydantic's location has the position 1 for the key true
             where, path = ".".join(keys[:-1]) or "the case", ".".join([*keys[:-1], f"{first['input']}{KEY}"])
         else:
             path = where
@@ -327,15 +342,15 @@ def _first_line(error: ValidationError, spellings: Spellings = NOT_WRITTEN) -> s
 
 
 def _keys() -> set[str]:
-    """Every key that a case file may hold somewhere."""
+    """All keys that may occur anywhere in a case file."""
     schema = _SPEC.json_schema()
     return {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", ())}
 
 
 def hash_of(fields: dict[str, Any]) -> str:
-    """64 hex digits of plain values, whatever the order of their keys.
+    """64 hex digits of the SHA-256 of plain values, independent of the order of their keys.
 
-    A key that is None says nothing: a case keeps its name when a later version knows one key more.
+    Keys with the value None are left out, so that a case keeps its id when a later version adds a key.
     """
-    said = {key: value for key, value in fields.items() if value is not None}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    given = {key: value for key, value in fields.items() if value is not None}
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()

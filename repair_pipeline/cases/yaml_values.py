@@ -1,4 +1,4 @@
-"""YAML as it is read, and as it was written: ``no`` is false, ``12:30`` is 750."""
+"""Reads YAML and keeps how values were written: ``no`` is read as false, ``12:30`` as 750."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import yaml
 
 KEY = "[key]"
-"""What stands behind the path of a value for its key."""
+"""Suffix of a path that means the key itself, not its value."""
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """A value without quotes that is read as something else than text."""
+    """A value without quotes that YAML does not read as text."""
 
     text: str
     value: object
 
     @property
     def advice(self) -> str:
-        """What to do where text is due."""
+        """What to tell the user if text is required here."""
         if not self.text:
-            return "nothing is given: give a value"
+            return "no value is given: give one"
         return f'YAML reads {self.text} as {self._meaning}: write "{self.text}" in quotes'
 
     @property
@@ -44,16 +44,17 @@ class Spelling:
 
 
 Spellings = Mapping[str, Spelling]
-"""By the path of the value, its keys and places with dots between."""
-NOT_WRITTEN: Spellings = {}
-"""Of fields that were never YAML."""
+"""Spellings by the path of the value: its keys and list positions, joined by dots."""
+NO_SPELLINGS: Spellings = {}
+"""For fields that were not read from YAML."""
 
 
 def read_yaml(text: str, path: str = "") -> tuple[Any, Spellings]:
-    """The value of a YAML text, and how the values in it that are no text are written.
+    """The value of a YAML text, and the spellings of the values in it that are not text.
 
     Args:
-        path: the key that the value is of.
+        text: the YAML.
+        path: the key that the value belongs to, if any; it starts the paths of the spellings.
 
     Raises:
         yaml.YAMLError: it is not YAML.
@@ -64,27 +65,27 @@ def read_yaml(text: str, path: str = "") -> tuple[Any, Spellings]:
 
 
 def _spellings(
-    node: yaml.Node, value: object, path: str, above: tuple[yaml.Node, ...]
+    node: yaml.Node, value: object, path: str, ancestors: tuple[yaml.Node, ...]
 ) -> Iterator[tuple[str, Spelling]]:
-    if any(node is other for other in above):  # an alias of what it is in
+    if any(node is other for other in ancestors):  # an alias that refers to its own ancestor
         return
-    above = (*above, node)
+    ancestors = (*ancestors, node)
     if isinstance(node, yaml.ScalarNode):
         if node.style is None and not isinstance(value, str):
             yield path, Spelling(node.value, value)
     elif isinstance(node, yaml.SequenceNode) and isinstance(value, list):
-        for place, (child, inside) in enumerate(zip(node.value, value, strict=True)):
-            yield from _spellings(child, inside, _join(path, place), above)
+        for position, (child, item) in enumerate(zip(node.value, value, strict=True)):
+            yield from _spellings(child, item, _join(path, position), ancestors)
     elif isinstance(node, yaml.MappingNode) and isinstance(value, dict):
         for key_node, child in node.value:
             key = _key(key_node)
-            if key in value:  # what is merged in by << is not
-                yield from _spellings(key_node, key, _join(path, key) + KEY, above)
-                yield from _spellings(child, value[key], _join(path, key), above)
+            if key in value:  # keys merged in by << are not
+                yield from _spellings(key_node, key, _join(path, key) + KEY, ancestors)
+                yield from _spellings(child, value[key], _join(path, key), ancestors)
 
 
 def _key(node: yaml.Node) -> Any:
-    """What a key that is no list and no mapping is read as."""
+    """The value of a scalar key; None for a list or a mapping."""
     return yaml.SafeLoader("").construct_object(node) if isinstance(node, yaml.ScalarNode) else None
 
 
