@@ -13,6 +13,7 @@ from typing import Any
 from repair_pipeline.cases.grid import Variant, variants
 from repair_pipeline.evaluation.gate import Verdict
 from repair_pipeline.evaluation.judging import Unseen, judged
+from repair_pipeline.evaluation.selection import selected
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import chosen_variants, repairs, searches
 from repair_pipeline.pipeline.file import File
@@ -54,17 +55,9 @@ class Repair:
 
 
 def selected_variant(view: GroupView) -> Variant | None:
-    """The variant whose repair is judged: the search's, or else the first treatment of the first method's causes.
-
-    Of a treatment's settings it is the one that query_tuning and guard speak for.
-    """
-    searched = variants(view.spec, "auto")
-    if searched:
-        return searched[0]
-    first = [variant for variant in repairs(view) if variant.treatment == repairs(view)[0].treatment]
-    if len(first) < 2:
-        return first[0] if first else None
-    return next((variant for variant in first if variant in chosen_variants(view)), None)
+    """The variant whose repair is judged; None where there is none, or its setting has not been chosen yet."""
+    tried = [*variants(view.spec, "auto"), *repairs(view)]
+    return selected(tried, lambda variant: variant.treatment, lambda variant: variant in chosen_variants(view))
 
 
 def repair(view: GroupView) -> Repair | None:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from repair_pipeline.evaluation.selection import selected
 from repair_pipeline.reporting.descriptions import kind
 from repair_pipeline.reporting.evidence import Row
 
 
 def repairs(recovery: Sequence[Row], treated: str | None) -> list[Row]:
-    """The repairs of one failure group, the judged one first. None is selected by its result on the holdout.
-
-    The judged repair is the one that the search (``auto``) kept, or else the first treatment of the first method's
-    causes in its chosen setting. The gate uses the same rule.
+    """The repairs of one failure group, the judged one first.
 
     Args:
         treated: the influence method whose causes the case treats first.
     """
     rows = [row for row in recovery if kind(row) == "repair"]
     rows = [row for row in rows if row["treatment"] == "auto" or row["influence_method"] == treated]
-    if not rows:
-        return []
-    first = next((row for row in rows if row["treatment"] == "auto"), rows[0])
-    settings = [row for row in rows if row["treatment"] == first["treatment"] != "auto"]
-    judged = next((row for row in settings if row["chosen"]), first)
-    return [judged, *(row for row in rows if row is not judged)]
+    judged = selected(rows, lambda row: row["treatment"], lambda row: row["chosen"])
+    return [row for row in [judged] if row] + [row for row in rows if row is not judged]
 
 
 def controls(recovery: Sequence[Row], repair: Row) -> list[Row]:
