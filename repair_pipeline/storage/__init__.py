@@ -1,1 +1,1 @@
-"""Where values live between steps: Parquet tables, safetensors, and DuckDB views over them."""
+"""Storage of values between steps: Parquet tables, safetensors files, and DuckDB views over the tables."""

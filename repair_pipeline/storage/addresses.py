@@ -1,4 +1,4 @@
-"""Folders of databases that others address by a URL."""
+"""Database folders whose paths can be put into a URL."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from repair_pipeline.datasets.ids import digest
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.locks import scratch_folder
 
-_MISREAD = "%?"
+_SPECIAL = "%?"
+"""Characters that have a meaning in a URL."""
 
 
 def addressable(folder: Path) -> Path:
-    """The folder, or a link to it where SQLAlchemy would take something in its path for another address.
+    """The folder, or a link to it if SQLAlchemy would misread its path in a URL.
 
-    Dagster puts paths into URLs as they are, and MLflow makes a folder of a URL that is quoted; so neither can be told
-    of ``%`` (which Jenkins writes into the folders of branches) and ``?``.
+    The characters ``%`` (which Jenkins puts into the folders of branches) and ``?`` cannot be quoted: Dagster puts
+    paths into URLs unquoted, and MLflow creates a folder with the quoted name.
 
     Raises:
-        InputError: the link could not be addressed either.
+        InputError: the path of the link has such a character, too.
     """
-    if not _is_misread(folder):
+    if not _has_special_character(folder):
         return folder
     link = scratch_folder() / digest(str(folder).encode())
-    if _is_misread(link):
-        raise InputError(f"neither {folder} nor {link} can be the address of a database, for % or ?: set TMPDIR")
+    if _has_special_character(link):
+        raise InputError(f"neither {folder} nor {link} can hold a database, because of % or ? in the path: set TMPDIR")
     folder.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         with tempfile.TemporaryDirectory(dir=link.parent) as beside:
             (Path(beside) / "link").symlink_to(folder)
-            os.replace(Path(beside) / "link", link)  # another process may be as far
+            os.replace(Path(beside) / "link", link)  # another process may have made it meanwhile
     return link
 
 
-def _is_misread(path: Path) -> bool:
-    return any(character in str(path) for character in _MISREAD)
+def _has_special_character(path: Path) -> bool:
+    return any(character in str(path) for character in _SPECIAL)

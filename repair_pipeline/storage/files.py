@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. No pickle is read or written."""
+"""Reads and writes files. A file appears complete or not at all, and no pickle is read or written."""
 
 import json
 import os
@@ -20,11 +20,16 @@ from repair_pipeline.datasets.ids import digest
 _NOTES = b"repair_pipeline"
 
 Notes = Mapping[str, Any]
-"""What rides in a file's metadata: JSON values."""
+"""JSON values that are stored in a file's metadata."""
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk, then rename it: readers see all of it or nothing."""
+    """Write a file atomically: readers see the complete file or none.
+
+    Args:
+        path: the file.
+        write: fills the temporary file that it is given, which is flushed to disk and renamed to ``path``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
@@ -32,7 +37,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         write(Path(beside))
         with open(beside, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(beside, 0o644)  # mkstemp's 0600 would hide results from whoever shares the folder
+        os.chmod(beside, 0o644)  # mkstemp's 0600 would hide results from others who share the folder
         os.replace(beside, path)
     except BaseException:
         os.unlink(beside)
@@ -45,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes as they are."""
+    """Write bytes."""
 
     def write(beside: Path) -> None:
         beside.write_bytes(content)
@@ -62,7 +67,13 @@ def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
 
 
 def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> None:
-    """Write parts of an array of this shape one after the other, none of which is held longer than it takes."""
+    """Write an array part by part, so that only one part is in memory.
+
+    Args:
+        path: the ``.npy`` file.
+        shape: of the whole array.
+        parts: consecutive rows of the array, at least one part.
+    """
 
     def write(beside: Path) -> None:
         start, array = 0, None
@@ -79,13 +90,13 @@ def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> N
 
 
 def map_inputs(path: Path) -> Tensor:
-    """The array as a tensor whose pages are read when they are asked for, and dropped when memory is short."""
-    # Copy on write: torch warns of memory that cannot be written to.
+    """The array as a memory-mapped tensor: pages are read on access, and dropped when memory is short."""
+    # Copy on write, because torch warns about read-only memory.
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
 
 
 def read_parquet(path: Path) -> tuple[pa.Table, Notes]:
-    """One file's table as written, without columns read from the path, and its notes."""
+    """The table of one file, without the columns that its path holds, and its notes."""
     table = pq.ParquetFile(path).read()
     return table, json.loads((table.schema.metadata or {}).get(_NOTES, b"{}"))
 
@@ -102,11 +113,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Notes]:
 
 
 def tensors_digest(path: Path) -> str:
-    """16 hex digits of the tensors themselves: the file's own bytes hold the seconds that it took, too."""
+    """16 hex digits of the tensors. The notes, which hold run times, are left out."""
     return digest(save(load_file(path)))
 
 
 def read_tensor_notes(path: Path) -> Notes:
-    """The notes alone: the header is read, the tensors are not."""
+    """The notes of a tensor file. Only the header is read."""
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()[_NOTES.decode()])

@@ -1,4 +1,7 @@
-"""What files hold, in a few digits: results are known by it, not by where their sources lie or when they changed."""
+"""Digests of file content, and records of what a result was made from.
+
+Results are identified by content, not by paths or times.
+"""
 
 from __future__ import annotations
 
@@ -16,81 +19,81 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import write_bytes
 from repair_pipeline.storage.locks import scratch_folder
 
-_JUST_NOW = 1.0
-"""Seconds in which a file may change twice without its times saying so."""
-_BUSY = 60.0
-"""Seconds to wait for another process that writes down digests."""
+_CLOCK_STEP = 1.0
+"""Seconds within which a file may change twice without a change of its times."""
+_TIMEOUT = 60.0
+"""Seconds to wait for another process that writes digests."""
 
 
 @dataclass(frozen=True)
 class Digests:
-    """Digests of files' content. A file is read once, and again where its inode, size or times are other than then.
+    """Digests of file content, cached. A file is read again if its inode, size or times have changed.
 
-    Its time of change (``ctime``) is among them, which nobody can set: a file that was edited in place, and was given
-    its old size and time of modification, is read again.
+    The times include the time of change (``ctime``), which users cannot set. So a file that was edited in place is read
+    again even if its size and time of modification were restored.
     """
 
     kept: Path
-    """The SQLite file that keeps them."""
+    """The SQLite file of the cache."""
 
     def of(self, files: Mapping[str, Path]) -> str:
-        """32 hex digits of what files hold, and of what they are called beside each other, wherever they lie.
+        """32 hex digits of the names and contents of files, independent of the folder.
 
         Args:
-            files: each by the name that it has in its folder.
+            files: paths by name; the name is usually that within the folder.
 
         Raises:
-            InputError: one cannot be read.
+            InputError: a file cannot be read.
         """
-        whole, each = blake2b(digest_size=16), self.of_each(files.values())
+        combined, digests = blake2b(digest_size=16), self.of_each(files.values())
         for name, file in sorted(files.items()):
-            whole.update(name.encode() + b"\0" + bytes.fromhex(each[file]))
-        return whole.hexdigest()
+            combined.update(name.encode() + b"\0" + bytes.fromhex(digests[file]))
+        return combined.hexdigest()
 
     def of_each(self, files: Iterable[Path]) -> dict[Path, str]:
-        """32 hex digits of the bytes of every file.
+        """32 hex digits of the content of each file.
 
         Raises:
-            InputError: one cannot be read.
+            InputError: a file cannot be read.
         """
         stamps = {file: _stamp(file) for file in files}
-        found = self._known(stamps)
-        read = {file: _read(file) for file in stamps if file not in found}
+        cached = self._cached(stamps)
+        read = {file: _read(file) for file in stamps if file not in cached}
         now = time.time()
-        settled = [file for file in read if _stamp(file) == stamps[file] and now - file.stat().st_ctime > _JUST_NOW]
+        settled = [file for file in read if _stamp(file) == stamps[file] and now - file.stat().st_ctime > _CLOCK_STEP]
         if settled:
-            self._keep((str(file.absolute()), stamps[file], read[file]) for file in settled)
-        return found | read
+            self._store((str(file.absolute()), stamps[file], read[file]) for file in settled)
+        return cached | read
 
-    def _known(self, stamps: Mapping[Path, str]) -> dict[Path, str]:
-        with self._opened() as database:
-            asked = "SELECT digest FROM digests WHERE path = ? AND stamp = ?"
-            rows = {file: database.execute(asked, (str(file.absolute()), stamps[file])).fetchone() for file in stamps}
+    def _cached(self, stamps: Mapping[Path, str]) -> dict[Path, str]:
+        with self._connection() as database:
+            sql = "SELECT digest FROM digests WHERE path = ? AND stamp = ?"
+            rows = {file: database.execute(sql, (str(file.absolute()), stamps[file])).fetchone() for file in stamps}
         return {file: row[0] for file, row in rows.items() if row}
 
-    def _keep(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        with self._opened() as database:
+    def _store(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        with self._connection() as database:
             database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", rows)
             database.commit()
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.kept, timeout=_BUSY)) as database:
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.kept, timeout=_TIMEOUT)) as database:
             database.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
             yield database
 
 
 def kept_digests() -> Digests:
-    """The digests of this user on this machine, whose inodes they are told apart by."""
+    """The digest cache of this user on this machine. It is per machine because it compares inodes."""
     return Digests(scratch_folder() / "digests.sqlite")
 
 
 def _stamp(file: Path) -> str:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError as error:
         raise _unreadable(file, error) from error
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _read(file: Path) -> str:
@@ -102,42 +105,42 @@ def _read(file: Path) -> str:
 
 
 def _unreadable(file: Path, error: OSError) -> InputError:
-    return InputError(f"{file} cannot be read ({error.strerror}): give a file that can")
+    return InputError(f"{file} cannot be read ({error.strerror}): check the path and its permissions")
 
 
-# What a result was made from.
+# Records of what a result was made from.
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a result was made from: a record beside it."""
+    """A record of what a result was made from. It is stored beside the result."""
 
     step: str
     version: int
-    """Of the step's code."""
+    """Version of the step's code."""
     inputs: dict[str, str]
-    """Digests of the owner's files and code, by the key of the case that names them."""
+    """Digests of the user's files and code, by the key of the case that names them."""
     sources: dict[str, str]
-    """Digests of other results that were there, by their paths below the home."""
+    """Digests of the results that the step read, by their paths below ``home``."""
     digest: str | None = None
-    """What was made, its own digest; None: it is being made."""
+    """Digest of the result; None while it is being made."""
 
 
 _ORIGIN = TypeAdapter(Origin)
 
 
 def record_path(result: Path) -> Path:
-    """Where the record of a result lies."""
+    """Path of the record of a result."""
     return result.with_name(f".{result.name}.origin.json")
 
 
 def write_origin(result: Path, origin: Origin) -> None:
-    """Write down what a result was made from."""
+    """Write the record of a result."""
     write_bytes(record_path(result), _ORIGIN.dump_json(origin, indent=1))
 
 
 def read_origin(result: Path) -> Origin | None:
-    """What a result was made from; None where nothing says so, as earlier versions wrote no record."""
+    """The record of a result; None if it has none or an invalid one. Early versions wrote no records."""
     try:
         return _ORIGIN.validate_json(record_path(result).read_bytes())
     except (FileNotFoundError, ValidationError):

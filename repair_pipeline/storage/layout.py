@@ -1,4 +1,4 @@
-"""Where each file of a case lies."""
+"""Paths of all stored files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from repair_pipeline.settings import read_settings
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below ``home``, hive-partitioned by case (``case_id=...``), or by base where cases share."""
+    """Paths below ``home``, hive-partitioned by case (``case_id=...``), or by base for files that cases share."""
 
     home: Path
 
     @staticmethod
     def current() -> Layout:
-        """That of the setting ``home``.
+        """The layout below the setting ``home``.
 
         Raises:
-            InputError: a setting cannot be used.
+            InputError: a setting is not valid.
         """
         return Layout(read_settings().home)
 
@@ -37,41 +37,47 @@ class Layout:
 
     @property
     def templates(self) -> Path:
-        """The cases that are repaired by night, a JSON file each."""
+        """Templates of nightly runs, one JSON file each."""
         return self.home / "templates"
 
     def nights(self, template: str) -> Path:
-        """What the nights of a template are about: a CSV file of failures each."""
+        """Failures of the nightly runs of a template, one CSV file each."""
         return self.results / "nights" / f"template={template}"
 
     @property
     def notices(self) -> Path:
-        """What went wrong by night, a line each."""
+        """Problems of nightly runs, one line each."""
         return self.home / "notices.log"
 
     def base(self, base_id: str, file: str) -> Path:
-        """A file that lies upstream of the failures."""
+        """A file upstream of the failures, which cases with the same base share."""
         return self.results / "bases" / f"base_id={base_id}" / file
 
     def table(self, table: str, case_id: str) -> Path:
-        """A table that a case has one file of."""
+        """The file of a case in a table."""
         return self.results / table / f"case_id={case_id}" / f"{table}.parquet"
 
     def influence(self, case_id: str, method: str, group: str = "") -> Path:
-        """One method's scores, for one of a case's failure groups where it has several."""
+        """Scores of one influence method.
+
+        Args:
+            case_id: the case.
+            method: the influence method.
+            group: the failure group, or empty if the case has only one.
+        """
         file = f"{group}.parquet" if group else "influence.parquet"
         return self.results / "influence" / f"case_id={case_id}" / f"method={method}" / file
 
     def patch(self, case_id: str, file: str) -> Path:
-        """The data set patch of a case, as its owner takes it away."""
+        """A file of the data set patch of a case, for the user to take away."""
         return self.results / "patches" / f"case_id={case_id}" / file
 
     def candidate(self, case_id: str) -> Path:
-        """The accepted model's version in MLflow's registry."""
+        """The version of the accepted model in MLflow's registry."""
         return self.results / "registered" / f"case_id={case_id}" / "candidate.json"
 
     def model(self, case_id: str, variant: str) -> Path:
-        """The weights of one variant of a treatment."""
+        """Weights of the model that one variant of a treatment made."""
         return self.results / "models" / f"case_id={case_id}" / f"{variant}.safetensors"
 
     def report(self, case_id: str) -> Path:
@@ -79,22 +85,22 @@ class Layout:
 
     @property
     def comparison(self) -> Path:
-        """The page that compares all cases, above their reports."""
+        """The page that compares all cases, in the folder above their reports."""
         return self.results / "reports" / "all.html"
 
     def study(self, name: str) -> Path:
-        """The folder of a study's tables, and of what is its own."""
+        """Folder of the tables and other files of a study."""
         return self.results / "studies" / name
 
     def tracked_run(self, case_id: str) -> Path:
-        """The case's MLflow run, by id."""
+        """Ids of the case's MLflow run."""
         return self.results / "tracked_runs" / f"case_id={case_id}" / "run.json"
 
 
 def data_dir() -> Path:
-    """Where data sets are read: the setting ``data_dir``.
+    """The folder that data sets are read from: the setting ``data_dir``.
 
     Raises:
-        InputError: a setting cannot be used.
+        InputError: a setting is not valid.
     """
     return read_settings().data_dir

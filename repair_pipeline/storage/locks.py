@@ -1,4 +1,4 @@
-"""Locks between processes, and the folder of what lies in no home."""
+"""Locks between processes, and the scratch folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def scratch_folder() -> Path:
-    """This user's folder on this machine for what would be left lying in the home.
+    """This user's folder on this machine for files that do not belong into ``home``. It is created if missing.
 
     Raises:
-        InputError: somebody else has made it.
+        InputError: the folder belongs to another user.
     """
     folder = Path(tempfile.gettempdir()) / f"repair_pipeline-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -31,13 +31,13 @@ def scratch_folder() -> Path:
 
 @contextmanager
 def locked(lock: Path, makes: Path) -> Iterator[None]:
-    """Held while something is made: another process waits, and finds it finished then.
+    """Hold a lock while something is made. Another process waits, and then finds it finished.
 
     Args:
-        lock: the file that is locked; it is gone afterwards.
-        makes: what is made, for the message of who waits.
+        lock: the lock file; it is deleted afterwards.
+        makes: path of what is made, for the message of a process that waits.
     """
-    # Whoever may write into the folder may take the lock: several users may share it.
+    # Everyone who may write into the folder may take the lock, because several users may share it.
     file = FileLock(lock, mode=0o666)
     try:
         file.acquire(timeout=0)
@@ -47,6 +47,6 @@ def locked(lock: Path, makes: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Who waits for it sees that it has gone, and takes a new one. Whoever cleans up may have been first.
+        # A process that waits sees that the file is gone and makes a new one. It may be deleted already.
         lock.unlink(missing_ok=True)
         file.release()

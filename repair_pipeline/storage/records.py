@@ -1,4 +1,4 @@
-"""Domain values to files and back."""
+"""Saves data sets, partitions and scores to files, and loads them."""
 
 from __future__ import annotations
 
@@ -26,36 +26,46 @@ from repair_pipeline.types import (
 )
 
 OWN = "own: "
-"""Heads the names of the owner's columns in the stored data set, which none of ours then meets."""
-_AT_ONCE = 256
-"""Rows whose inputs are made and written together."""
+"""Prefix of the user's columns in the stored data set, so that they cannot clash with the pipeline's columns."""
+_BATCH = 256
+"""Rows whose inputs are computed and written together."""
 
 
 def save_rows(path: Path, table: str, rows: Iterable[Mapping[str, Any]], notes: Notes) -> None:
-    """Write ``rows`` (without the columns that the path carries) as a file of ``table``."""
-    carried = {part.split("=")[0] for part in path.parts if "=" in part}
-    schema = pa.schema([field for field in TABLES[table] if field.name not in carried])
+    """Write rows as a file of a table.
+
+    Args:
+        path: the file. Columns that it holds as ``column=value`` are not written.
+        table: name of the table.
+        rows: by column.
+        notes: for the file's metadata.
+    """
+    in_path = {part.split("=")[0] for part in path.parts if "=" in part}
+    schema = pa.schema([field for field in TABLES[table] if field.name not in in_path])
     write_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), notes)
 
 
 def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes], progress: Progress = silent) -> None:
-    """Write every row's labels and part, and the inputs, in the same order, as an array beside them.
+    """Write the labels and the part of every row, and the inputs in the same order as an array beside them.
 
     Args:
-        notes: asked when the inputs have been made.
+        path: the file of labels.
+        data: the data set.
+        notes: called after the inputs were written, so that it can measure the time.
+        progress: called with (done, total) rows.
     """
-    untouched = torch.zeros(len(data.test), dtype=torch.bool)
+    not_corrupted = torch.zeros(len(data.test), dtype=torch.bool)
     parts = {
         "fit": data.fit,
         "validation": data.validation,
-        "test": TrainingRows(data.test, data.test.labels, untouched),
+        "test": TrainingRows(data.test, data.test.labels, not_corrupted),
     }
     ids = np.concatenate([rows.examples.ids for rows in parts.values()])
 
     def inputs() -> Iterator[Tensor]:
         done = 0
         for rows in parts.values():
-            for batch in rows.examples.batches(_AT_ONCE):
+            for batch in rows.examples.batches(_BATCH):
                 yield batch.inputs
                 done += len(batch)
                 progress(done, len(ids))
@@ -69,55 +79,55 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
             "corrupted": torch.cat([rows.corrupted for rows in parts.values()]).numpy(),
         }
     )
-    own = data.metadata
-    if own is not None:
-        own = own.take(_positions(own["example_id"].to_pylist(), ids))
-        for name in own.column_names[1:]:
-            table = table.append_column(OWN + name, own[name])
-    kept = {
+    user_columns = data.metadata
+    if user_columns is not None:
+        user_columns = user_columns.take(_positions(user_columns["example_id"].to_pylist(), ids))
+        for name in user_columns.column_names[1:]:
+            table = table.append_column(OWN + name, user_columns[name])
+    properties = {
         "classes": list(data.classes),
         "mean": data.mean.tolist(),
         "also_in_training": sorted(data.also_in_training),
         "features": list(data.features),
     }
     write_inputs(inputs_path(path), (len(ids), *data.test.shape), inputs())
-    write_parquet(path, table, {**notes(), **kept})
+    write_parquet(path, table, {**notes(), **properties})
 
 
 def inputs_path(path: Path) -> Path:
-    """Where the inputs of the data set that is saved at ``path`` are."""
+    """Path of the inputs of the data set saved at ``path``."""
     return path.with_name("inputs.npy")
 
 
 def load_dataset(path: Path) -> CorruptedDataset:
-    """The data set as saved, bit for bit. Its inputs stay on disk until they are asked for."""
+    """The saved data set, bit for bit. Its inputs are memory-mapped."""
     table, notes = read_parquet(path)
     ids = np.array(table["example_id"].to_pylist(), dtype=np.str_)
     label, clean_label, corrupted = (
         torch.tensor(table[name].to_numpy()) for name in ("label", "clean_label", "corrupted")
     )
-    everything, part = Examples(ids, map_inputs(inputs_path(path)), label), table["part"].to_numpy()
+    all_rows, part = Examples(ids, map_inputs(inputs_path(path)), label), table["part"].to_numpy()
 
     def rows(name: str) -> TrainingRows:
-        at = torch.from_numpy(part == name)
-        return TrainingRows(everything[at], clean_label[at], corrupted[at])
+        selected = torch.from_numpy(part == name)
+        return TrainingRows(all_rows[selected], clean_label[selected], corrupted[selected])
 
-    own = [name for name in table.column_names if name.startswith(OWN)]
-    names = ["example_id", *(name.removeprefix(OWN) for name in own)]
+    user_columns = [name for name in table.column_names if name.startswith(OWN)]
+    names = ["example_id", *(name.removeprefix(OWN) for name in user_columns)]
     return CorruptedDataset(
         rows("fit"),
         rows("validation"),
         rows("test").examples,
         tuple(notes["classes"]),
         torch.tensor(notes["mean"], dtype=torch.float32),
-        table.select(["example_id", *own]).rename_columns(names) if own else None,
+        table.select(["example_id", *user_columns]).rename_columns(names) if user_columns else None,
         frozenset(notes.get("also_in_training", ())),
         tuple(notes.get("features", ())),
     )
 
 
 def fingerprint(data: CorruptedDataset) -> str:
-    """16 hex digits over all ids, parts and given labels."""
+    """16 hex digits of all ids and given labels, part by part."""
     digest = hashlib.sha256()
     for part in (data.fit.examples, data.validation.examples, data.test):
         digest.update("\n".join(part.ids).encode() + part.labels.numpy().tobytes())
@@ -131,11 +141,14 @@ def save_partition(
     notes: Notes,
     group_of: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the case's ``examples`` table, and which query rows ``query_fraction`` left aside.
+    """Write the case's ``examples`` table. Its notes list the query rows that ``query_fraction`` leaves unused.
 
     Args:
-        parts: the partition of each failure group.
-        group_of: the group of every test row that has one; None: all have that of the only group.
+        path: the file.
+        data: the data set.
+        parts: the test partition of each failure group.
+        notes: for the file's metadata.
+        group_of: the failure group of each test row that has one, by id; None: all rows are in the only group.
     """
     rows: list[dict[str, Any]] = []
     for split, part in (("fit", data.fit), ("validation", data.validation)):
@@ -146,14 +159,14 @@ def save_partition(
         ]
     split_of: dict[str, str] = {}
     for tests in parts.values():
-        # What another group leaves aside may be this one's to repair.
+        # Other failures of one group may be query or holdout rows of another group, which takes precedence.
         split_of |= dict.fromkeys(set(tests.other_failures.ids.tolist()) - split_of.keys(), "other_failures")
         for split, examples in tests.parts().items():
             if split != "other_failures":
-                # Query-side failures left aside are query rows all the same: every example has exactly one split.
+                # Unused query rows still have the split query, because every example has exactly one split.
                 split_of |= dict.fromkeys(examples.ids.tolist(), "query" if split == "unused_query" else split)
-    only, of_first = next(iter(parts.items()))
-    everything = Examples.concat(list(of_first.parts().values()))
+    only_group, first_partition = next(iter(parts.items()))
+    test_rows = Examples.concat(list(first_partition.parts().values()))
     rows += [
         {
             "example_id": i,
@@ -162,34 +175,43 @@ def save_partition(
             "clean_label": y,
             "corrupted": False,
             "label_changed": False,
-            "failure_group": only if group_of is None else group_of.get(i),
+            "failure_group": only_group if group_of is None else group_of.get(i),
         }
-        for i, y in zip(everything.ids.tolist(), everything.labels.tolist(), strict=True)
+        for i, y in zip(test_rows.ids.tolist(), test_rows.labels.tolist(), strict=True)
     ]
     schema = pa.schema([field for field in TABLES["examples"] if field.name != "case_id"])
     table = pa.Table.from_pylist(rows, schema=schema)
     if data.metadata is not None:
-        own = data.metadata.take(_positions(data.metadata["example_id"].to_pylist(), table["example_id"].to_pylist()))
-        for name in own.column_names[1:]:
-            table = table.append_column(name, own[name])
+        positions = _positions(data.metadata["example_id"].to_pylist(), table["example_id"].to_pylist())
+        user_columns = data.metadata.take(positions)
+        for name in user_columns.column_names[1:]:
+            table = table.append_column(name, user_columns[name])
     unused = [example_id for tests in parts.values() for example_id in tests.unused_query.ids.tolist()]
     write_parquet(path, table, {**notes, "unused_query": unused})
 
 
 def _positions(ids: Iterable[str], wanted: Iterable[str]) -> list[int]:
-    at = {example_id: position for position, example_id in enumerate(ids)}
-    return [at[str(example_id)] for example_id in wanted]
+    position_of = {example_id: position for position, example_id in enumerate(ids)}
+    return [position_of[str(example_id)] for example_id in wanted]
 
 
 def load_partition(path: Path, test: Examples, group: str = ALL_FAILURES) -> TestPartition:
-    """The partition of one failure group as saved, its rows taken from ``test``."""
+    """The saved partition of one failure group.
+
+    Args:
+        path: the ``examples`` table.
+        test: the test set, from which the rows are taken.
+        group: the failure group.
+    """
     table, notes = read_parquet(path)
     split_of = dict(zip(table["example_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     split_of.update(dict.fromkeys(notes["unused_query"], "unused_query"))
     if group != ALL_FAILURES:
         shared = {"guard", "remaining", "fit", "validation"}
-        for example_id, of in zip(table["example_id"].to_pylist(), table["failure_group"].to_pylist(), strict=True):
-            if of != group and split_of[example_id] not in shared:
+        for example_id, row_group in zip(
+            table["example_id"].to_pylist(), table["failure_group"].to_pylist(), strict=True
+        ):
+            if row_group != group and split_of[example_id] not in shared:
                 split_of[example_id] = "other_failures"
     splits = np.array([split_of[example_id] for example_id in test.ids])
     names = ("query", "query_tuning", "holdout", "guard", "remaining", "unused_query", "other_failures")
@@ -207,13 +229,13 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes, group: str = 
         }
         for rank, at in enumerate(scores.order, start=1)
     ]
-    read_as = {"sign": "positive is harmful", "unit": scores.unit, "neutral": scores.neutral}
+    meaning = {"sign": "positive is harmful", "unit": scores.unit, "neutral": scores.neutral}
     null = {} if scores.null is None else {"null": scores.null.tolist()}
-    save_rows(path, "influence", rows, {**read_as, **notes, **scores.notes, **null})
+    save_rows(path, "influence", rows, {**meaning, **notes, **scores.notes, **null})
 
 
 def load_scores(path: Path, like: Examples) -> InfluenceScores:
-    """One method's scores, in the order of ``like``."""
+    """One method's scores, in the order of the rows of ``like``."""
     table, notes = read_parquet(path)
     row_of = {example_id: row for row, example_id in enumerate(table["example_id"].to_pylist())}
     rows = [row_of[example_id] for example_id in like.ids]

@@ -1,4 +1,4 @@
-"""SQL over the stored tables: one SELECT over the views, and nothing else."""
+"""SQL queries over the stored tables: exactly one SELECT over the views is allowed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pyarrow.dataset as ds
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.schemas import TABLES
-from repair_pipeline.storage.sql_names import apart, free_name, quoted
-from repair_pipeline.storage.user_columns import register_apart, user_columns
+from repair_pipeline.storage.sql_names import free_name, quoted, unique_names
+from repair_pipeline.storage.user_columns import register_with_unique_names, user_columns
 
 _HARMLESS_FUNCTIONS = {"range", "generate_series", "unnest"}
 
 
 def query(layout: Layout, sql: str) -> pa.Table:
-    """The answer to one SELECT over the views of ``TABLES``.
+    """The result of one SELECT over the views of ``TABLES``.
 
-    The engine itself can reach nothing but the views: the tables are handed to it as Arrow data sets, and its access to
-    files and settings is locked before ``sql`` is run.
+    The engine can read only the views: the tables are passed to it as Arrow data sets, and its access to files and
+    settings is locked before ``sql`` runs.
 
     Raises:
         InputError: ``sql`` is not one SELECT over the views, or it fails.
@@ -35,34 +35,36 @@ def query(layout: Layout, sql: str) -> pa.Table:
 
 
 def holds(rows: pa.Table, predicate: str, key: str) -> list[bool]:
-    """Which rows a predicate holds for.
+    """Whether a predicate holds, row by row.
 
     Args:
-        key: the key of the case that says so, for the message.
+        rows: the table.
+        predicate: an SQL expression over its columns; within it the table is called ``examples``.
+        key: the key of the case that holds the predicate, for messages.
 
     Raises:
-        InputError: it is no predicate over the columns of ``rows``.
+        InputError: it is not a valid predicate over the columns of ``rows``.
     """
-    names = apart(rows.column_names)
+    names = unique_names(rows.column_names)
     examples = rows.rename_columns(names)
-    # The numbers are a table of their own, and the predicate stands where only the owner's columns are: these may be
-    # called as she likes, and a predicate over all columns, or a query inside it, meets no other.
+    # Row numbers are a table of their own, and the predicate sees only the user's columns. So these may have any name,
+    # and a predicate over all columns, or a subquery, does not see the row numbers.
     number = free_name("number", ["examples", *names], predicate)
     connection = _connection()
     connection.register("examples", examples)
     connection.register(number, pa.table({number: range(len(rows))}))
-    # On lines of its own, so that a comment at its end does not reach what follows.
+    # The predicate is on lines of its own, so that a comment at its end does not swallow what follows.
     row = f"SELECT {', '.join(f'examples.{quoted(name)}' for name in names)}"
-    held = f"EXISTS (SELECT 1 FROM ({row}) AS examples WHERE (\n{predicate}\n))"
-    sql = f"SELECT {number} FROM examples POSITIONAL JOIN {number} WHERE {held}"
+    condition = f"EXISTS (SELECT 1 FROM ({row}) AS examples WHERE (\n{predicate}\n))"
+    sql = f"SELECT {number} FROM examples POSITIONAL JOIN {number} WHERE {condition}"
     try:
-        found = set(_answer(connection, sql, ("examples", number))[number].to_pylist())
+        matching = set(_answer(connection, sql, ("examples", number))[number].to_pylist())
     except InputError as error:
         columns = f"columns: {', '.join(names)}"
         if names != rows.column_names:
-            columns += "; SQL takes names that differ in case only for one, so here these have numbers"
+            columns += "; SQL ignores case, so names that differ only in case have numbers here"
         raise InputError(f"{key} is {predicate!r}: {error}; {columns}") from error
-    return [number in found for number in range(len(rows))]
+    return [number in matching for number in range(len(rows))]
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
@@ -84,10 +86,10 @@ def _register(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, 
         connection.register(name, schema.empty_table())
         return
     keys = pa.schema([schema.field(key) for key in ("case_id", "method") if key in _path_keys(name)])
-    own = user_columns(schema.names, folder) if name == "examples" else pa.schema([])
-    every = pa.schema([*schema, *own])
-    data = ds.dataset(folder, schema=every, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
-    register_apart(connection, name, data, schema.names, folder)
+    own_columns = user_columns(schema.names, folder) if name == "examples" else pa.schema([])
+    all_columns = pa.schema([*schema, *own_columns])
+    data = ds.dataset(folder, schema=all_columns, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
+    register_with_unique_names(connection, name, data, schema.names, folder)
 
 
 def _path_keys(name: str) -> set[str]:
@@ -101,19 +103,19 @@ def _require_select_over_views(connection: duckdb.DuckDBPyConnection, sql: str, 
         raise InputError(f"the query is {' and '.join(kinds) or 'empty'}: give exactly one SELECT statement")
     row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0]
     tree = json.loads(row[0])
-    own = {entry["key"] for node in _nodes(tree) for entry in node.get("cte_map", {}).get("map", [])}
+    own_names = {entry["key"] for node in _nodes(tree) for entry in node.get("cte_map", {}).get("map", [])}
     for node in _nodes(tree):
         match node.get("type"):
             case "BASE_TABLE":
                 name = node["table_name"]
-                if node["schema_name"] or node["catalog_name"] or name not in own | set(views):
-                    raise InputError(f"there is no view {name!r}: ask {', '.join(views)}")
+                if node["schema_name"] or node["catalog_name"] or name not in own_names | set(views):
+                    raise InputError(f"there is no view {name!r}: the views are {', '.join(views)}")
             case "TABLE_FUNCTION":
                 name = node["function"]["function_name"]
                 if name not in _HARMLESS_FUNCTIONS:
-                    raise InputError(f"the query calls {name}(): only the views can be read: {', '.join(views)}")
+                    raise InputError(f"the query calls {name}(), but it may only read the views {', '.join(views)}")
             case "SHOW_REF":
-                raise InputError(f"the query shows or describes: give a SELECT over {', '.join(views)}")
+                raise InputError(f"the query uses SHOW, DESCRIBE or SUMMARIZE: give a SELECT over {', '.join(views)}")
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

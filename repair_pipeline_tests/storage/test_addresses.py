@@ -1,4 +1,4 @@
-"""Folders whose paths a URL would misread."""
+"""Folders whose paths have special characters of URLs."""
 
 import os
 
@@ -12,7 +12,7 @@ from repair_pipeline.storage.addresses import addressable
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path_factory, monkeypatch):
-    """A folder for links that no other test has."""
+    """A scratch folder for links, for each test."""
     folder = tmp_path_factory.mktemp("scratch")
     monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(folder))
     return folder
@@ -21,16 +21,16 @@ def scratch(tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["a", "[x]", "it's", "*", "a#b", "a;b", "a&b", "a+b", "a:b", "a\\b", "a=b", "é ü", "@"]
 )
-def test_a_folder_that_is_read_as_it_is_stays_itself(tmp_path, name):
+def test_a_folder_without_special_characters_is_returned_unchanged(tmp_path, name):
     assert addressable(tmp_path / name) == tmp_path / name
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("name", ["a", "it's [x] * # ; & + : = é ü", "a%2Fb", "%41", "100%", "what?", "?a=b%3F", "%%"])
-def test_a_database_lies_in_its_folder_whatever_that_is_called(tmp_path, name):
+def test_a_database_is_created_in_its_folder_for_any_name(tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
-    for _ in range(2):  # made, and there already
+    for _ in range(2):  # first without the link, then with it
         engine = sqlalchemy.create_engine(f"sqlite:///{addressable(folder) / 'x.db'}")
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS t (a INT)"))
@@ -39,14 +39,14 @@ def test_a_database_lies_in_its_folder_whatever_that_is_called(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_where_nothing_can_be_addressed_the_message_says_what_to_set(tmp_path, monkeypatch):
+def test_a_link_with_a_special_character_is_refused(tmp_path, monkeypatch):
     (tmp_path / "%tmp").mkdir()
     monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path / "%tmp"))
     with pytest.raises(InputError, match=r"neither .*/what\? nor .*/%tmp/.* set TMPDIR"):
         addressable(tmp_path / "what?")
 
 
-def test_a_scratch_folder_of_somebody_else_is_refused(scratch, monkeypatch, tmp_path):
+def test_a_scratch_folder_of_another_user_is_refused(scratch, monkeypatch, tmp_path):
     mine = os.getuid()
     monkeypatch.setattr(locks.os, "getuid", lambda: mine + 1)
     with pytest.raises(InputError, match=rf"belongs to another user \(uid {mine}\): set TMPDIR"):

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and come back as they went."""
+"""Files are complete or absent, and are read as they were written."""
 
 import os
 import stat
@@ -38,7 +38,7 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
     assert read_tensor_notes(tmp_path / "a" / "t.safetensors") == NOTES
 
 
-def test_tensors_that_share_memory_are_written_apart(tmp_path):
+def test_tensors_that_share_memory_are_written_separately(tmp_path):
     whole = torch.arange(4.0)
     write_tensors(tmp_path / "t.safetensors", {"whole": whole, "part": whole[1:3], "same": whole}, {})
     tensors, _ = read_tensors(tmp_path / "t.safetensors")
@@ -69,20 +69,20 @@ def test_a_writer_that_raises_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_writer_that_raises_leaves_what_was_there(tmp_path):
+def test_a_writer_that_raises_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "t.txt", "before")
     with pytest.raises(RuntimeError, match="disk full"):
         write_whole(tmp_path / "t.txt", broken)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t.txt", "before")]
 
 
-def test_nobody_sees_a_file_before_it_is_whole(tmp_path):
+def test_a_file_is_not_visible_before_it_is_complete(tmp_path):
     seen = []
 
     def write(beside):
         beside.write_text("half")
         seen.append((tmp_path / "t.txt").exists())
-        seen.append(beside.name.startswith("."))  # hidden from whoever lists tables
+        seen.append(beside.name.startswith("."))  # hidden, so that it is not listed as a table
         beside.write_text("whole")
 
     write_whole(tmp_path / "t.txt", write)
@@ -90,6 +90,6 @@ def test_nobody_sees_a_file_before_it_is_whole(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t.txt", "whole")]
 
 
-def test_results_can_be_read_by_whoever_shares_the_folder(tmp_path):
+def test_others_can_read_the_results(tmp_path):
     write_text(tmp_path / "t.txt", "x")
     assert stat.S_IMODE(os.stat(tmp_path / "t.txt").st_mode) == 0o644

@@ -1,4 +1,4 @@
-"""Digests of files: each is read once, and again when it may hold something else."""
+"""Digests of files: each file is read once, and again when it may have changed."""
 
 import os
 import time
@@ -19,23 +19,23 @@ def digests(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The files that are read from now on."""
-    found, read = [], identity._read
+    """The names of the files that are read from now on."""
+    names, read = [], identity._read
 
     def counted(file):
-        found.append(file.name)
+        names.append(file.name)
         return read(file)
 
     monkeypatch.setattr(identity, "_read", counted)
-    return found
+    return names
 
 
 def settled(monkeypatch):
-    """Let the files be as old as it takes for their times to tell every change."""
-    monkeypatch.setattr(identity, "_JUST_NOW", -1.0)
+    """Treat the files as old enough for their times to show every change."""
+    monkeypatch.setattr(identity, "_CLOCK_STEP", -1.0)
 
 
-def test_the_digest_is_of_names_and_bytes_and_not_of_where_they_lie(digests, tmp_path):
+def test_the_digest_depends_on_names_and_bytes_and_not_on_the_folder(digests, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "file").write_bytes(b"content")
@@ -45,7 +45,7 @@ def test_the_digest_is_of_names_and_bytes_and_not_of_where_they_lie(digests, tmp
     assert digests.of({"renamed": tmp_path / "a" / "file"}) != digests.of(one)
 
 
-def test_a_second_look_reads_nothing_and_another_process_reads_nothing_either(digests, tmp_path, reads, monkeypatch):
+def test_a_cached_file_is_not_read_again_by_this_or_another_process(digests, tmp_path, reads, monkeypatch):
     settled(monkeypatch)
     files = {str(at): tmp_path / str(at) for at in range(3)}
     for file in files.values():
@@ -59,17 +59,17 @@ def test_a_file_edited_in_place_with_its_old_time_and_size_is_read_again(digests
     settled(monkeypatch)
     file = tmp_path / "file"
     file.write_text("before")
-    before, found = file.stat(), digests.of({"": file})
+    before, digest = file.stat(), digests.of({"": file})
     time.sleep(0.02)  # the clock of a file system ticks some hundred times a second
     with file.open("r+") as opened:
         opened.write("after!")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     after = file.stat()
     assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
-    assert digests.of({"": file}) != found
+    assert digests.of({"": file}) != digest
 
 
-def test_a_file_that_has_changed_a_moment_ago_is_not_kept(digests, tmp_path, reads):
+def test_a_file_that_has_just_changed_is_not_cached(digests, tmp_path, reads):
     file = tmp_path / "file"
     file.write_text("now")
     digests.of({"": file})
@@ -90,7 +90,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"step": "a", "version": "one"}'])
-def test_a_record_that_is_not_there_or_is_none_says_nothing(tmp_path, content):
+def test_a_missing_or_invalid_record_is_none(tmp_path, content):
     if content is not None:
         Path(record_path(tmp_path / "table")).write_bytes(content)
     assert read_origin(tmp_path / "table") is None

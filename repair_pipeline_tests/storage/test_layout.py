@@ -1,4 +1,4 @@
-"""Where files lie."""
+"""Paths of stored files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_tables_are_hive_partitioned_by_case():
     assert layout.base("abc", "dataset.parquet") == Path("/home/results/bases/base_id=abc/dataset.parquet")
 
 
-def test_nothing_of_two_cases_shares_a_path():
+def test_files_of_different_cases_have_different_paths():
     layout = Layout(Path("/home"))
     files = [
         path
@@ -31,7 +31,7 @@ def test_nothing_of_two_cases_shares_a_path():
     assert len(set(files)) == len(files)
 
 
-def test_home_and_data_are_where_the_settings_say(monkeypatch, tmp_path):
+def test_home_and_data_dir_follow_the_settings(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REPAIR_HOME", raising=False)
     monkeypatch.delenv("REPAIR_DATA_DIR", raising=False)

@@ -1,4 +1,4 @@
-"""Domain values come back from their files as they went in."""
+"""Data sets, partitions and scores are loaded as they were saved."""
 
 from dataclasses import replace
 
@@ -63,32 +63,32 @@ def test_a_dataset_comes_back_bit_for_bit(tmp_path, data):
     assert torch.equal(loaded.fit.examples[:1].inputs, data.fit.examples[:1].inputs + 1)
 
 
-def test_images_whose_colours_come_last_in_memory_come_back(tmp_path, data):
-    def turned(examples):
+def test_channels_last_images_come_back(tmp_path, data):
+    def channels_last(examples):
         return replace(examples, source=examples.inputs.to(memory_format=torch.channels_last), rows=None)
 
-    fit = replace(data.fit, examples=turned(data.fit.examples))
-    validation = replace(data.validation, examples=turned(data.validation.examples))
-    turned_data = replace(data, fit=fit, validation=validation, test=turned(data.test))
-    save_dataset(tmp_path / "dataset.parquet", turned_data, dict)
+    fit = replace(data.fit, examples=channels_last(data.fit.examples))
+    validation = replace(data.validation, examples=channels_last(data.validation.examples))
+    converted = replace(data, fit=fit, validation=validation, test=channels_last(data.test))
+    save_dataset(tmp_path / "dataset.parquet", converted, dict)
     assert_equal(load_dataset(tmp_path / "dataset.parquet").test, data.test)
 
 
-def test_the_fingerprint_is_of_ids_parts_and_given_labels(data):
+def test_the_fingerprint_depends_on_ids_parts_and_given_labels(data):
     def changed(**fields):
         return type(data)(**{**vars(data), **fields})
 
     relabelled = Examples(data.test.ids, data.test.inputs, (data.test.labels + 1) % 3)
     renamed = Examples(np.char.add(data.test.ids, "x"), data.test.inputs, data.test.labels)
-    prints = [
+    fingerprints = [
         fingerprint(data),
         fingerprint(changed(test=relabelled)),
         fingerprint(changed(test=renamed)),
         fingerprint(changed(fit=data.validation, validation=data.fit)),
     ]
-    assert len(set(prints)) == 4
-    assert all(len(digits) == 16 and int(digits, 16) >= 0 for digits in prints)
-    assert fingerprint(changed(mean=data.mean + 1)) == prints[0]
+    assert len(set(fingerprints)) == 4
+    assert all(len(digits) == 16 and int(digits, 16) >= 0 for digits in fingerprints)
+    assert fingerprint(changed(mean=data.mean + 1)) == fingerprints[0]
 
 
 @pytest.mark.parametrize("query_fraction", [1.0, 0.4])
@@ -148,7 +148,7 @@ def test_the_influence_table_is_ranked_and_says_its_sign_and_unit(tmp_path):
     assert (notes["guard_tau"], notes["seconds"]) == (0.25, 1.0)
 
 
-def test_scores_of_rows_that_are_not_in_the_table_are_not_made_up(tmp_path):
+def test_scores_of_rows_that_are_not_in_the_table_raise(tmp_path):
     rows = images(3, seed=3)
     path = tmp_path / "case_id=x" / "method=ewc" / "influence.parquet"
     save_scores(path, InfluenceScores(rows.ids, torch.zeros(3, dtype=torch.float64)), {})
@@ -156,7 +156,7 @@ def test_scores_of_rows_that_are_not_in_the_table_are_not_made_up(tmp_path):
         load_scores(path, images(4, seed=3))
 
 
-def test_columns_that_the_path_carries_are_not_written_twice(tmp_path):
+def test_columns_in_the_path_are_not_written(tmp_path):
     row = {"failure_group": "all", "example_id": "a", "influence": 1.0, "rank": 1}
     save_rows(tmp_path / "case_id=x" / "method=ewc" / "influence.parquet", "influence", [row], {})
     table, _ = read_parquet(tmp_path / "case_id=x" / "method=ewc" / "influence.parquet")

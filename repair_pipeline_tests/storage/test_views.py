@@ -1,4 +1,4 @@
-"""SQL over the views, and nothing else."""
+"""SQL queries over the views."""
 
 import pyarrow as pa
 import pytest
@@ -33,7 +33,7 @@ CONTRACT = {
     "worst_class_low unjudged judged_at",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason",
     "pairs": "case_id failure_group failure_id example_id influence rank",
-    "holdout_reads": "case_id failure_group example_id tests model read_at",
+    "holdout_reads": "case_id failure_group example_id tests content model read_at",
     "timings": "case_id method step seconds device threads",
 }
 
@@ -66,7 +66,7 @@ def test_the_views_are_the_contracts():
     }
 
 
-def test_every_column_says_what_it_is():
+def test_every_column_has_a_description():
     assert all(field.metadata[b"description"] for schema in TABLES.values() for field in schema)
 
 
@@ -88,7 +88,7 @@ def test_case_and_method_come_from_the_path(layout):
     ]
 
 
-def test_a_file_that_is_not_whole_yet_is_not_read(layout):
+def test_an_incomplete_file_is_not_read(layout):
     hidden = layout.influence("one", "ewc").with_name(".influence.parquet-x")
     hidden.write_bytes(b"half")
     assert query(layout, "SELECT count(*) AS n FROM influence").to_pylist() == [{"n": 12}]
@@ -126,7 +126,7 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize(("sql", "answer"), ORDINARY.values(), ids=ORDINARY)
-def test_ordinary_questions_are_answered(layout, sql, answer):
+def test_ordinary_queries_are_answered(layout, sql, answer):
     assert query(layout, sql).to_pylist() == answer
 
 
@@ -214,30 +214,30 @@ def test_anything_but_one_select_over_the_views_is_refused_in_one_line(layout, s
     assert sorted(layout.home.rglob("*")) == before
 
 
-def test_the_owners_columns_are_columns_of_examples(tmp_path):
+def test_user_columns_are_columns_of_examples(tmp_path):
     layout = Layout(tmp_path)
     for case, hour in (("one", pa.array([7])), ("two", pa.array(["late"]))):
         table = pa.table({"example_id": ["z"], "split": ["fit"], "hour": hour, "scanner": ["B"]})
         write_parquet(layout.table("examples", case), table, {})
-    found = query(layout, "SELECT case_id, hour, scanner, corrupted FROM examples ORDER BY case_id").to_pylist()
-    assert [tuple(row.values()) for row in found] == [("one", "7", "B", None), ("two", "late", "B", None)]
+    rows = query(layout, "SELECT case_id, hour, scanner, corrupted FROM examples ORDER BY case_id").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [("one", "7", "B", None), ("two", "late", "B", None)]
 
 
-def test_a_column_that_two_owners_write_in_two_ways_is_one(tmp_path):
+def test_spellings_of_a_column_in_different_cases_are_merged(tmp_path):
     layout = Layout(tmp_path)
     for case, own in (("one", {"Site": ["A"]}), ("two", {"site": ["B"]}), ("three", {"SITE": [3]})):
         write_parquet(layout.table("examples", case), pa.table({"example_id": ["z"], **own}), {})
-    found = query(layout, "SELECT case_id, site FROM examples ORDER BY case_id")
-    assert [tuple(row.values()) for row in found.to_pylist()] == [("one", "A"), ("three", "3"), ("two", "B")]
+    rows = query(layout, "SELECT case_id, site FROM examples ORDER BY case_id")
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [("one", "A"), ("three", "3"), ("two", "B")]
     assert query(layout, "SELECT * FROM examples").column_names == [*TABLES["examples"].names, "Site"]
 
 
-def test_of_two_columns_that_sql_takes_for_one_none_is_picked(tmp_path):
+def test_columns_of_one_case_that_sql_treats_as_equal_get_numbers(tmp_path):
     layout = Layout(tmp_path)
     table = pa.table({"example_id": ["z"], "A": [1], "a": [2], "a_1": [3], "Split": ["hers"], "split": ["fit"]})
     write_parquet(layout.table("examples", "one"), table, {})
-    found = query(layout, "SELECT split, A_1_, a_2, a_1, split_1 FROM examples")
-    assert found.to_pylist() == [{"split": "fit", "A_1_": 1, "a_2": 2, "a_1": 3, "Split_1": "hers"}]
+    rows = query(layout, "SELECT split, A_1_, a_2, a_1, split_1 FROM examples")
+    assert rows.to_pylist() == [{"split": "fit", "A_1_": 1, "a_2": 2, "a_1": 3, "Split_1": "hers"}]
     with pytest.raises(InputError, match=r'"a" not found.*"a_2"'):
         query(layout, "SELECT a FROM examples")
 
@@ -267,16 +267,26 @@ def test_a_predicate_holds_for_its_rows(predicate, held):
         "",
     ],
 )
-def test_what_is_no_predicate_over_the_rows_is_refused(predicate):
+def test_an_invalid_predicate_is_refused(predicate):
     with pytest.raises(InputError, match=r"failures\.where is .*columns: label, hour"):
         holds(ROWS, predicate, "failures.where")
 
 
-HELPERS = ("row_number", "ROW_NUMBER", "number", "number_", "examples", "rowid", "range", 'a "quoted". name', "select")
+INTERNAL_NAMES = (
+    "row_number",
+    "ROW_NUMBER",
+    "number",
+    "number_",
+    "examples",
+    "rowid",
+    "range",
+    'a "quoted". name',
+    "select",
+)
 
 
-@pytest.mark.parametrize("name", HELPERS)
-def test_a_predicate_means_the_owners_columns_whatever_they_are_called(name):
+@pytest.mark.parametrize("name", INTERNAL_NAMES)
+def test_user_columns_may_have_any_name_in_a_predicate(name):
     rows = pa.table({name: [9, 1, 0, 9], "site": ["A", "B", "B", "A"]})
     column = '"' + name.replace('"', '""') + '"'
     assert holds(rows, "site = 'B'", "failures.where") == [False, True, True, False]
@@ -284,7 +294,7 @@ def test_a_predicate_means_the_owners_columns_whatever_they_are_called(name):
     assert holds(rows, f"site IN (SELECT site FROM examples WHERE {column} = 1)", "k") == [False, True, True, False]
 
 
-def test_a_predicate_over_all_columns_means_the_owners_alone():
+def test_a_predicate_over_all_columns_sees_user_columns_only():
     rows = pa.table({"x": [1, 0, 2], "row_number": [3, 3, 0]})
     assert holds(rows, "COLUMNS(*) > 0", "failures.where") == [True, False, False]
     assert holds(rows, "x > (SELECT avg(x) FROM examples e WHERE e.row_number = examples.row_number)", "k") == [
@@ -295,14 +305,14 @@ def test_a_predicate_over_all_columns_means_the_owners_alone():
 
 
 @pytest.mark.parametrize("name", ["row_number", "number", "rowid"])
-def test_a_name_of_ours_is_no_column(name):
+def test_an_internal_name_is_not_a_column(name):
     with pytest.raises(InputError, match="not found"):
         holds(ROWS, f"{name} = 1", "failures.where")
 
 
-def test_of_two_columns_that_differ_in_case_only_a_predicate_means_none():
+def test_columns_that_differ_only_in_case_need_their_numbers_in_a_predicate():
     rows = pa.table({"A": [1, 2], "a": [2, 1], "b": [1, 2]})
     assert holds(rows, "b = 2", "failures.where") == [False, True]
     assert holds(rows, "a_2 = 2", "failures.where") == [True, False]
-    with pytest.raises(InputError, match=r"columns: A_1, a_2, b; SQL takes names that differ in case only for one"):
+    with pytest.raises(InputError, match=r"columns: A_1, a_2, b; SQL ignores case"):
         holds(rows, "a = 2", "failures.where")
