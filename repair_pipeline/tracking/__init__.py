@@ -1,1 +1,1 @@
-"""MLflow: a parent run a case, a child run a method, so that runs can be compared."""
+"""MLflow: one parent run per case with one child run per method, and the model registry."""

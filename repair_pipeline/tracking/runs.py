@@ -1,4 +1,4 @@
-"""A finished case as MLflow runs."""
+"""Logs a finished case to MLflow, and reads logged cases."""
 
 from __future__ import annotations
 
@@ -41,61 +41,62 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "repair_pipeline"
 _CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
-_NEEDED = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
+_REQUIREMENTS = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
 
 
 def tracking_uri(layout: Layout) -> str:
-    """The sqlite store below the results' home."""
+    """URI of the SQLite store below ``home``."""
     return f"sqlite:///{addressable(layout.mlflow) / 'mlflow.db'}"
 
 
 def open_store(layout: Layout) -> MlflowClient:
-    """MLflow's store, made where it is not there; a second process waits until it is whole."""
+    """A client of MLflow's store. The store is created if missing, while other processes wait."""
     layout.mlflow.mkdir(parents=True, exist_ok=True)
-    _make_whole(layout)
+    _create_store(layout)
     return MlflowClient(tracking_uri(layout))
 
 
 @cache
-def _make_whole(layout: Layout) -> None:
-    for name in ("mlflow", "alembic"):  # which say there what they do
+def _create_store(layout: Layout) -> None:
+    for name in ("mlflow", "alembic"):  # which log every step
         logging.getLogger(name).setLevel(logging.WARNING)
     with locked(layout.mlflow / ".mlflow.db.lock", layout.mlflow / "mlflow.db"):
-        # MLflow makes its tables, the default experiment and the registry as each is first asked for.
+        # MLflow creates its tables, the default experiment and the registry on first use.
         client = MlflowClient(tracking_uri(layout))
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
 
 
 def run_url(run: Mapping[str, str]) -> str:
-    """Where MLflow's page shows a run that ``track`` returned."""
+    """URL of a run on MLflow's page; ``run`` is what ``track`` returned."""
     return _page(f"experiments/{run['experiment_id']}/runs/{run['run_id']}")
 
 
 def model_url(name: str, version: int) -> str:
-    """Where MLflow's page shows a version of a registered model."""
+    """URL of a version of a registered model on MLflow's page."""
     return _page(f"models/{name}/versions/{version}")
 
 
 def _page(path: str) -> str:
     port = read_settings().mlflow_port
-    return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"  # else its sidebar is for language models
+    # Without the workflow type, MLflow shows the sidebar for language models.
+    return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"
 
 
 @dataclass(frozen=True)
 class Input:
-    """Files that a case was made from, as MLflow lists them."""
+    """Files that a case uses, as MLflow lists them."""
 
     context: str
-    """What they are to it: the key of the case that names them."""
+    """The key of the case that names the files."""
     name: str
     digest: str
     source: str
-    """The file or folder that they lie in."""
+    """The file, or the folder of the files."""
 
     @property
     def entity(self) -> DatasetInput:
-        """As MLflow stores it."""
+        """MLflow's entity for the files."""
         dataset = Dataset(self.name, self.digest, source_type="local", source=json.dumps({"uri": self.source}))
         return DatasetInput(dataset, [InputTag("mlflow.data.context", self.context)])
 
@@ -111,18 +112,21 @@ def track(
     tags: Mapping[str, str],
     progress: Progress = silent,
 ) -> dict[str, str]:
-    """Log a case from its tables: spec, code, data, metrics, figures, the report and the repaired model.
+    """Log a finished case: spec, code, data, metrics, figures, the report and the repaired model.
 
-    The case is the parent run, with the numbers of the repair that is judged. Each method and each repaired model is a
-    child, whose metrics have the names of the tables' columns, as the parent's have: what shares a name is compared.
+    The parent run has the numbers of the judged repair. Each influence method and each treated model is a child run.
+    Metrics are named after the columns of the tables in all runs, so that runs can be compared.
 
     Args:
-        inputs: what the case was made from.
-        repaired: the model to publish, None where no repair was made.
-        tests: rows that show the model's input.
-        figures: pictures by name.
-        metrics: of the case, by the names of the tables' columns.
-        tags: of the case.
+        layout: where the tables are stored.
+        case_id: the case.
+        inputs: files that the case uses.
+        repaired: the model to log; None if no repair was made.
+        tests: rows with the shape of the model's input, for the model's signature.
+        figures: by name.
+        metrics: of the parent run, named after columns.
+        tags: of the parent run.
+        progress: called with (done, total) child runs.
 
     Returns:
         ``experiment_id`` and ``run_id`` of the parent run.
@@ -131,7 +135,7 @@ def track(
     client = open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
     experiment_id = _experiment(layout)
-    every = {
+    common_tags = {
         _CASE: case_id,
         _BASE: case["base_id"],
         _FINGERPRINT: case["fingerprint"],
@@ -141,9 +145,9 @@ def track(
     }
 
     def child(name: str) -> ActiveRun:
-        return mlflow.start_run(run_name=name, nested=True, experiment_id=experiment_id, tags=every)
+        return mlflow.start_run(run_name=name, nested=True, experiment_id=experiment_id, tags=common_tags)
 
-    with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**every, **tags}) as parent:
+    with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**common_tags, **tags}) as parent:
         mlflow.log_params(_flat(json.loads(case["spec"])))
         mlflow.log_text(case["spec"], _SPEC)
         client.log_inputs(parent.info.run_id, [each.entity for each in inputs])
@@ -151,8 +155,8 @@ def track(
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{name}.png")
         detection, recovery = (_rows(layout, table, case_id) for table in ("detection", "recovery"))
-        found = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
-        mlflow.log_metrics({**found, **metrics})
+        aucs = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
+        mlflow.log_metrics({**aucs, **metrics})
         children = len(detection) + len(recovery)
         for done, row in enumerate(detection, start=1):
             with child(f"influence: {row['method']}"):
@@ -169,9 +173,9 @@ def track(
         for done, row in enumerate(recovery, start=len(detection) + 1):
             name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
             with child(f"repair: {name} ({row['removed']} removed)"):
-                text = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
-                mlflow.log_params({"step": "repair", **{key: row[key] for key in text}})
-                mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in text}))
+                keys = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
+                mlflow.log_params({"step": "repair", **{key: row[key] for key in keys}})
+                mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in keys}))
             progress(done, children)
         if repaired is not None:
             log_model(repaired, tests, "repaired_model")
@@ -180,23 +184,27 @@ def track(
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a run says of the case that it is of."""
+    """What an MLflow run stores about its case."""
 
     spec: object
-    """The resolved spec's plain values, as they were logged: whoever uses them validates them."""
+    """The resolved spec as plain values, as it was logged and not validated."""
     case_id: str
     base_id: str
     fingerprint: str
 
 
 def tracked(layout: Layout, run_id: str) -> Tracked:
-    """The case of a run that ``track`` logged, be it the parent or a child.
+    """The case of a run that ``track`` logged.
+
+    Args:
+        layout: where MLflow's store is.
+        run_id: id of a parent or a child run.
 
     Raises:
-        InputError: there is no such run, or it is none of a case.
+        InputError: there is no such run, or it does not belong to a case.
     """
-    if not (layout.mlflow / "mlflow.db").exists():  # which asking would make
-        raise InputError(f"there is no MLflow run {run_id!r}, nor any other below {layout.mlflow}: set REPAIR_HOME")
+    if not (layout.mlflow / "mlflow.db").exists():  # opening the store would create it
+        raise InputError(f"there is no MLflow run {run_id!r}, as {layout.mlflow} has no runs at all: set REPAIR_HOME")
     client = open_store(layout)
     mlflow.set_tracking_uri(tracking_uri(layout))
     try:
@@ -208,17 +216,19 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
     if {_CASE, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
         file.path for file in client.list_artifacts(run.info.run_id)
     ]:
-        raise InputError(f"the MLflow run {run_id!r} has no {_SPEC}, so it is none of a case: give the run of a case")
-    said = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_SPEC}")
+        raise InputError(
+            f"the MLflow run {run_id!r} has no {_SPEC}, so it does not belong to a case: give the run of a case"
+        )
+    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_SPEC}")
     try:
-        spec = json.loads(said)
+        spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{_SPEC} of the MLflow run {run_id!r} is not JSON ({error}): give another run") from error
     return Tracked(spec, tags[_CASE], tags[_BASE], tags[_FINGERPRINT])
 
 
 def _experiment(layout: Layout) -> str:
-    """The experiment's id. Creating one races between processes, so whoever loses takes the winner's."""
+    """Id of the experiment, which is created if missing. If another process creates it first, its id is used."""
     existing = mlflow.get_experiment_by_name(EXPERIMENT)
     if existing is None:
         try:
@@ -231,16 +241,18 @@ def _experiment(layout: Layout) -> str:
 
 
 def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> ModelInfo:
-    """Log a model of the active run in MLflow's own format (pt2, no pickle), for serving.
+    """Log a model to the active run in MLflow's format for serving (pt2, no pickle).
 
-    Where torch.export cannot export the model, its weights are logged alone, and a warning says so.
+    If torch.export cannot export the model, only its weights are logged, with a warning.
 
     Args:
-        tests: rows that show its input.
-        more: ``extra_files`` and ``metadata`` of ``mlflow.pytorch.log_model``.
+        model: the model.
+        tests: rows with the shape of its input, for its signature.
+        name: of the model within the run.
+        **more: ``extra_files`` and ``metadata`` of ``mlflow.pytorch.log_model``.
     """
     example = tests[:2].inputs
-    # The export cannot tell a tensor with its channels last from a part of one, and says so in a warning.
+    # torch.export warns about channels-last tensors, which it cannot distinguish from views.
     model = copied(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example.numpy(), model(example).numpy())
@@ -251,36 +263,36 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
                 name=name,
                 input_example=example.numpy(),
                 signature=signature,
-                pip_requirements=_NEEDED,  # MLflow would load the model in another process to find out
+                pip_requirements=_REQUIREMENTS,  # without them MLflow loads the model in another process to infer them
                 **more,
             )
     except (mlflow.MlflowException, OSError):
         raise
-    except Exception as error:  # the exporter has no error of its own: it raises what it met in the model's code
-        _say_weights_only(" ".join(f"{type(error).__name__}: {error}".split())[:160])
+    except Exception as error:  # torch.export raises whatever the model's code raises
+        _warn_weights_only(" ".join(f"{type(error).__name__}: {error}".split())[:160])
         return log_weights(model, name, signature, **more)
 
 
 @cache
-def _say_weights_only(why: str) -> None:
-    log.warning("MLflow gets the model's weights alone, no program to serve: torch.export fails (%s)", why)
+def _warn_weights_only(reason: str) -> None:
+    log.warning("MLflow gets only the weights of the model and cannot serve it: torch.export fails (%s)", reason)
 
 
 def git_sha() -> str | None:
-    """The commit of the code that runs, with ``-dirty`` where the code has changed since; None outside its checkout.
+    """The commit of the running code, with ``-dirty`` if the code has changed since; None outside its checkout.
 
-    An environment may lie inside a checkout of something else, which does not track this file.
+    The environment may be installed inside another checkout, so this file must be tracked by the checkout.
     """
     code = Path(__file__)
     try:
         _git(code.parent, "ls-files", "--error-unmatch", code.name)
         return _git(code.parent, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
-    except (FileNotFoundError, subprocess.CalledProcessError):  # the first: there is no git
+    except (FileNotFoundError, subprocess.CalledProcessError):  # FileNotFoundError: git is not installed
         return None
 
 
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -289,7 +301,7 @@ def _rows(layout: Layout, table: str, case_id: str) -> list[dict[str, Any]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    # What is yes or no is compared as a parameter, and is no axis of a chart.
+    # Booleans are logged as parameters: they are no use as metrics in a chart.
     return {key: float(value) for key, value in row.items() if type(value) in (int, float)}
 
 

@@ -1,4 +1,4 @@
-"""A model in MLflow as its weights alone, for models that torch.export cannot export."""
+"""Logs only the weights of a model to MLflow, for models that torch.export cannot export."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FLAVOUR, _FOLDER = "safetensors", "extra_files"
 
 @contextmanager
 def quiet_export() -> Iterator[None]:
-    """torch.export prints the whole graph beside the error that it raises, and logs it.
+    """Suppress what torch.export prints and logs (the whole graph) beside the error that it raises.
 
-    What mlflow.pytorch does to the root logger as it is imported, which would silence our warnings, is undone.
+    Also undo the change to the root logger that importing mlflow.pytorch makes, which would silence our warnings.
     """
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -41,15 +41,18 @@ def quiet_export() -> Iterator[None]:
 def log_weights(
     model: nn.Module, name: str, signature: ModelSignature, extra_files: Sequence[str] = (), **more: Any
 ) -> ModelInfo:
-    """Log the weights of a model of the active run: a safetensors file where the registry looks for one, no program.
+    """Log the weights of a model to the active run, as a safetensors file where the registry expects it.
 
     Args:
-        extra_files: safetensors files to log as they are; without any the model's own state is written.
-        more: for ``mlflow.models.Model.log``.
+        model: the model.
+        name: of the model within the run.
+        signature: of the model's input and output.
+        extra_files: safetensors files to log; if there are none, the model's own state is written.
+        **more: for ``mlflow.models.Model.log``.
     """
 
     class Flavour:
-        """What ``mlflow.models.Model.log`` calls a flavour: somebody who writes a model's folder."""
+        """A flavour for ``mlflow.models.Model.log``: it writes the folder of a model."""
 
         @staticmethod
         def save_model(path: str, mlflow_model: Model, signature: ModelSignature) -> None:
@@ -67,12 +70,17 @@ def log_weights(
 
 
 def not_exported(model: nn.Module, rows: Examples) -> str | None:
-    """Why torch.export cannot export the model for inputs like these, where it cannot."""
+    """Why torch.export cannot export the model; None if it can.
+
+    Args:
+        model: the model.
+        rows: examples of its input.
+    """
     example = rows[:2].inputs.cpu()
-    any_batch = {0: torch.export.Dim.AUTO}
+    any_batch_size = {0: torch.export.Dim.AUTO}
     try:
         with quiet_export():
-            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch,))
-    except Exception as error:  # it has no error of its own: it raises what it met in the model's code
+            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch_size,))
+    except Exception as error:  # torch.export raises whatever the model's code raises
         return " ".join(f"{type(error).__name__}: {error}".split())[:160]
     return None

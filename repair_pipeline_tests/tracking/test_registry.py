@@ -16,7 +16,7 @@ from repair_pipeline_tests.problems import examples
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
-    """Two versions of the model ``wards``."""
+    """Three versions of the model ``wards``, of which the last two are repairs of the first."""
     layout = Layout(tmp_path_factory.mktemp("home"))
     layout.mlflow.mkdir()
     mlflow.set_tracking_uri(tracking_uri(layout))
@@ -44,11 +44,11 @@ def test_a_version_gives_back_its_weights_and_architecture(layout):
     assert read_tensors(weights)[0]["bias"].tolist() == [2, 2]
 
 
-def test_promotions_are_taken_back_one_by_one(layout):
-    made = []
-    assert registry.set_champion_if_none(layout, "wards", lambda: made.append(1) or 1) == 1
-    assert registry.set_champion_if_none(layout, "wards", lambda: made.append(2) or 2) is None
-    assert made == [1]
+def test_promotions_are_rolled_back_one_by_one(layout):
+    published = []
+    assert registry.set_champion_if_none(layout, "wards", lambda: published.append(1) or 1) == 1
+    assert registry.set_champion_if_none(layout, "wards", lambda: published.append(2) or 2) is None
+    assert published == [1]
     with pytest.raises(InputError, match="has no candidate"):
         registry.promote(layout, "wards")
     assert registry.repairs_champion(layout, "wards")
@@ -64,7 +64,7 @@ def test_promotions_are_taken_back_one_by_one(layout):
         registry.rollback(layout, "wards")
 
 
-def test_a_case_that_is_repaired_again_follows_itself(layout):
+def test_a_new_repair_of_the_same_case_may_replace_its_champion(layout):
     client = MlflowClient(tracking_uri(layout))
     client.set_registered_model_alias("wards", "champion", "2")
     registry.set_candidate(layout, "wards", 3)
@@ -75,13 +75,13 @@ def test_a_case_that_is_repaired_again_follows_itself(layout):
 
 
 @pytest.mark.parametrize(
-    ("uri", "says"),
+    ("uri", "message"),
     [
-        ("models:/nothing@champion", "no registered model 'nothing': there are wards"),
-        ("models:/wards@nightly", "no alias 'nightly', it has"),
+        ("models:/nothing@champion", "no registered model 'nothing': the registered models are wards"),
+        ("models:/wards@nightly", "no alias 'nightly', only"),
         ("models:/wards/9", r"no such version, 'wards' has \[1, 2, 3\]"),
     ],
 )
-def test_what_the_registry_lacks_is_refused(layout, uri, says):
-    with pytest.raises(InputError, match=says):
+def test_an_unknown_model_alias_or_version_is_refused(layout, uri, message):
+    with pytest.raises(InputError, match=message):
         registry.resolve(layout, uri)

@@ -1,4 +1,4 @@
-"""What MLflow keeps of a case."""
+"""Links to MLflow's pages, and the commit that a run stores."""
 
 import subprocess
 
@@ -9,21 +9,21 @@ from repair_pipeline.tracking import runs
 from repair_pipeline.tracking.runs import git_sha, model_url, run_url
 
 
-@pytest.mark.parametrize(("said", "port"), [(None, "5000"), ("5101", "5101")])
-def test_links_lead_to_where_the_pages_are_served(monkeypatch, said, port):
+@pytest.mark.parametrize(("setting", "port"), [(None, "5000"), ("5101", "5101")])
+def test_links_have_the_port_of_the_setting(monkeypatch, setting, port):
     monkeypatch.delenv(variable("mlflow_port"), raising=False)
-    if said:
-        monkeypatch.setenv(variable("mlflow_port"), said)
+    if setting:
+        monkeypatch.setenv(variable("mlflow_port"), setting)
     run = run_url({"experiment_id": "1", "run_id": "abc"})
     assert run == f"http://127.0.0.1:{port}/#/experiments/1/runs/abc?workflowType=machine_learning"
     assert model_url("wards", 3).startswith(f"http://127.0.0.1:{port}/#/models/wards/versions/3?")
 
 
-def test_the_commit_says_whether_the_code_has_changed_since(tmp_path, monkeypatch):
+def test_the_commit_is_marked_dirty_if_the_code_has_changed(tmp_path, monkeypatch):
     def git(*arguments):
-        who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
         done = subprocess.run(
-            ["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True, text=True
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
         )
         return done.stdout.strip()
 
@@ -33,7 +33,7 @@ def test_the_commit_says_whether_the_code_has_changed_since(tmp_path, monkeypatc
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_sha() is None
     git("init", "-q")
-    (tmp_path / ".gitignore").write_text("runs.py")  # as an environment in a checkout of something else
+    (tmp_path / ".gitignore").write_text("runs.py")  # like an environment inside another checkout
     git("add", ".gitignore")
     git("commit", "-qm", "none")
     assert git_sha() is None

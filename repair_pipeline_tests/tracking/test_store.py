@@ -1,10 +1,10 @@
-"""MLflow's store in a fresh home; defs/test_partitions.py has what processes do there at once."""
+"""MLflow's store in a new home. Concurrent processes are tested in defs/test_partitions.py."""
 
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.runs import open_store
 
 
-def test_the_store_lies_in_its_home_whatever_that_is_called(tmp_path):
+def test_the_store_is_created_in_a_home_of_any_name(tmp_path):
     name = "what? feature%2Flabels it's [x] * # ; & + : = é"
     layout = Layout(tmp_path / name)
     client = open_store(layout)

@@ -25,14 +25,14 @@ def layout(tmp_path_factory):
     return layout
 
 
-def published(layout, which, said):
-    runs._say_weights_only.cache_clear()
+def published(layout, which, records):
+    runs._warn_weights_only.cache_clear()
     model, weights = net(which, features=3), layout.home / f"{which}.safetensors"
     write_tensors(weights, model.state_dict(), {})
     experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
     with mlflow.start_run(experiment_id=experiment) as run:
         log_model(model, TESTS, "repaired_model")
-    said.clear()
+    records.clear()
     version = registry.publish(
         layout, which, model, weights, {"factory": "a:b"}, TESTS, run.info.run_id, {"repair.model_is": "base"}
     )
@@ -40,7 +40,7 @@ def published(layout, which, said):
 
 
 @pytest.mark.parametrize("which", ["branch", "nested", "packed"])
-def test_a_version_of_weights_alone_is_promoted_and_resolved_as_any_other(layout, which, caplog):
+def test_a_version_with_only_weights_is_promoted_and_resolved_like_any_other(layout, which, caplog):
     model, version = published(layout, which, caplog.records)
     registry.set_candidate(layout, which, version)
     assert registry.promote(layout, which) == (None, version)
@@ -51,13 +51,13 @@ def test_a_version_of_weights_alone_is_promoted_and_resolved_as_any_other(layout
     assert all(torch.equal(tensors[name], value) for name, value in model.state_dict().items())
 
 
-def test_one_line_says_that_the_weights_are_alone(layout, caplog):
-    runs._say_weights_only.cache_clear()
+def test_one_warning_says_that_only_the_weights_are_logged(layout, caplog):
+    runs._warn_weights_only.cache_clear()
     experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
     with caplog.at_level(logging.WARNING, "repair_pipeline"), mlflow.start_run(experiment_id=experiment):
         for name in ("one", "other"):
             info = log_model(net("branch", features=3), TESTS, name)
-    said = [record.getMessage() for record in caplog.records if record.name.startswith("repair_pipeline")]
-    assert len(said) == 1
-    assert said[0].startswith("MLflow gets the model's weights alone, no program to serve: torch.export fails (")
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("repair_pipeline")]
+    assert len(messages) == 1
+    assert messages[0].startswith("MLflow gets only the weights of the model and cannot serve it: torch.export fails (")
     assert list(info.flavors) == ["safetensors"]
