@@ -1,1 +1,1 @@
-"""Devices, threads and batches."""
+"""Devices, threads, random streams and progress bars."""

@@ -1,4 +1,4 @@
-"""A bar for whoever watches a long step in a terminal or a notebook."""
+"""Progress bars in a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ from repair_pipeline import types
 
 @contextmanager
 def bar(console: Console, title: str) -> Iterator[types.Progress]:
-    """A bar that is gone when the step is done; none where ``console`` writes neither to a terminal nor a notebook.
+    """A progress bar that disappears at the end; no bar if ``console`` is neither a terminal nor a notebook.
 
-    A notebook needs ipywidgets for it: without them rich warns at every move.
+    A notebook needs ipywidgets: without it rich warns at every update.
+
+    Args:
+        console: where the bar is drawn.
+        title: shown left of the bar.
+
+    Returns:
+        The progress callback.
     """
     if not (find_spec("ipywidgets") if console.is_jupyter else console.is_terminal):
         yield types.silent
@@ -39,17 +46,17 @@ def bar(console: Console, title: str) -> Iterator[types.Progress]:
 
 
 def show(bars: Progress, bar: TaskID, done: int, total: int) -> None:
-    """Move a bar. One that goes back begins anew: a step may make several files, and each is watched from its start."""
+    """Update a bar. If ``done`` decreases, the bar restarts: a step may write several files, each counted anew."""
     if done < bars.tasks[bar].completed:
         bars.reset(bar)
     bars.update(bar, completed=done, total=total)
 
 
 class Rate(ProgressColumn):
-    """How many are done a second, as the bar's remaining time has it."""
+    """A column with the number of units per second, as used for the remaining time."""
 
     def render(self, task: Task) -> Text:
-        """Nothing until it is known."""
+        """The speed; empty until it is known."""
         return TaskProgressColumn.render_speed(task.finished_speed or task.speed)
 
 

@@ -1,4 +1,4 @@
-"""Where tensors live and how many cores work on them."""
+"""Devices and threads of computations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def resolve_device(name: DeviceName) -> torch.device:
-    """``auto`` is the GPU where there is one, else the CPU.
+    """The torch device; ``auto`` is the GPU if there is one, else the CPU.
 
     Raises:
-        InputError: ``cuda`` was asked for and torch sees none.
+        InputError: ``cuda`` was requested but torch finds no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device is 'cuda' and torch sees no GPU here: use 'auto' or 'cpu'")
+        raise InputError("device is 'cuda', but torch finds no GPU: use 'auto' or 'cpu'")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run with ``count`` intra-op threads, then go back: the same count gives the same bits on the same machine."""
+    """Run with ``count`` intra-op threads, then restore: the same count gives identical bits on the same machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""Random numbers: every step draws from a stream of its own."""
+"""Random streams: every step has its own, derived from the seed and the step's name."""
 
 from zlib import crc32
 
@@ -16,5 +16,5 @@ def numpy_stream(seed: int, step: str) -> np.random.Generator:
 
 
 def torch_stream(seed: int, step: str) -> torch.Generator:
-    """The same stream for torch, on the CPU whatever the device, so that devices draw the same batches."""
+    """The same stream for torch; always on the CPU, so that all devices draw the same batches."""
     return torch.Generator().manual_seed(int(_sequence(seed, step).generate_state(1, np.uint64)[0] >> np.uint64(1)))

@@ -1,1 +1,1 @@
-"""Planted causes of failure, so that what is found can be compared with what was planted."""
+"""Corruptions: planted causes of failure, the ground truth for influence methods."""

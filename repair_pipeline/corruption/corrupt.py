@@ -1,4 +1,4 @@
-"""From a data set as found to the one a base model is trained on."""
+"""From a loaded data set to the corrupted one that a base model is trained on."""
 
 import numpy as np
 import torch
@@ -13,7 +13,13 @@ from repair_pipeline.types import CorruptedDataset, Dataset, TrainingRows
 def corrupt(
     dataset: Dataset, corruption: Corruption | Imbalance | None, validation_fraction: float, rng: np.random.Generator
 ) -> CorruptedDataset:
-    """Split the training rows into fit and validation, and plant ``corruption`` in both (nothing where it is None).
+    """Split the training rows into fit and validation, and apply the corruption to both.
+
+    Args:
+        dataset: as loaded.
+        corruption: None leaves the rows as they are.
+        validation_fraction: the share of each class that becomes validation rows.
+        rng: draws the split and the corrupted rows.
 
     Raises:
         InputError: the corruption does not fit the data, or no row is left for validation.
@@ -24,11 +30,11 @@ def corrupt(
     fit, validation = stratified_split(clean, validation_fraction, rng)
     if not len(validation):
         raise InputError(
-            f"validation_fraction {validation_fraction:g} of {len(clean)} training rows leaves no validation row "
-            "of any class: give more rows or a larger fraction"
+            f"validation_fraction {validation_fraction:g} of {len(clean)} training rows gives no validation rows: "
+            "give more rows or a larger fraction"
         )
-    untouched = Planted(dataset.train, torch.zeros(len(clean), dtype=torch.bool))
-    planted = corruption.plant(dataset, fit, validation, rng) if corruption else untouched
+    uncorrupted = Planted(dataset.train, torch.zeros(len(clean), dtype=torch.bool))
+    planted = corruption.plant(dataset, fit, validation, rng) if corruption else uncorrupted
 
     def rows(at: Tensor) -> TrainingRows:
         return TrainingRows(planted.examples[at], clean[at], planted.corrupted[at])

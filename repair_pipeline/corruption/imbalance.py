@@ -1,4 +1,4 @@
-"""A class too few examples of which are left (the abstract and Fig. 1; no experiment of the paper's)."""
+"""Class imbalance (mentioned in the abstract and Fig. 1; the paper has no experiment on it)."""
 
 from dataclasses import dataclass, replace
 
@@ -11,16 +11,16 @@ from repair_pipeline.types import Dataset
 
 @dataclass(frozen=True)
 class Imbalance:
-    """Leaves round(keep × n_class) rows of every class in ``classes``. Nothing is planted: no row is a wrong one."""
+    """Keeps round(keep × n_class) rows of every class in ``classes``. No row counts as corrupted."""
 
     keep: float
     classes: tuple[int, ...]
 
     def thin(self, data: Dataset, rng: np.random.Generator) -> Dataset:
-        """``data`` with the rows that are left.
+        """``data`` with only the kept training rows.
 
         Raises:
-            InputError: a class has no row, or none would be left of it.
+            InputError: fewer than two rows of a class would be left.
         """
         labels = data.train.labels
         kept = torch.ones(len(labels), dtype=torch.bool)
@@ -30,7 +30,7 @@ class Imbalance:
             if left < 2:
                 raise InputError(
                     f"corruption.keep {self.keep:g} leaves {left} of {len(rows)} rows of class {label}: "
-                    "two are needed, one to train on and one to validate; keep more, or name another class"
+                    "at least two are needed, one for training and one for validation; keep more, or name another class"
                 )
             kept[torch.from_numpy(rows[left:])] = False
         return replace(data, train=data.train[kept])

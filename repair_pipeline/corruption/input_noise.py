@@ -19,8 +19,8 @@ class InputNoise:
     classes: tuple[int, ...]
     noise: Literal["salt_and_pepper", "gaussian"]
     level: float
-    """``salt_and_pepper``: the share of an image's pixels, all channels at once, that turn black or white, half and
-    half. ``gaussian``: σ, pixels being in [0, 1], where what leaves that range is clipped."""
+    """``salt_and_pepper``: the expected share of pixels (all channels together) that become black or white, half each.
+    ``gaussian``: the standard deviation σ for pixels in [0, 1]; values outside are clipped."""
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         inputs, labels = data.train.inputs.clone(), data.train.labels

@@ -12,7 +12,7 @@ from repair_pipeline.corruption.planting import Planted, planted_by_class, requi
 from repair_pipeline.types import Dataset
 
 Confusion = Mapping[int, Mapping[int, float]]
-"""For each noisy class, how its wrong labels are shared out over other classes; each row sums to 1."""
+"""For each noisy class, the distribution of its wrong labels over other classes; each row sums to 1."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LabelNoise:
         given = labels.clone()
         for clean, rows in planted_by_class(labels, self.confusion, self.rate, fit, validation, rng):
             shares = dict(sorted(self.confusion[clean].items()))
-            # Cumulative rounding: the shares of a class are whole numbers that add up to its planted rows.
+            # Cumulative rounding, so that the counts add up to the planted rows of the class.
             ends = [round(len(rows) * total) for total in np.cumsum(list(shares.values()))]
             for target, part in zip(shares, np.split(rows, ends), strict=False):
                 given[torch.from_numpy(part)] = target

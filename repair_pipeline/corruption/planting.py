@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """All training rows after a corruption, in their order."""
+    """All training rows after a corruption, in their original order."""
 
     examples: Examples
     corrupted: Bool[Tensor, " n"]
@@ -27,21 +27,32 @@ class Planted:
 
 @runtime_checkable
 class Corruption(Protocol):
-    """A planted cause of failure."""
+    """A way of planting causes of failure."""
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
-        """Corrupt an exact number of the rows at ``fit``, and as large a part of those at ``validation``.
+        """Corrupt an exact number of the fit rows, and the same share of the validation rows.
+
+        Args:
+            data: the clean data.
+            fit: positions of the fit rows among the training rows.
+            validation: positions of the validation rows.
+            rng: draws the rows to corrupt.
 
         Raises:
-            InputError: it does not fit the data.
+            InputError: the corruption does not fit the data.
         """
 
 
 def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A seeded, class-stratified split into (rest, part), ``part`` holding round(fraction × n_class) of each class.
+    """A seeded, class-stratified split of n rows.
+
+    Args:
+        labels: (n,) class numbers.
+        fraction: the share of each class in the second part.
+        rng: draws the rows of the second part.
 
     Returns:
-        Two sorted position vectors that partition range(n).
+        The sorted positions of the rest, and of the part with round(fraction × n_class) rows of each class.
     """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
@@ -51,12 +62,18 @@ def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) 
 
 
 def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Which rows of one class to corrupt: round(rate × n) of its fit rows, and round(rate × n) of all its rows.
+    """The rows of one class to corrupt: round(rate × n) of its fit rows, and round(rate × n) of all its rows.
 
-    Both counts are exact, so validation is as noisy as the rest.
+    Both counts are exact, so validation is as noisy as fit.
 
     Args:
-        fit: positions of the class's fit rows; ``validation`` likewise.
+        fit: positions of the class's fit rows.
+        validation: positions of the class's validation rows.
+        rate: the share of rows to corrupt.
+        rng: draws the rows.
+
+    Returns:
+        Positions among the fit rows, and among the validation rows.
     """
     in_fit = round(rate * len(fit))
     in_all = round(rate * (len(fit) + len(validation)))
@@ -66,12 +83,17 @@ def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Genera
 def require_classes(key: str, classes: Iterable[int], labels: Tensor) -> None:
     """Refuse classes that no training row has.
 
+    Args:
+        key: the case key that names the classes, for the error message.
+        classes: class numbers.
+        labels: the training labels.
+
     Raises:
-        InputError: names the first of them, and the key of the case that asks for it.
+        InputError: a class has no training row.
     """
     if missing := set(classes) - set(labels.tolist()):
         raise InputError(
-            f"{key} names class {min(missing)}, the training labels are "
+            f"{key} names class {min(missing)}, but the training labels are "
             f"{int(labels.min())} to {int(labels.max())}: name classes among these"
         )
 
@@ -79,11 +101,11 @@ def require_classes(key: str, classes: Iterable[int], labels: Tensor) -> None:
 def planted_by_class(
     labels: Tensor, classes: Iterable[int], rate: float, fit: Tensor, validation: Tensor, rng: np.random.Generator
 ) -> Iterator[tuple[int, Rows]]:
-    """For each class in turn, the rows of it to corrupt in fit, then those in validation.
+    """For each class, first the positions to corrupt in fit, then those in validation, as (class, positions).
 
-    The classes come in their own order: cases that differ in the order of their keys alone have one id, so one outcome.
+    Classes are sorted, because cases that differ only in the order of their keys have the same id and result.
     """
     for label in sorted(classes):
-        of_class = [part[labels[part] == label].numpy() for part in (fit, validation)]
-        for rows in planted_rows(of_class[0], of_class[1], rate, rng):
+        class_fit, class_validation = (part[labels[part] == label].numpy() for part in (fit, validation))
+        for rows in planted_rows(class_fit, class_validation, rate, rng):
             yield label, rows

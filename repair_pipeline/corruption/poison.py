@@ -12,23 +12,23 @@ from repair_pipeline.corruption.planting import Planted, planted_by_class, requi
 from repair_pipeline.types import Dataset, Examples
 
 TrainVictim = Callable[[Examples, Examples, int], nn.Module]
-"""(training rows, validation rows, which victim) → a model trained on them, in eval mode."""
+"""(training rows, validation rows, victim number) → a model trained on them, in eval mode."""
 
 
 @dataclass(frozen=True)
 class Poison:
-    """Adversarial images in place of round(rate × n_class) images of every class in ``classes``.
+    """Replaces round(rate × n_class) images of every class in ``classes`` by adversarial ones.
 
-    They are made on victims, separate models trained on the clean rows, and labelled as their victim predicts. Where a
-    victim is not fooled the label stays right, and the row counts as corrupted all the same.
+    They are generated against victims, separate models trained on the clean rows, and take the label that their victim
+    predicts. If the victim is not fooled, the label stays right, but the row counts as corrupted.
     """
 
     rate: float
     classes: tuple[int, ...]
     epsilon: float
-    """How far a pixel moves, pixels being in [0, 1]."""
+    """The change of a pixel, for pixels in [0, 1]."""
     victims: int
-    """Each makes as many of the images as the others, give or take one a class."""
+    """Number of victims; each generates the same number of images, to within one per class."""
     train_victim: TrainVictim
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
@@ -38,10 +38,9 @@ class Poison:
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)
         planted = [torch.from_numpy(rows) for _, rows in by_class]
-        train, stop_on = clean[fit], clean[validation]
-        for which in range(self.victims):
-            victim = self.train_victim(train, stop_on, which)
-            at = torch.cat([rows[which :: self.victims] for rows in planted])
+        for number in range(self.victims):
+            victim = self.train_victim(clean[fit], clean[validation], number)
+            at = torch.cat([rows[number :: self.victims] for rows in planted])
             inputs[at], labels[at] = fgsm(victim, clean[at], self.epsilon, data.mean)
             corrupted[at] = True
         return Planted(Examples(data.train.ids, inputs, labels), corrupted)
@@ -50,10 +49,17 @@ class Poison:
 def fgsm(
     model: nn.Module, examples: Examples, epsilon: float, mean: Float[Tensor, " channels"], batch_size: int = 500
 ) -> tuple[Float[Tensor, "n *features"], Int64[Tensor, " n"]]:
-    """x + ε sign(∇ₓ −log p(y|x)) (Goodfellow et al., 2015), pixels kept within [0, 1], and what ``model`` makes of it.
+    """The fast gradient sign method: x + ε sign(∇ₓ −log p(y|x)) (Goodfellow et al., 2015), clipped to [0, 1].
 
     Args:
-        examples: images less ``mean``.
+        model: the attacked model, in eval mode.
+        examples: images minus ``mean``.
+        epsilon: ε, for pixels in [0, 1].
+        mean: per channel.
+        batch_size: images per gradient.
+
+    Returns:
+        The adversarial inputs, minus ``mean``, and the classes that ``model`` predicts for them; on the CPU.
     """
     device = next(model.parameters()).device
     low = -mean[:, None, None].to(device)
@@ -61,8 +67,8 @@ def fgsm(
     for batch in examples.to(device).batches(batch_size):
         images = batch.inputs.detach().clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(images), batch.labels), images)
-        moved = (batch.inputs + epsilon * gradient.sign()).clamp(low, low + 1)
+        adversarial = (batch.inputs + epsilon * gradient.sign()).clamp(low, low + 1)
         with torch.no_grad():
-            labels.append(model(moved).argmax(dim=1).cpu())
-        inputs.append(moved.cpu())
+            labels.append(model(adversarial).argmax(dim=1).cpu())
+        inputs.append(adversarial.cpu())
     return torch.cat(inputs), torch.cat(labels)

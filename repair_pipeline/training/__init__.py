@@ -1,1 +1,1 @@
-"""Fitting a classifier's parameters."""
+"""Training a classifier."""

@@ -18,7 +18,7 @@ from repair_pipeline.types import Examples, Progress, silent
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Schedule:
-    """App. C's training scheme."""
+    """The training scheme of App. C: Adam with early stopping."""
 
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     batch_size: PositiveInt = 64
@@ -35,23 +35,28 @@ def fit(
     mode: Literal["train", "frozen"],
     progress: Progress = silent,
 ) -> nn.Module:
-    """A copy of ``model`` fitted to ``train``, with the weights of the epoch that was best on ``validation``.
+    """A copy of ``model`` trained on ``train``, with the weights of the best epoch on ``validation``.
 
-    Best is the highest mean p(y|x). App. C says "no progress on the validation set" and not of what; the validation
-    rows are as noisy as the rest, and unlike the mean log-likelihood or the accuracy, the mean probability neither
-    punishes a model for rejecting wrong labels nor moves in coarse steps (``docs/adr/0006``).
+    The best epoch has the highest mean p(y|x). App. C says "no progress on the validation set" without naming the
+    score. The validation rows are as noisy as the rest; unlike the mean log-likelihood, the mean probability does not
+    punish a model for rejecting wrong labels, and unlike the accuracy it has no coarse steps (``docs/adr/0006``).
 
     Args:
-        mode: ``train`` for training from scratch; ``frozen`` (eval mode, buffers as they are) for fine-tuning, so that
-            dropout and batch normalisation do not change what the parameters mean.
-        generator: draws the batches, and seeds what the model itself draws (dropout).
+        model: the initial model, left unchanged.
+        train: training rows.
+        validation: rows for early stopping.
+        schedule: learning rate, batch size, epochs and patience.
+        generator: draws the batches, and seeds the model's own randomness (dropout).
+        mode: ``train`` for training from scratch; ``frozen`` (eval mode, fixed buffers) for fine-tuning, so that
+            dropout and batch normalisation do not change the meaning of the parameters.
+        progress: called after each epoch.
 
     Returns:
         A new model on ``model``'s device, in eval mode.
 
     Raises:
-        FloatingPointError: no epoch had a score.
-        InputError: the model returns no tensor, as one with auxiliary outputs does in train mode.
+        FloatingPointError: training diverged: no epoch had a finite score.
+        InputError: the model does not return a tensor, for example one with auxiliary outputs in train mode.
     """
     device = next(model.parameters()).device
     model = copied(model)
@@ -75,8 +80,8 @@ def fit(
                 break
     if best is None:
         raise FloatingPointError(
-            f"training has diverged: after {epoch + 1} epochs no score on the {len(validation)} validation rows was a "
-            f"number; use a learning rate below {schedule.learning_rate:g}"
+            f"training diverged: in {epoch + 1} epochs no score on the {len(validation)} validation rows was finite; "
+            f"use a learning rate below {schedule.learning_rate:g}"
         )
     model.load_state_dict(best)
     return model.eval()
@@ -86,15 +91,15 @@ def fit(
 def logits(
     model: nn.Module, examples: Examples, batch_size: int = 500, progress: Progress = silent
 ) -> Float[Tensor, "n k"]:
-    """The model's outputs in eval mode, on the CPU."""
+    """The model's outputs, in eval mode and on the CPU."""
     device = next(model.parameters()).device
     model.eval()
-    made, done = [], 0
+    outputs, done = [], 0
     for batch in examples.batches(batch_size):
-        made.append(model(batch.inputs.to(device)).cpu())
+        outputs.append(model(batch.inputs.to(device)).cpu())
         done += len(batch)
         progress(done, len(examples))
-    return torch.cat(made)
+    return torch.cat(outputs)
 
 
 def predictions(model: nn.Module, examples: Examples, progress: Progress = silent) -> Int64[Tensor, " n"]:
@@ -103,10 +108,10 @@ def predictions(model: nn.Module, examples: Examples, progress: Progress = silen
 
 
 def accuracy(model: nn.Module, examples: Examples) -> float:
-    """The share of ``examples`` predicted as labelled."""
+    """The share of ``examples`` whose prediction equals the label."""
     return (predictions(model, examples) == examples.labels.cpu()).double().mean().item()
 
 
 def mean_probability(model: nn.Module, examples: Examples) -> float:
-    """The mean of p(y|x) over ``examples``: one minus the mean absolute error, which label noise does not mislead."""
+    """The mean of p(y|x) over ``examples``: one minus the mean absolute error, which is robust to label noise."""
     return log_p(logits(model, examples), examples.labels.cpu()).double().exp().mean().item()

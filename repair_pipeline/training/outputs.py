@@ -1,4 +1,4 @@
-"""What a model returns, where that is not a tensor of logits."""
+"""Refusing models that do not return a tensor of logits."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ _LOGITS = "logits"
 
 
 def require_tensor(outputs: Any, classes: int | None = None, mode: str = "") -> Tensor:
-    """``outputs`` where they are a tensor.
+    """``outputs``, if they are a tensor.
 
     Args:
-        classes: how many logits a row are due, where that is known.
-        mode: says in which mode the model returned them, where that matters.
+        outputs: what the model returned.
+        classes: the expected number of logits per row, if known.
+        mode: added to the message, such as `` in train mode``.
 
     Raises:
-        InputError: they are not; says what they are, and what to return.
+        InputError: they are not a tensor; the message describes them and says what to return.
     """
     if isinstance(outputs, Tensor):
         return outputs
-    what, logits = _described(outputs)
-    due = f"(n, {classes}) tensor of logits" if classes else "tensor of logits"
-    wanted = f"{logits}, the {due}" if logits else f"the {due}"
-    raise InputError(f"the model returns {what}{mode}: wrap it so that it returns {wanted}")
+    description, logits = _description(outputs)
+    tensor = f"(n, {classes}) tensor of logits" if classes else "tensor of logits"
+    expected = f"{logits}, the {tensor}" if logits else f"the {tensor}"
+    raise InputError(f"the model returns {description}{mode}: wrap it so that it returns {expected}")
 
 
-def _described(outputs: Any) -> tuple[str, str]:
-    """What it is, and where in it the logits are if it says so."""
+def _description(outputs: Any) -> tuple[str, str]:
+    """A description of the outputs, and where the logits are in them; empty if they have no such field."""
     kind = type(outputs).__name__
     if isinstance(outputs, Mapping):
         keys = ", ".join(repr(key) for key in list(outputs)[:5])

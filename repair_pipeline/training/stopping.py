@@ -2,7 +2,7 @@
 
 
 class Patience:
-    """Watches a score; is spent after ``checks`` scores in a row that are no better than the best."""
+    """Early stopping: spent after ``checks`` consecutive scores without improvement."""
 
     def __init__(self, checks: int) -> None:
         self._checks = checks
@@ -10,7 +10,7 @@ class Patience:
         self._since = 0
 
     def improves(self, score: float) -> bool:
-        """Record ``score`` (higher is better); True where it is the best so far."""
+        """Record ``score`` (higher is better); True if it is the best so far."""
         if score > self._best:
             self._best, self._since = score, 0
             return True
@@ -19,5 +19,5 @@ class Patience:
 
     @property
     def spent(self) -> bool:
-        """Whether to stop."""
+        """Whether training should stop."""
         return self._since >= self._checks

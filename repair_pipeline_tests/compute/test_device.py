@@ -16,7 +16,7 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch, gpu, expected):
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device is 'cuda' and torch sees no GPU here: use 'auto' or 'cpu'"):
+    with pytest.raises(InputError, match="device is 'cuda', but torch finds no GPU: use 'auto' or 'cpu'"):
         resolve_device("cuda")
 
 

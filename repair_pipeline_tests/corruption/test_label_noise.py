@@ -112,7 +112,7 @@ def test_the_matrix_is_what_is_planted():
 
 @pytest.mark.parametrize("confusion", [{7: {1: 1.0}}, {1: {7: 1.0}}])
 def test_a_class_that_the_labels_do_not_hold_is_refused(confusion):
-    with pytest.raises(InputError, match="names class 7, the training labels are 0 to 3"):
+    with pytest.raises(InputError, match="names class 7, but the training labels are 0 to 3"):
         planted(LabelNoise(0.3, confusion))
 
 

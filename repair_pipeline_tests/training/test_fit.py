@@ -28,12 +28,12 @@ def same(one, other):
 
 def snapshots(monkeypatch, scores):
     """What the model was at every check of the validation rows, each check being told a score."""
-    seen, told = [], iter(scores)
+    seen, remaining_scores = [], iter(scores)
 
     def score(model, rows):
         assert rows.ids.tolist() == VALIDATION.ids.tolist()
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return next(told)
+        return next(remaining_scores)
 
     monkeypatch.setattr(fitting, "mean_probability", score)
     return seen
