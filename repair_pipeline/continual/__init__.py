@@ -1,1 +1,1 @@
-"""Bayesian continual (un)learning: posteriors, factors and the learners that multiply one by the other."""
+"""Bayesian continual (un)learning: posteriors, factors, and learners that update posteriors by factors."""

@@ -1,4 +1,4 @@
-"""Ordinary reverse-mode gradients, of any model that can be trained."""
+"""Reverse-mode gradients by ``backward``, for any trainable model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from repair_pipeline.types import Theta
 
 
 def gradient(value: Tensor, at: Theta, weights: Tensor | None = None) -> Theta:
-    """∇(weightsᵀ value) at a leaf that requires a gradient; 0 where the value does not depend on it.
+    """∇(weightsᵀ value) with respect to the leaf ``at``; 0 if the value does not depend on it.
 
-    By ``backward``, as torch's reentrant checkpoints refuse ``torch.autograd.grad``.
+    Uses ``backward``, because torch's reentrant checkpoints do not support ``torch.autograd.grad``.
 
     Args:
-        weights: of the value's entries; None where it is a single number.
+        value: computed from ``at``.
+        at: a leaf that requires a gradient; its ``.grad`` is cleared.
+        weights: one per entry of ``value``; None if ``value`` is a scalar.
 
     Raises:
         RuntimeError: the value depends on nothing that requires a gradient.

@@ -1,4 +1,4 @@
-"""The full curvature of −log p(D|θ̂), off-diagonals and all, as matrix-free products (Eq. 8)."""
+"""The full curvature of −log p(D|θ̂), including off-diagonals, as matrix-free products (Eq. 8)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Vector = Float64[Tensor, " p"]
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
-    """C = (1/N) Σ_z C_z over the N rows of D, each C_z positive semi-definite; known by its products alone."""
+    """C = (1/N) Σ_z C_z over the N rows of D, each C_z positive semi-definite, given by its products with vectors."""
 
     of_rows: Callable[[Examples, Vector], Vector]
     """(Z, v) → Σ_z C_z v."""
@@ -27,23 +27,23 @@ class Curvature:
     batch_size: int = 200
 
     def product(self, v: Vector) -> Vector:
-        """Cv. Costs some two epochs of training."""
+        """Cv. Costs about two epochs of training."""
         batches = self._by_id.split(self.batch_size)
         return sum((self.of_rows(self.examples[at], v) for at in batches), torch.zeros_like(v)) / len(self.examples)
 
     def sampled_product(self, v: Vector, size: int, generator: torch.Generator) -> Vector:
-        """C_B v, the mean over ``size`` rows drawn at random: an unbiased estimate of Cv."""
+        """C_B v, the mean over ``size`` random rows (with replacement): an unbiased estimate of Cv."""
         drawn = torch.randint(len(self.examples), (size,), generator=generator)
         return self.of_rows(self.examples[self._by_id[drawn]], v) / size
 
     @cached_property
     def _by_id(self) -> Int64[Tensor, " n"]:
-        # Summed and drawn in the order of their ids, so that no result follows the order in which the rows came.
+        # Sums and draws follow the order of ids, so that results do not depend on the order of the rows.
         return torch.from_numpy(self.examples.ids.argsort())
 
 
 def empirical_fisher(log_lik: LogLikelihood, theta: Theta, examples: Examples) -> Curvature:
-    """F̂ = (1/N) Σ_z g_z g_zᵀ, g_z = ∇ log p(z|θ) at the label given: the paper's (Eq. 8)."""
+    """F̂ = (1/N) Σ_z g_z g_zᵀ with g_z = ∇ log p(z|θ) at the given label: the paper's curvature (Eq. 8)."""
     jacobian = of_log_p(log_lik)
 
     def of_rows(rows: Examples, v: Vector) -> Vector:
@@ -54,9 +54,9 @@ def empirical_fisher(log_lik: LogLikelihood, theta: Theta, examples: Examples) -
 
 
 def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
-    """(1/N) Σ_z Jᵀ(diag π − ππᵀ)J, J of the logits, π = softmax: the generalised Gauss-Newton matrix.
+    """The generalised Gauss-Newton matrix (1/N) Σ_z Jᵀ(diag π − ππᵀ)J, J the Jacobian of the logits, π = softmax.
 
-    It is the expected Fisher: it reads no label, so wrong ones do not inflate it.
+    It equals the expected Fisher. It uses no labels, so wrong labels do not inflate it.
     """
     jacobian = of_logits(classifier)
 

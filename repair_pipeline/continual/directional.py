@@ -1,4 +1,4 @@
-"""Derivatives along a direction of θ: Jv, with J of what a likelihood gives for each row."""
+"""Directional derivatives Jv, with J the Jacobian by θ of log-likelihoods or logits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Theta
 
 Outputs = Callable[[Theta, Examples], Float[Tensor, "n *k"]]
-"""(θ, rows) → one value, or k of them, for each row."""
+"""(θ, rows) → one value, or k values, for each row."""
 
 ByRows = Callable[[Theta, Examples, Theta], Float[Tensor, "n *k"]]
-"""(θ, rows, v) → Jv from each row's gradients."""
+"""(θ, rows, v) → Jv, from per-sample gradients."""
 
 Pulled = tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], Theta]]
 """f(θ), Jv and u ↦ Jᵀu."""
@@ -29,10 +29,10 @@ Pulled = tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], 
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Attention and recurrent layers from elementary operations, which have the derivatives that fused ones lack."""
+    """Run attention and recurrent layers unfused: the fused kernels lack some derivatives."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    # Not by mkldnn.flags, which sets TF32 besides and warns where there is none.
+    # Not mkldnn.flags: it also sets TF32, and warns if there is none.
     mkldnn, *_ = torch.backends.mkldnn.set_flags(False, _fp32_precision=None)
     try:
         with sdpa_kernel(SDPBackend.MATH):
@@ -43,9 +43,9 @@ def plain_kernels() -> Iterator[None]:
 
 
 class Directional:
-    """Jv by forward mode; with plain kernels, or from each row's gradients, where an operation has no such formula.
+    """Jv by forward-mode differentiation; if an operation does not support it, unfused or by per-sample gradients.
 
-    All three are exact. The way is found at the first batch and kept.
+    All three are exact. The choice is made at the first batch and kept.
     """
 
     def __init__(self, outputs: Outputs, by_rows: ByRows) -> None:
@@ -53,28 +53,28 @@ class Directional:
         self._forward: list[Callable[[], AbstractContextManager[None]]] = [nullcontext, plain_kernels]
 
     def change(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
-        """Jv. Costs a forward pass or two, or else a gradient a row."""
+        """Jv. Costs one or two forward passes, or else one gradient per row."""
         while self._forward:
             try:
                 with self._forward[0]():
                     return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
-            except RuntimeError:  # torch's word for an operation without a formula; a model's own fault is met again
+            except RuntimeError:  # forward mode not supported; an error of the model itself will be raised again below
                 del self._forward[0]
         return self.by_rows(theta, rows, v)
 
     def pulled(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
-        """f(θ), Jv and u ↦ Jᵀu. In forward mode all of one pass."""
+        """f(θ), Jv and u ↦ Jᵀu; in forward mode from a single pass."""
         while self._forward:
             try:
                 with self._forward[0]():
-                    return self._of_one_pass(theta, rows, v)
+                    return self._single_pass(theta, rows, v)
             except RuntimeError:
                 del self._forward[0]
         at = theta.detach().requires_grad_(True)
         value = self._outputs(at, rows)
         return value.detach(), self.by_rows(theta, rows, v), lambda u: gradient(value, at, u)
 
-    def _of_one_pass(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
+    def _single_pass(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
         def function(at: Theta) -> tuple[Tensor, Tensor]:
             value, change = jvp(lambda to: self._outputs(to, rows), (at,), (v,))  # type: ignore[misc]  # two, without aux
             return value, change
@@ -84,27 +84,27 @@ class Directional:
 
 
 def of_log_p(log_lik: LogLikelihood) -> Directional:
-    """J of log p(z|θ), a value a row."""
+    """J of log p(z|θ), one value per row."""
 
     def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, " n"]:
-        return torch.cat([log_lik.gradients(theta, some) @ v for some in rows.batches(gradients_at_once(theta))])
+        return torch.cat([log_lik.gradients(theta, batch) @ v for batch in rows.batches(gradients_at_once(theta))])
 
     return Directional(log_lik, by_rows)
 
 
 def of_logits(classifier: Classifier) -> Directional:
-    """J of the logits, k values a row.
+    """J of the logits, k values per row.
 
-    From each row's gradients it is J of the log-probabilities instead. They differ from the logits by one number a row,
-    so that (diag π − ππᵀ)J is the same.
+    With per-sample gradients it is J of the log-probabilities instead. They differ from the logits by one number per
+    row, so (diag π − ππᵀ)J is the same.
     """
 
     def logits(theta: Theta, rows: Examples) -> Float[Tensor, "n k"]:
         return classifier.logits(theta, rows.inputs)
 
     def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n k"]:
-        of_label, k = of_log_p(classifier), classifier.logits(theta, rows[:1].inputs).shape[1]
-        labelled = (replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(k))
-        return torch.stack([of_label.by_rows(theta, each, v) for each in labelled], dim=1)
+        log_p, k = of_log_p(classifier), classifier.logits(theta, rows[:1].inputs).shape[1]
+        relabelled = (replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(k))
+        return torch.stack([log_p.by_rows(theta, each, v) for each in relabelled], dim=1)
 
     return Directional(logits, by_rows)

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation, for learning and forgetting alike (Sec. 2.1, 2.2; A.3, A.4)."""
+"""Elastic weight consolidation, for learning and for forgetting (Sec. 2.1, 2.2; A.3, A.4)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from repair_pipeline.types import Theta
 
 @dataclass(frozen=True, eq=False)
 class EWC:
-    """Moves the mean to the maximum of Σ power · log p(Z|θ) + log q(θ): Eq. 10 for +1, Eq. 15 for -1."""
+    """Moves the mean to the maximum of Σ power · log p(Z|θ) + log q(θ): Eq. 10 for +1, Eq. 15 for -1.
+
+    Raises:
+        ValueError: ``deleted="unlikelihood"`` with an updated precision.
+    """
 
     maximise: Maximise
     precision: Literal["updated", "frozen"] = "updated"
     """``frozen`` keeps q's precision, as the paper does; ``updated`` adds the factors' curvature."""
     deleted: Deleted = "likelihood"
-    """``unlikelihood`` is the bounded form; only with a frozen precision."""
+    """``unlikelihood`` is the bounded form; it needs a frozen precision."""
 
     def __post_init__(self) -> None:
         if self.deleted == "unlikelihood" and self.precision == "updated":
-            raise ValueError("an updated precision subtracts the likelihood's curvature: use precision=frozen")
+            raise ValueError("deleted=unlikelihood does not support precision=updated: use precision=frozen")
 
     def update(self, q: Laplace, factors: list[Factor], log_lik: LogLikelihood) -> Laplace:
         log_data, weights = log_factors(factors, q.mean, log_lik, self.deleted)
@@ -39,7 +43,7 @@ class EWC:
         precision = q.precision
         if self.precision == "updated":
             for factor in factors:
-                # A factor's curvature is taken where the factor is part of the posterior: at the new mean when it
-                # is inserted, at the old one when it is deleted. So forgetting undoes learning exactly.
+                # The curvature is evaluated where the factor is part of the posterior: at the new mean for an
+                # insertion, at the old mean for a deletion. So forgetting undoes learning exactly.
                 precision = precision.updated(factor, mean if factor.power > 0 else q.mean, log_lik)
         return Laplace(mean, precision)

@@ -1,4 +1,4 @@
-"""The Fisher information's diagonal."""
+"""The diagonal of the Fisher information."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
 FisherKind = Literal["empirical", "expected", "monte_carlo"]
-"""The labels a Fisher is taken at: the given ones, all of them by p(y|x,θ), or one a row drawn from p(y|x,θ)."""
+"""Labels used for the Fisher: the given ones, all classes weighted by p(y|x,θ), or one per row drawn from p(y|x,θ)."""
 
 Labels = Callable[[Theta, Examples], Iterator[tuple[Examples, Float[Tensor, " n"]]]]
-"""(θ, rows) → the same rows under other labels, with a weight for each row. A row's weights add up to 1."""
+"""(θ, rows) → copies of the rows with the labels to use, each with a weight per row. A row's weights sum to 1."""
 
 
 def given_labels(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
-    """The rows as they are: what the empirical Fisher is taken at."""
+    """The rows with their given labels: the empirical Fisher."""
     yield examples, theta.new_ones(len(examples))
 
 
 def labels_of(kind: FisherKind, classifier: Classifier, generator: torch.Generator) -> Labels:
-    """The labels that the Fisher of this kind is taken at; ``generator`` draws those of ``monte_carlo``."""
+    """The labels for this kind of Fisher; ``generator`` draws those of ``monte_carlo``."""
 
     @torch.no_grad()
     def probabilities(theta: Theta, examples: Examples) -> Float[Tensor, "n k"]:
@@ -44,7 +44,7 @@ def labels_of(kind: FisherKind, classifier: Classifier, generator: torch.Generat
 
 
 def gradients_at_once(theta: Theta) -> int:
-    """How many examples' gradients to hold: 100, or as many as take 1 GiB."""
+    """The number of per-sample gradients to hold in memory: 100, or as many as fit into 1 GiB."""
     return max(1, min(100, 2**30 // (theta.element_size() * theta.numel())))
 
 
@@ -56,10 +56,18 @@ def squared_gradients(
     progress: Progress = silent,
     labels: Labels = given_labels,
 ) -> Float[Tensor, " p"]:
-    """Σ_z (∇ log p(z|θ))², element by element: squares of per-sample gradients, not of a batch's gradient.
+    """Σ_z (∇ log p(z|θ))², elementwise: squares of per-sample gradients, not of a batch gradient.
 
-    Streamed in the gradients' precision and summed in float64; memory is batch_size × p, of which None takes
-    ``gradients_at_once``. Costs about a training epoch, times the number of classes where ``labels`` are all of them.
+    Computed in the gradients' precision and summed in float64. Memory is batch_size × p. Costs about one training
+    epoch, times the number of classes for ``expected`` labels.
+
+    Args:
+        log_lik: log p(z|θ).
+        theta: where the gradients are taken.
+        examples: Z.
+        batch_size: None means ``gradients_at_once``.
+        progress: called after each batch.
+        labels: the labels to use; see ``labels_of``.
     """
     total = torch.zeros_like(theta, dtype=torch.float64)
     done = 0
@@ -82,8 +90,10 @@ def fisher_diagonal(
 ) -> Float[Tensor, " p"]:
     """diag F̂: the mean over D of the squared per-sample gradients, by default at the given labels (Eq. 8).
 
+    Args: as ``squared_gradients``.
+
     Raises:
-        FloatingPointError: it is not finite, or zero throughout, so that a penalty would weigh nothing.
+        FloatingPointError: it is not finite, or zero everywhere, so that a penalty would have no effect.
     """
     fisher = squared_gradients(log_lik, theta, examples, batch_size, progress, labels) / len(examples)
     if not bool(torch.isfinite(fisher).all()) or not bool(fisher.any()):

@@ -1,4 +1,4 @@
-"""Functional regularisation: what is held on to is the model's answers on D, not its parameters."""
+"""Functional regularisation: the model's predictions on D are kept close, not its parameters."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from repair_pipeline.types import Examples, Theta
 
 @dataclass(frozen=True, eq=False)
 class FunctionalPosterior:
-    """q(θ) ∝ exp(−(2/γ) · mean over D of KL(p(·|x,mean) ‖ p(·|x,θ))). D's labels are not read.
+    """q(θ) ∝ exp(−(2/γ) · mean over D of KL(p(·|x,mean) ‖ p(·|x,θ))). D's labels are not used.
 
-    To second order the Laplace posterior of the whole expected Fisher: each row's KL is ½ δᵀFδ (Eq. 23, without the
-    diagonal), so γ = 2/N is the posterior's own here too.
+    To second order this is the Laplace posterior with the full expected Fisher: each row's KL is ½ δᵀFδ (Eq. 23 without
+    the diagonal approximation), so γ = 2/N is the posterior's value here too.
     """
 
     mean: Theta
@@ -30,15 +30,20 @@ class FunctionalPosterior:
     gamma: float
 
     def log_density(self, theta: Theta, rows: Int64[Tensor, " m"]) -> Float[Tensor, ""]:
-        """In nats, up to a constant; estimated without bias from these rows of D, drawn evenly."""
+        """log q(θ) in nats, up to a constant.
+
+        Args:
+            theta: θ.
+            rows: positions of uniformly drawn rows of D; the estimate from them is unbiased.
+        """
         inputs = self.examples[rows].to(theta.device).inputs
         with torch.no_grad():
-            held = self.classifier.logits(self.mean, inputs).log_softmax(dim=1)
-        now = self.classifier.logits(theta, inputs).log_softmax(dim=1)
-        return -2 / self.gamma * (held.exp() * (held - now)).sum(dim=1).mean()
+            log_p_mean = self.classifier.logits(self.mean, inputs).log_softmax(dim=1)
+        log_p = self.classifier.logits(theta, inputs).log_softmax(dim=1)
+        return -2 / self.gamma * (log_p_mean.exp() * (log_p_mean - log_p)).sum(dim=1).mean()
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
-        """log p(z|θ) at the mean, as ``Laplace``."""
+        """log p(z|θ) at the mean, as for ``Laplace``."""
         return log_likelihoods(log_lik, self.mean, examples)
 
 
@@ -46,7 +51,7 @@ class FunctionalPosterior:
 class FunctionalRegularisation:
     """Moves the mean to the maximum of Σ power · log p(Z|θ) + log q(θ), with fresh rows of D in every step.
 
-    The new q holds what the new mean answers, so like EWC's frozen precision it does not narrow.
+    The new q is centred on the new mean's predictions with the same γ: like EWC's frozen precision, it does not narrow.
     """
 
     maximise: Maximise

@@ -18,18 +18,19 @@ from repair_pipeline.types import Examples, Progress, Theta, silent
 
 @dataclass(frozen=True, eq=False)
 class Kronecker:
-    """G ⊗ A over one layer's weight, whose last column is the layer's bias where it has one."""
+    """G ⊗ A for one layer's weight, with the bias, if any, as its last column."""
 
     inputs: Float[Tensor, "a a"]
-    """A: the mean over D of the sum over positions of aaᵀ; a is what the layer reads, then a 1 where it has a bias."""
+    """A: the mean over D of the sum over positions of aaᵀ; a is the layer's input, followed by 1 if it has a bias."""
     outputs: Float[Tensor, "g g"]
-    """G: the mean over D and over positions of ggᵀ; g is ∇ log p with respect to what the layer gives."""
+    """G: the mean over D and over positions of ggᵀ; g is the gradient of log p by the layer's output."""
     weight: slice
-    """Where the layer's weight stands in θ."""
+    """The position of the layer's weight in θ."""
     bias: slice | None
+    """The position of its bias in θ; None if it has none."""
 
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
-        """vec(Δ)ᵀ (G ⊗ A) vec(Δ) = ⟨Δ, GΔA⟩: the Kronecker product itself is never formed."""
+        """vec(Δ)ᵀ (G ⊗ A) vec(Δ) = ⟨Δ, GΔA⟩, without forming the Kronecker product."""
         change = delta[self.weight].view(len(self.outputs), -1)
         if self.bias is not None:
             change = torch.cat([change, delta[self.bias][:, None]], dim=1)
@@ -42,9 +43,9 @@ class KroneckerFactored:
 
     blocks: tuple[Kronecker, ...]
     scale: float
-    """2/γ, which multiplies the blocks."""
+    """2/γ, the factor of the blocks."""
     diagonal: Theta
-    """Added on the diagonal: λ everywhere, and (2/γ) diag F̂ where there is no block."""
+    """Added to the diagonal: λ everywhere, and (2/γ) diag F̂ for parameters without a block."""
 
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         factored = sum((block.quadratic(delta) for block in self.blocks), delta.new_zeros(()))
@@ -67,35 +68,49 @@ def kfac(
     progress: Progress = silent,
     labels: Labels = given_labels,
 ) -> KroneckerFactored:
-    """(2/γ) F̂ + λI, with F̂ the Kronecker-factored Fisher over ``examples`` at ``labels``.
+    """(2/γ) F̂ + λI, with F̂ the Kronecker-factored Fisher over ``examples``.
 
-    Streamed in θ's precision and summed in float64. Costs a forward pass, and a backward pass for each label a row;
-    parameters of other layers (normalisation, grouped convolutions) cost a pass of per-sample gradients besides.
+    Computed in θ's precision and summed in float64. Costs a forward pass, and a backward pass for each label per row;
+    parameters of other layers (normalisation, grouped convolutions) cost a pass of per-sample gradients in addition.
+
+    Args:
+        classifier: log p(z|θ).
+        theta: where the factors are computed.
+        examples: D.
+        gamma: γ > 0.
+        prior: λ ≥ 0.
+        batch_size: rows per pass.
+        progress: called after each batch.
+        labels: the labels to use; see ``labels_of``.
 
     Raises:
-        InputError: no layer is linear or convolutional, or one is used more than once in a forward pass.
-        FloatingPointError: the factors are not finite, or zero throughout.
+        InputError: no adapted layer is linear or convolutional, or one is used more than once in a forward pass.
+        FloatingPointError: the factors are not finite, or zero everywhere.
     """
     model = classifier.module(theta).eval()
-    where = _slices(model)
+    slices = _slices(model)
     model.requires_grad_(False)
-    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer) and layer.weight in where}
+    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer) and layer.weight in slices}
     if not layers:
-        raise InputError("no adapted layer is linear or convolutional, so K-FAC has no factors: use a diagonal")
+        raise InputError(
+            "no adapted layer is linear or convolutional, so K-FAC has no factors: use a diagonal curvature"
+        )
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     probes: dict[str, Tensor] = {}
 
     def watch(name: str, layer: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
         if name in probes:
-            raise InputError(f"layer {name} is used twice in a forward pass, K-FAC takes it once: use a diagonal")
-        inputs[name] = inputs.get(name, 0) + _second_moment(_read(layer, args[0].detach()))
-        # Gradients are taken at what is added to the output, as a layer that follows may overwrite the output itself.
+            raise InputError(
+                f"layer {name} is used twice in a forward pass, which K-FAC does not support: use a diagonal curvature"
+            )
+        inputs[name] = inputs.get(name, 0) + _second_moment(_inputs(layer, args[0].detach()))
+        # Gradients by a zero that is added to the output, as the next layer may overwrite the output in place.
         probes[name] = torch.zeros_like(output, requires_grad=True)
         return output + probes[name]
 
     for name, layer in layers.items():
-        layer.register_forward_hook(partial(watch, name), prepend=True)  # before a likelihood reads what a model gives
+        layer.register_forward_hook(partial(watch, name), prepend=True)  # before a likelihood's hook
     done = 0
     for batch in examples.batches(batch_size):
         batch = batch.to(theta.device)
@@ -105,8 +120,8 @@ def kfac(
             total = log_p.gather(1, labelled.labels[:, None]).sum()
             gradients = torch.autograd.grad(total, list(probes.values()), retain_graph=True)
             for name, gradient in zip(probes, gradients, strict=True):
-                given = _given(layers[name], gradient)
-                weighted = (weights / given.shape[1]).sqrt()[:, None, None] * given
+                by_position = _output_gradients(layers[name], gradient)
+                weighted = (weights / by_position.shape[1]).sqrt()[:, None, None] * by_position
                 outputs[name] = outputs.get(name, 0) + _second_moment(weighted)
         done += len(batch)
         progress(done, len(examples))
@@ -115,8 +130,8 @@ def kfac(
         Kronecker(
             inputs=(inputs[name] / len(examples)).to(theta),
             outputs=(total / len(examples)).to(theta),
-            weight=where[layers[name].weight],
-            bias=where.get(layers[name].bias),
+            weight=slices[layers[name].weight],
+            bias=slices.get(layers[name].bias),
         )
         for name, total in outputs.items()
     )
@@ -137,13 +152,13 @@ def kfac(
 
 
 def _has_factors(layer: nn.Module) -> bool:
-    """Linear and convolutional layers. A subclass of theirs may compute something else."""
+    """Whether the layer is linear or convolutional; not a subclass, which may compute something else."""
     plain = type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros"
     return type(layer) is nn.Linear or (plain and not isinstance(layer.padding, str))
 
 
-def _read(layer: nn.Module, x: Tensor) -> Float[Tensor, "n t a"]:
-    """What the layer multiplies by its weight at each of t positions, then a 1 where it has a bias."""
+def _inputs(layer: nn.Module, x: Tensor) -> Float[Tensor, "n t a"]:
+    """The vectors that the layer multiplies by its weight at each of t positions, followed by 1 if it has a bias."""
     if isinstance(layer, nn.Conv2d):
         x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]  # no string: see _has_factors
         x = x.transpose(1, 2)
@@ -151,8 +166,8 @@ def _read(layer: nn.Module, x: Tensor) -> Float[Tensor, "n t a"]:
     return x if layer.bias is None else nn.functional.pad(x, (0, 1), value=1.0)
 
 
-def _given(layer: nn.Module, gradient: Tensor) -> Float[Tensor, "n t g"]:
-    """The gradient with respect to what the layer gives at each of t positions."""
+def _output_gradients(layer: nn.Module, gradient: Tensor) -> Float[Tensor, "n t g"]:
+    """The gradient by the layer's output, for each of t positions."""
     if isinstance(layer, nn.Conv2d):
         gradient = gradient.flatten(2).transpose(1, 2)
     return gradient.reshape(len(gradient), -1, gradient.shape[-1])
@@ -165,10 +180,10 @@ def _second_moment(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "d d"]:
 
 
 def _slices(model: nn.Module) -> dict[Tensor, slice]:
-    """Where each parameter stands in θ."""
-    where: dict[Tensor, slice] = {}
+    """The position of each parameter in θ."""
+    slices: dict[Tensor, slice] = {}
     start = 0
     for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
-        where[parameter] = slice(start, start + parameter.numel())
+        slices[parameter] = slice(start, start + parameter.numel())
         start += parameter.numel()
-    return where
+    return slices

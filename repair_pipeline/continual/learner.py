@@ -18,16 +18,22 @@ Q = TypeVar("Q", bound=Posterior)
 
 @runtime_checkable
 class ContinualLearner(Protocol[Q]):
-    """Approximates q'(θ) ∝ q(θ) ∏ p(Z|θ)^power."""
+    """Approximates q'(θ) ∝ q(θ) ∏ p(Z|θ)^power (Eq. 13; A.3, A.4)."""
 
     def update(self, q: Q, factors: list[Factor], log_lik: LogLikelihood) -> Q:
-        """The posterior after all ``factors`` at once (Eq. 10 for powers > 0, Eq. 13 for powers < 0)."""
+        """The posterior after all factors at once.
+
+        Args:
+            q: the current posterior.
+            factors: powers > 0 insert data (Eq. 10), powers < 0 delete data (Eq. 13).
+            log_lik: log p(z|θ).
+        """
 
 
 def learn(
     learner: ContinualLearner[Q], q: Q, failures: Examples, log_lik: LogLikelihood, guard: Factor | None = None
 ) -> Q:
-    """p(θ|D, F): insert the failures, and the guard's tempered factor beside them where there is one."""
+    """p(θ|D, F): insert the failures, together with the guard's tempered factor if there is one."""
     return learner.update(q, [Factor(failures, 1), *([guard] if guard else [])], log_lik)
 
 
@@ -37,29 +43,36 @@ def forget(learner: ContinualLearner[Q], q: Q, causes: Examples, log_lik: LogLik
 
 
 Deleted = Literal["likelihood", "unlikelihood"]
-"""What a row z of a deleted factor adds to an objective: −log p(z|θ), without bound (Eq. 15), or log(1 − p(z|θ)), at
-most 0: the evidence that z's label is wrong. A p(z|θ) that rounds to 1 exerts no pull."""
+"""The term of a deleted row z in the objective: −log p(z|θ), which is unbounded (Eq. 15), or log(1 − p(z|θ)) ≤ 0, the
+evidence that z's label is wrong. If p(z|θ) rounds to 1, the latter has no gradient."""
 
 
 def log_factors(
     factors: list[Factor], start: Theta, log_lik: LogLikelihood, deleted: Deleted = "likelihood"
 ) -> tuple[Objective, Weights]:
-    """Σ power · log p(Z|θ) as what a ``Maximise`` takes: its estimate from a batch, and how often to draw each row.
+    """Σ power · log p(Z|θ) in the form that ``Maximise`` takes.
 
-    ``start`` says the device and the precision only.
+    Args:
+        factors: the factors.
+        start: only its device and dtype are used.
+        log_lik: log p(z|θ).
+        deleted: the objective's term for rows of negative power.
+
+    Returns:
+        The estimate of the sum from a batch, and the weights by which rows are drawn.
     """
     examples = Examples.concat([factor.examples for factor in factors]).to(start.device)
     power = torch.cat([start.new_full((len(factor.examples),), factor.power) for factor in factors])
     total = power.abs().sum()
 
     def estimate(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
-        # Rows are drawn with probability proportional to |power|, so |power| stands in no term.
+        # Rows are drawn with probability proportional to |power|, so |power| does not appear in the terms.
         batch = batch.to(start.device)
         log_p = log_lik(theta, examples[batch])
         if deleted == "likelihood":
-            against = -log_p
+            deletion = -log_p
         else:
-            against = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps).log()
-        return total * torch.where(power[batch] > 0, log_p, against).mean()
+            deletion = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps).log()
+        return total * torch.where(power[batch] > 0, log_p, deletion).mean()
 
     return estimate, power.abs()

@@ -25,7 +25,7 @@ class LogLikelihood(Protocol):
     """log p(z|θ) for every z of a batch."""
 
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
-        """In nats, one value an example; log p(Z|θ) is always their sum."""
+        """log p(z|θ) in nats, one value per example; log p(Z|θ) is always their sum."""
 
     def gradients(self, theta: Theta, examples: Examples) -> Float[Tensor, "n p"]:
         """∇_θ log p(z|θ) of every example."""
@@ -35,29 +35,31 @@ Outputs = Callable[[Theta, Tensor], Tensor]
 """(θ, inputs) → a classifier's outputs."""
 
 Way = Literal["batched", "rows", "in_place"]
-"""How gradients are taken: of a batch's rows at once; one row at a time; so, by a model that owns its parameters."""
+"""How per-sample gradients are computed: batched; one row at a time; or one at a time with θ copied into the model."""
 
 _OWNERS = (torch.jit.ScriptModule, nn.DataParallel)
-"""Modules that torch lends no parameters to."""
+"""Modules that ``torch.func.functional_call`` does not support."""
 
 
 class Classifier:
     """The log-likelihood of a torch classifier in eval mode with frozen buffers.
 
-    Frozen, because batch statistics would tie the examples of a batch together (p(D|θ) = ∏ p(z|θ) would not hold)
-    and running statistics would drift with every pass. θ are the parameters that require a gradient; the others stay.
+    Frozen, because batch statistics would make the examples of a batch dependent (p(D|θ) = ∏ p(z|θ) would not hold)
+    and running statistics would drift with every pass. θ consists of the parameters that require a gradient; the others
+    are fixed.
 
     Args:
-        likelihood: how the model's outputs are read.
+        model: is copied.
+        likelihood: how the model's outputs are converted to logits.
 
     Raises:
-        InputError: no parameter requires a gradient, or the model's outputs cannot be read by this likelihood.
+        InputError: no parameter requires a gradient, or the model does not support the likelihood.
     """
 
     def __init__(self, model: nn.Module, likelihood: Likelihood = SOFTMAX) -> None:
         self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         if not self._names:
-            raise InputError("no parameter of the model requires a gradient: unfreeze what is to be adapted")
+            raise InputError("no parameter of the model requires a gradient: unfreeze those to be adapted")
         self._model = likelihood.on(copied(model)).eval()
         for parameter in self._model.parameters():  # a scripted module cannot freeze itself
             parameter.requires_grad_(False)
@@ -70,20 +72,20 @@ class Classifier:
         self._owner: nn.Module | None = None
 
     def way(self, inputs: Float[Tensor, "n *features"]) -> Way:
-        """How this model's gradients are taken: tried on a row when it is first asked, and kept.
+        """How this model's per-sample gradients are computed: tested on one row at the first call, then kept.
 
-        ``torch.func.vmap`` runs no model that branches on its values, writes in place, or calls ``.item()``, a
-        recurrent cell or a custom ``autograd.Function``. Ordinary autograd does, a row at a time, to the same values.
+        ``torch.func.vmap`` does not support models that branch on values, write in place, or use ``.item()``, recurrent
+        cells or a custom ``autograd.Function``. Ordinary autograd, one row at a time, gives the same values.
 
         Raises:
-            Exception: the model's own, where neither can differentiate it.
+            Exception: the model's own, if neither can differentiate it.
         """
         if self._way is None:
-            self._way = self._tried(inputs[:1])
+            self._way = self._supported_way(inputs[:1])
         return self._way
 
     def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
-        """log p(y|x,θ) of every class, up to a constant a row."""
+        """log p(y|x,θ) of every class, up to a constant per row."""
         differentiated = theta.requires_grad and torch.is_grad_enabled()
         if (self.way(inputs) if differentiated else self._way) == "in_place":
             return self._in_place(theta, inputs)
@@ -99,7 +101,7 @@ class Classifier:
         return torch.stack([self._of_row(self.logits, theta, x, y) for x, y in rows])
 
     def module(self, theta: Theta) -> nn.Module:
-        """A copy of the model with the parameters θ, which alone require a gradient."""
+        """A copy of the model with the parameters θ; only these require a gradient."""
         model = copied(self._model)
         for parameter, value in zip(_named(model, self._names), self._shaped(theta.detach()), strict=True):
             parameter.copy_(value).requires_grad_(True)  # in the parameter's own memory layout
@@ -119,7 +121,7 @@ class Classifier:
             return log_p(self._functional(theta, x[None]), y[None])[0]
 
         with warnings.catch_warnings():
-            # An operation that vmap takes row by row, such as fused attention: slower, and nothing to act on.
+            # Some operations, such as fused attention, run row by row under vmap: slower, but nothing the user can fix.
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
@@ -128,31 +130,32 @@ class Classifier:
             at = theta.detach().requires_grad_(True)
             return gradient(log_p(logits(at, x), y)[0], at)
 
-    def _tried(self, row: Float[Tensor, "1 *features"]) -> Way:
+    def _supported_way(self, row: Float[Tensor, "1 *features"]) -> Way:
         label = torch.zeros(1, dtype=torch.int64, device=row.device)
 
         def of_row(logits: Outputs) -> Theta:
-            torch.manual_seed(0)  # a model may draw at random
+            torch.manual_seed(0)  # the model may use random numbers
             return self._of_row(logits, self.theta_hat, row, label)
 
         with torch.random.fork_rng():
             try:
                 self._batched(self.theta_hat, torch.cat([row, row]), torch.cat([label, label]))
                 return "batched"
-            except Exception:  # whatever it was: where ordinary autograd fails as well, that is raised
-                alone = of_row(self._in_place)
+            except Exception:  # any error: if ordinary autograd fails as well, its error is raised
+                reference = of_row(self._in_place)
             try:
-                lent = of_row(self._functional)
+                functional = of_row(self._functional)
             except Exception:
                 return "in_place"
-        # A reentrant checkpoint does not refuse lent parameters, it gives wrong gradients.
-        same = torch.allclose(lent, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
+        # Under functional_call a reentrant checkpoint raises no error but gives wrong gradients.
+        tolerance = 1e-3 * float(reference.abs().max())
+        same = torch.allclose(functional, reference, rtol=1e-3, atol=tolerance, equal_nan=True)
         return "rows" if same else "in_place"
 
     def _shaped(self, theta: Theta) -> list[Tensor]:
-        """θ cut into the model's parameters, each in the memory layout that the model keeps it in."""
+        """θ split into the model's parameters, each in the memory layout of the model's own."""
         parts = zip(theta.split(self._sizes), self._adapted, strict=True)
-        return [_laid_out(part.view(own.shape), own) for part, own in parts]
+        return [_with_layout_of(own, part.view(own.shape)) for part, own in parts]
 
 
 def _named(model: nn.Module, names: list[str]) -> list[Tensor]:
@@ -160,12 +163,12 @@ def _named(model: nn.Module, names: list[str]) -> list[Tensor]:
     return [parameters[name] for name in names]
 
 
-def _laid_out(value: Tensor, like: Tensor) -> Tensor:
-    """``value`` with its channels last where ``like`` has them last."""
-    if value.dim() != 4 or value.stride() == like.stride():
+def _with_layout_of(reference: Tensor, value: Tensor) -> Tensor:
+    """``value`` with its channels last if those of ``reference`` are."""
+    if value.dim() != 4 or value.stride() == reference.stride():
         return value
     channels_last = value.permute(0, 2, 3, 1)
-    # Flattened in between: of a single channel the strides tell both layouts, and torch would take it for the other.
+    # Flattened in between: with a single channel the strides fit both layouts, and torch would choose the other one.
     return channels_last.flatten().view(channels_last.shape).permute(0, 3, 1, 2)
 
 
@@ -173,6 +176,6 @@ def _laid_out(value: Tensor, like: Tensor) -> Tensor:
 def log_likelihoods(
     log_lik: LogLikelihood, theta: Theta, examples: Examples, batch_size: int = 500
 ) -> Float64[Tensor, " n"]:
-    """log p(z|θ) of every example in nats, in float64 on the CPU: one forward pass."""
+    """log p(z|θ) of every example in nats, float64 on the CPU. Costs one forward pass."""
     values = [log_lik(theta, batch.to(theta.device)).double().cpu() for batch in examples.batches(batch_size)]
     return torch.cat(values)

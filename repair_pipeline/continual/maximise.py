@@ -18,7 +18,7 @@ Objective = Callable[[Theta, Tensor], Float[Tensor, ""]]
 """(θ, positions of a batch) → an estimate of the log posterior in nats, unbiased for batches drawn by weight."""
 
 Weights = Float[Tensor, " n"]
-"""How often each example is to be drawn, relative to the others."""
+"""The relative frequency with which each example is drawn; ≥ 0."""
 
 
 @runtime_checkable
@@ -26,15 +26,21 @@ class Maximise(Protocol):
     """An optimiser together with its stopping rule."""
 
     def __call__(self, objective: Objective, weights: Weights, start: Theta) -> Theta:
-        """argmax_θ of ``objective``, from ``start``, over batches of examples drawn by ``weights``."""
+        """An approximate argmax of the objective.
+
+        Args:
+            objective: estimated on batches of examples.
+            weights: by which the batches are drawn.
+            start: the initial θ.
+        """
 
 
 def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Batches of one size from shuffled epochs, for ever.
+    """An endless iterator of equally sized batches from shuffled epochs.
 
-    An epoch holds an example with probability weight / largest weight, drawn afresh. So a large set that is tempered to
-    a small weight shows other rows every time, and no batch is swamped by it. Batches run on from one epoch into the
-    next: if their size varied with the draw, their mean would favour the rows that are always there.
+    Each epoch contains an example with probability weight / largest weight. So a large set with a small weight
+    contributes different rows in every epoch, and does not dominate any batch. Batches continue from one epoch into the
+    next: if their size varied, means over batches would favour the rows that are in every epoch.
     """
     shares = (weights.double() / weights.max()).cpu()
     size = min(batch_size, round(shares.sum().item()))
@@ -42,7 +48,7 @@ def _batches(weights: Weights, batch_size: int, generator: torch.Generator) -> I
     while True:
         while len(queue) < size:
             order = torch.randperm(len(shares), generator=generator)
-            # Systematically, so that an epoch's size varies by one row at most.
+            # Systematic sampling, so that the size of epochs varies by at most one row.
             marks = (shares[order].cumsum(0) + torch.rand((), generator=generator)).floor()
             kept = order[marks.diff(prepend=torch.zeros(1)) > 0]
             queue = torch.cat([queue, kept[torch.randperm(len(kept), generator=generator)]])
@@ -57,10 +63,10 @@ def _ascend(optimiser: torch.optim.Optimizer, theta: Tensor, value: Tensor) -> N
 
 @dataclass(frozen=True, eq=False)
 class OneCycle:
-    """A fixed number of Adam steps under a one-cycle learning rate: no early stopping, so nothing to be unlucky with.
+    """A fixed number of Adam steps with a one-cycle learning rate, without early stopping: stable across seeds.
 
-    The learning rate rises to ``peak`` and falls to almost nothing, towards an optimum of the objective itself. With a
-    ``score``, higher being better, the best θ of the start and of every fifth step is returned instead of the last.
+    The learning rate rises to ``peak`` and falls to almost zero, so θ approaches an optimum of the objective. With a
+    ``score`` (higher is better), the best θ among the start and every fifth step is returned instead of the last.
     """
 
     generator: torch.Generator
@@ -87,14 +93,14 @@ class OneCycle:
 
 @dataclass(frozen=True, eq=False)
 class EarlyStopped:
-    """Adam that stops when ``score`` has not improved for ``patience`` checks, and returns the best θ it checked.
+    """Adam that stops after ``patience`` checks without a better ``score``, and returns the best θ checked.
 
-    The paper's rule for Eq. 10 (App. C), and what bounds Eq. 15, whose optimum lies at infinity.
+    The paper's rule for Eq. 10 (App. C). Eq. 15 needs it, because its optimum lies at infinity.
     """
 
     generator: torch.Generator
     score: Callable[[Theta], float]
-    """Higher is better; called with θ at every check, the start included."""
+    """Called with θ at every check, including the start; higher is better."""
     learning_rate: float
     batch_size: int
     patience: int

@@ -1,4 +1,4 @@
-"""One step of natural gradient: the learner of linear influence and of Newton update removal (Eq. 8, 14)."""
+"""A natural-gradient step: the learner of linear influence and of Newton update removal (Eq. 8, 14)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PointEstimate:
 
     mean: Theta
     residual: float = 0.0
-    """Of the linear system whose solution led here: ‖(F̂ + δI) v − g‖ / ‖g‖; 0 where none was solved."""
+    """The relative residual ‖(F̂ + δI) v − g‖ / ‖g‖ of the linear system solved for this step; 0 if none was."""
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
         return log_likelihoods(log_lik, self.mean, examples)
@@ -36,9 +36,9 @@ class NaturalGradientStep:
     """F̂ over D at θ̂."""
     solver: Solver
     damping: float
-    """δ > 0, without which F̂, of rank N at the most, has no inverse."""
+    """δ > 0; needed because F̂ has at most rank N and may be singular."""
     gamma: float
-    """γ; as F̂ is a mean over D, 1/N is the posterior's own."""
+    """γ; as F̂ is a mean over D, the posterior's value is 1/N."""
 
     def update(self, q: PointEstimate, factors: list[Factor], log_lik: LogLikelihood) -> PointEstimate:
         total = torch.zeros_like(q.mean, dtype=torch.float64)

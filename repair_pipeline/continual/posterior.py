@@ -1,4 +1,4 @@
-"""The posterior q(θ) ≈ p(θ|D) and the factors that are multiplied into it (Sec. 2.2)."""
+"""Posteriors q(θ) ≈ p(θ|D), and the factors by which they are updated (Sec. 2.2)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ class Precision(Protocol):
         """δᵀPδ."""
 
     def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Precision:
-        """P + power × the curvature of −log p(Z|θ). Raises where the result is not positive semi-definite."""
+        """P + power × the curvature of −log p(Z|θ).
+
+        Raises:
+            FloatingPointError: the result is not positive semi-definite.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Diagonal:
-    """A diagonal precision, its curvature the empirical Fisher's: EWC."""
+    """A diagonal precision with the empirical Fisher as curvature: EWC."""
 
     values: Theta
 
@@ -46,19 +50,19 @@ class Diagonal:
     def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Diagonal:
         curvature = squared_gradients(log_lik, theta, factor.examples)
         values = self.values + factor.power * curvature
-        # Rounding: what was added in float32 comes off to within a few units in the last place of the larger term.
+        # Tolerance for rounding: float32 sums are undone only to a few units in the last place of the larger term.
         slack = 1e-5 if values.dtype == torch.float32 else 1e-12
         if bool((values < -slack * self.values.abs()).any()):
             raise FloatingPointError(
                 f"deleting {len(factor.examples)} examples leaves a negative precision: "
-                "they carry more curvature than the posterior holds, so they are not all in it"
+                "they have more curvature than the posterior, so not all of them are part of it"
             )
         return replace(self, values=values.clamp(min=0))
 
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A full precision, its curvature the exact Hessian: the oracle for small problems. Memory p²."""
+    """A full precision with the exact Hessian as curvature: the oracle for small problems. Memory p²."""
 
     matrix: Float[Tensor, "p p"]
 
@@ -69,7 +73,7 @@ class Dense:
         def log_p(at: Theta) -> Tensor:
             return log_lik(at, factor.examples).sum()
 
-        # Reverse over reverse: torch's own hessian is forward over reverse, which warns of torch.jit's deprecation.
+        # Reverse over reverse: torch's hessian is forward over reverse, which warns that torch.jit is deprecated.
         curvature = -jacrev(grad(log_p))(theta)
         matrix = self.matrix + factor.power * curvature
         if bool(torch.linalg.eigvalsh(matrix)[0] < -1e-9 * matrix.abs().max()):
@@ -101,7 +105,7 @@ class Laplace:
         return -0.5 * self.precision.quadratic(theta - self.mean)
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
-        """log p(z|θ) at the mean: for reading influence the paper takes q = δ(θ − θ̂) (Sec. 2.1, Example 2)."""
+        """log p(z|θ) at the mean, as the paper takes q = δ(θ − θ̂) for influence (Sec. 2.1, Example 2)."""
         return log_likelihoods(log_lik, self.mean, examples)
 
 
@@ -109,8 +113,9 @@ def laplace(theta_hat: Theta, fisher: Theta, gamma: float, prior: float = 0.0) -
     """N(θ̂, ((2/γ) diag F̂ + λI)⁻¹). γ = 2/N is the posterior of Eq. 10 and 15 (``docs/adr/0004``).
 
     Args:
+        theta_hat: θ̂, the mean.
         fisher: diag F̂, a mean over D.
-        gamma: γ > 0; larger means a weaker hold on θ̂.
+        gamma: γ > 0; a larger γ allows larger changes of θ̂.
         prior: λ ≥ 0.
     """
     return Laplace(theta_hat, Diagonal(2 / gamma * fisher + prior))

@@ -1,4 +1,4 @@
-"""(C + δI) v = g, for a curvature C known by its products alone: the GD and the SA of Sec. 4.1."""
+"""Solvers of (C + δI) v = g for a matrix-free curvature C: the GD and the SA of Sec. 4.1."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from repair_pipeline.continual.curvature import Curvature, Vector
 from repair_pipeline.types import Progress, silent
 
 TOLERANCE = 0.1
-"""The residual up to which a solution counts as converged."""
+"""The relative residual up to which a solution counts as converged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """v ≈ (C + δI)⁻¹ g, and how far from it."""
+    """v ≈ (C + δI)⁻¹ g, and its relative residual.
+
+    Raises:
+        FloatingPointError: v or the residual is not finite.
+    """
 
     v: Vector
     residual: float
@@ -26,19 +30,21 @@ class Solution:
         if not bool(torch.isfinite(self.v).all()) or not self.residual < float("inf"):
             raise FloatingPointError(
                 f"the natural gradient is not finite (residual {self.residual:g}): "
-                "the gradient or the curvature is not, or the solver has diverged; raise the damping"
+                "the gradient or the curvature is not finite, or the solver diverged; increase the damping"
             )
 
 
 @runtime_checkable
 class Solver(Protocol):
-    """Solves within its budget, and says how well."""
+    """Solves a linear system within a fixed budget."""
 
     def __call__(self, curvature: Curvature, damping: float, g: Vector) -> Solution:
         """v and its residual, converged or not.
 
         Args:
+            curvature: C.
             damping: δ > 0.
+            g: the right-hand side.
 
         Raises:
             FloatingPointError: v is not finite.
@@ -47,15 +53,15 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ConjugateResiduals:
-    """Descends ½ vᵀ(C + δI) v − gᵀv from 0 until its gradient, the residual, is small: the paper's GD.
+    """Minimises ½ vᵀ(C + δI) v − gᵀv from v = 0 until its gradient, the residual, is small: the paper's GD.
 
-    # Deviation: not along the gradient itself but along conjugate directions (conjugate residuals, Stiefel 1955). No
-    method leaves a smaller residual after as many products with C; plain descent takes many times as many.
+    # Deviation: along conjugate directions instead of the gradient (conjugate residuals, Stiefel 1955). No other method
+    has a smaller residual after the same number of products with C; plain descent needs many times more.
     """
 
     tolerance: float = TOLERANCE
     passes: int = 15
-    """Products with C at the most, each a pass over D."""
+    """Maximum number of products with C, each a pass over D."""
     progress: Progress = silent
 
     def __call__(self, curvature: Curvature, damping: float, g: Vector) -> Solution:
@@ -76,18 +82,18 @@ class ConjugateResiduals:
 
 @dataclass(frozen=True, eq=False)
 class StochasticApproximation:
-    """LiSSA: v ← v + (g − (C_B + δI) v) / s with a random batch B a step, from g / s (Agarwal et al. 2016): the SA.
+    """LiSSA: v ← v + (g − (C_B + δI) v) / s with a random batch B per step, from g / s (Agarwal et al. 2016): the SA.
 
-    s is 1.5 times the largest eigenvalue that a power iteration over such batches meets, so that a step contracts: what
-    v lacks along an eigenvector of C with the eigenvalue λ shrinks by the factor 1 − (λ + δ) / s.
+    s is 1.5 times the largest eigenvalue estimate of a power iteration over such batches, so that steps contract: the
+    error along an eigenvector of C with eigenvalue λ shrinks by the factor 1 − (λ + δ) / s.
 
-    # Deviation: v is the mean over the last half of the steps, where Agarwal et al. take a mean over independent runs:
-    either averages out which batches were drawn, and one run gets further than several shorter ones.
+    # Deviation: v is the mean over the last half of the steps, while Agarwal et al. average independent runs. Both
+    average over the random batches, and one run converges further than several shorter ones.
     """
 
     generator: torch.Generator
     passes: int = 15
-    """How often as many rows as D has are drawn."""
+    """Number of rows drawn, in multiples of N."""
     batch_size: int = 64
     progress: Progress = silent
 

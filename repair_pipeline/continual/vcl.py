@@ -1,4 +1,4 @@
-"""Variational continual learning (Nguyen et al. 2018): the posterior is a Gaussian, not a point."""
+"""Variational continual learning (Nguyen et al. 2018) with mean-field Gaussians."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ from repair_pipeline.types import Examples, Theta
 
 @dataclass(frozen=True, eq=False)
 class MeanField:
-    """N(mean, diag deviation²), so that E_q of Eq. 7 is an expectation."""
+    """N(mean, diag deviation²); E_q of Eq. 7 is a true expectation."""
 
     mean: Theta
     deviation: Theta
     noise: Float[Tensor, "s p"]
-    """Standard normal: the samples are mean + deviation · noise. Updates keep it, so that q and q* are compared at the
-    same draws."""
+    """Standard normal; the samples are mean + deviation · noise. Updates keep it, so q and q* use the same draws."""
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
-        """E_q[log p(z|θ)] by Monte Carlo: a forward pass a sample."""
+        """E_q[log p(z|θ)] by Monte Carlo: one forward pass per sample."""
         samples = (self.mean + self.deviation * noise for noise in self.noise)
         return torch.stack([log_likelihoods(log_lik, theta, examples) for theta in samples]).mean(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
 class VCL:
-    """Maximises Σ power · E_q*[log p(Z|θ)] − KL(q* ‖ q) over Gaussians q*, by reparameterised gradients."""
+    """Maximises Σ power · E_q*[log p(Z|θ)] − KL(q* ‖ q) over Gaussians q*, by the reparameterisation gradient."""
 
     maximise: Maximise
     generator: torch.Generator
-    """Draws the sample of θ that a step takes its gradient at."""
+    """Draws one sample of θ per step."""
 
     def update(self, q: MeanField, factors: list[Factor], log_lik: LogLikelihood) -> MeanField:
         log_data, weights = log_factors(factors, q.mean, log_lik)
 
-        def evidence_bound(free: Theta, batch: Tensor) -> Float[Tensor, ""]:
-            mean, log_ratio = free.chunk(2)
+        def evidence_bound(parameters: Theta, batch: Tensor) -> Float[Tensor, ""]:
+            mean, log_ratio = parameters.chunk(2)
             ratio = log_ratio.exp()
             noise = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype).to(mean.device)
             shift = (mean - q.mean) / q.deviation

@@ -1,1 +1,1 @@
-"""p(z|θ) of a task, one likelihood a file: what a model's outputs say of every class."""
+"""Likelihoods p(z|θ): how a model's outputs define class probabilities."""

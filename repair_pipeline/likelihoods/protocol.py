@@ -1,4 +1,4 @@
-"""What a likelihood is, and its entry in the catalogue."""
+"""The catalogue entry of a likelihood."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from repair_pipeline.errors import InputError
 
 @dataclass(frozen=True)
 class Likelihood:
-    """An entry of the catalogue: p(y|x,θ), as the logits that a model's outputs stand for (``docs/adr/0022``).
+    """p(y|x,θ), defined by how a model's outputs are converted to logits (``docs/adr/0022``).
 
-    Outputs become logits as they leave the model. So training, Fisher, curvature, methods and verdicts, which all read
-    a model's logits, are right under every likelihood.
+    The conversion is a forward hook. So training, Fisher, curvature, methods and verdicts, which all use logits, work
+    with every likelihood.
     """
 
     logits: Callable[[Tensor], Float[Tensor, "n k"]] | None
-    """From a batch's outputs to a number for every class: log p(y|x,θ), up to one constant a row. Made of operations
-    that torch differentiates, each row by itself. None: the outputs are logits as they are."""
+    """Maps a batch of outputs to logits: log p(y|x,θ) of every class, up to a constant per row. Must be differentiable
+    and treat each row separately. None: the outputs already are logits."""
     line: str
-    """What it is, in one line."""
+    """One-line description."""
 
     def on(self, model: nn.Module) -> nn.Module:
-        """The same model, which returns logits from now on.
+        """Add the conversion to the model, in place; returns the same model.
 
         Raises:
-            InputError: it is a scripted module, whose outputs torch lets nobody change.
+            InputError: it is a scripted module, whose outputs cannot be changed.
         """
         if self.logits is None:
             return model
@@ -38,19 +38,19 @@ class Likelihood:
             model.register_forward_hook(self._after)
         except RuntimeError as error:
             raise InputError(
-                f"the model is a {type(model).__name__}, whose outputs cannot be read by another likelihood than "
-                "softmax: give the module that it was made from"
+                f"the model is a {type(model).__name__}, which supports only the softmax likelihood: "
+                "give the module that it was scripted from"
             ) from error
         return model
 
     def _after(self, model: nn.Module, inputs: Any, outputs: Any) -> Any:
-        # What is no tensor is refused where the model is looked at.
+        # Outputs that are not a tensor are refused when the model is checked.
         return self.logits(outputs) if self.logits and isinstance(outputs, Tensor) else outputs
 
 
 def off(model: nn.Module) -> nn.Module:
-    """The same model, which returns its own outputs again."""
-    hooks = model._forward_hooks  # torch forgets a hook by the handle alone, which a copy of the model has not
+    """Remove the conversion from the model, in place; returns the same model."""
+    hooks = model._forward_hooks  # torch removes a hook only by its handle, which a copy of the model does not have
     for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Likelihood)]:
         del hooks[key]
     return model

@@ -1,4 +1,4 @@
-"""One output a class, its logit: what a classifier is trained with unless it says otherwise."""
+"""The default likelihood: one output per class, its logit."""
 
 from repair_pipeline.likelihoods.protocol import Likelihood
 

@@ -34,21 +34,21 @@ def test_the_empirical_fisher_is_the_mean_outer_product_of_gradients():
     classifier = Classifier(logistic())
     weight, bias = classifier.theta_hat[:12].reshape(3, 4).numpy(), classifier.theta_hat[12:].numpy()
     gradients = softmax_gradients(weight, bias, ROWS.inputs.numpy(), ROWS.labels.numpy())
-    found = dense(at_theta_hat(empirical_fisher, classifier), 15)
-    np.testing.assert_allclose(found, gradients.T @ gradients / len(ROWS), rtol=1e-10, atol=1e-14)
+    actual = dense(at_theta_hat(empirical_fisher, classifier), 15)
+    np.testing.assert_allclose(actual, gradients.T @ gradients / len(ROWS), rtol=1e-10, atol=1e-14)
 
 
 def test_the_empirical_fisher_of_a_network_agrees_with_finite_differences():
     classifier = network()
     jacobian = central_differences(lambda theta: classifier(theta, ROWS), classifier.theta_hat)
-    found = dense(at_theta_hat(empirical_fisher, classifier), len(classifier.theta_hat))
-    torch.testing.assert_close(found, jacobian.T @ jacobian / len(ROWS), rtol=1e-6, atol=1e-9)
+    actual = dense(at_theta_hat(empirical_fisher, classifier), len(classifier.theta_hat))
+    torch.testing.assert_close(actual, jacobian.T @ jacobian / len(ROWS), rtol=1e-6, atol=1e-9)
 
 
 def test_the_empirical_fishers_diagonal_is_ewcs():
     classifier = network()
-    found = dense(at_theta_hat(empirical_fisher, classifier), len(classifier.theta_hat)).diagonal()
-    torch.testing.assert_close(found, fisher_diagonal(classifier, classifier.theta_hat, ROWS), rtol=1e-10, atol=1e-14)
+    actual = dense(at_theta_hat(empirical_fisher, classifier), len(classifier.theta_hat)).diagonal()
+    torch.testing.assert_close(actual, fisher_diagonal(classifier, classifier.theta_hat, ROWS), rtol=1e-10, atol=1e-14)
 
 
 def test_ggn_is_the_hessian_where_logits_are_linear():
@@ -64,8 +64,8 @@ def test_ggn_of_a_network_is_the_softmax_hessian_between_jacobians_of_the_logits
         p = classifier.logits(classifier.theta_hat, x[None])[0].exp()
         p = p / p.sum()
         total = total + jacobian.T @ (torch.diag(p) - torch.outer(p, p)) @ jacobian
-    found = dense(at_theta_hat(ggn, classifier), len(classifier.theta_hat))
-    torch.testing.assert_close(found, total / len(ROWS), rtol=1e-6, atol=1e-9)
+    actual = dense(at_theta_hat(ggn, classifier), len(classifier.theta_hat))
+    torch.testing.assert_close(actual, total / len(ROWS), rtol=1e-6, atol=1e-9)
 
 
 def test_ggn_reads_no_label():

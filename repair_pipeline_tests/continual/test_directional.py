@@ -63,8 +63,8 @@ def test_gradients_are_taken_at_the_theta_that_is_asked_for(make):
 def test_a_directional_derivative_is_the_gradient_times_the_direction(make):
     model = model_of(make)
     classifier, v = Classifier(model), torch.linspace(-1, 1, len(Classifier(model).theta_hat)).double()
-    found = of_log_p(classifier).change(classifier.theta_hat, ROWS, v)
-    torch.testing.assert_close(found, by_autograd(model, of_given_label) @ v, rtol=1e-9, atol=1e-12)
+    actual = of_log_p(classifier).change(classifier.theta_hat, ROWS, v)
+    torch.testing.assert_close(actual, by_autograd(model, of_given_label) @ v, rtol=1e-9, atol=1e-12)
 
 
 @every_model
@@ -78,8 +78,8 @@ def test_curvatures_are_sums_of_outer_products_of_gradients(make, kind):
         gradients = [by_autograd(model, lambda log_p, _, k=k: log_p[0, k]) for k in range(3)]
         weights = list(model(ROWS.inputs).detach().softmax(dim=1).unbind(dim=1))
     expected = sum(g.T @ (w * (g @ v)) for g, w in zip(gradients, weights, strict=True)) / len(ROWS)
-    found = CURVATURES[kind](classifier, classifier.theta_hat, ROWS).product(v)
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+    actual = CURVATURES[kind](classifier, classifier.theta_hat, ROWS).product(v)
+    torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", WITHOUT_FORWARD_MODE.values(), ids=WITHOUT_FORWARD_MODE)
@@ -88,8 +88,8 @@ def test_fused_kernels_of_single_precision_have_derivatives_too(make):
     rows = type(ROWS)(ROWS.ids, ROWS.inputs.float(), ROWS.labels)
     classifier, v = Classifier(model), torch.linspace(-1, 1, len(Classifier(model).theta_hat))
     gradients = by_autograd(model, of_given_label, rows)
-    found = of_log_p(classifier).change(classifier.theta_hat, rows, v)
-    assert (found - gradients @ v).abs().max() < 1e-5 * (gradients.abs() @ v.abs()).max()
+    actual = of_log_p(classifier).change(classifier.theta_hat, rows, v)
+    assert (actual - gradients @ v).abs().max() < 1e-5 * (gradients.abs() @ v.abs()).max()
     product = CURVATURES["ggn"](classifier, classifier.theta_hat, rows).product(v.double())
     exact = Classifier(model.double())
     expected = CURVATURES["ggn"](exact, exact.theta_hat, ROWS).product(v.double())
@@ -99,14 +99,14 @@ def test_fused_kernels_of_single_precision_have_derivatives_too(make):
 def test_what_torch_runs_at_once_is_run_at_once():
     owners = {"checkpoint", "reentrant", "scripted", "data_parallel"}
     for makes, way in ((WITHOUT_VMAP, "rows"), (KEEPING, "batched")):
-        found = {name: Classifier(model_of(make)).way(ROWS.inputs) for name, make in makes.items()}
-        assert found == {name: "in_place" if name in owners else way for name in makes}
+        actual = {name: Classifier(model_of(make)).way(ROWS.inputs) for name, make in makes.items()}
+        assert actual == {name: "in_place" if name in owners else way for name in makes}
     assert Classifier(model_of(WITHOUT_FORWARD_MODE["attention"])).way(ROWS.inputs) == "batched"
 
 
 def test_the_way_is_tried_once(monkeypatch):
     classifier, tried = Classifier(model_of(WITHOUT_VMAP["gru"])), []
-    monkeypatch.setattr(classifier, "_tried", lambda row: tried.append(len(row)) or "rows")
+    monkeypatch.setattr(classifier, "_supported_way", lambda row: tried.append(len(row)) or "rows")
     for _ in range(2):
         classifier.gradients(classifier.theta_hat, ROWS)
     assert tried == [1]

@@ -91,11 +91,11 @@ def test_progress_reaches_its_end(problem, generator):
 
 def climb(scores, patience, max_steps=50, check_every=1):
     """Ascend θ steadily; ``scores`` are what each check is told. Returns θ, and θ at every check."""
-    checked, told = [], iter(scores)
+    checked, remaining_scores = [], iter(scores)
 
     def score(theta):
         checked.append(theta.item())
-        return next(told)
+        return next(remaining_scores)
 
     stopped = EarlyStopped(torch.Generator(), score, 0.1, 4, patience, max_steps, check_every)
     theta = stopped(lambda theta, batch: theta.sum(), torch.ones(4), torch.zeros(1))

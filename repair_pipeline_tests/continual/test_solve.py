@@ -59,12 +59,12 @@ def test_the_residual_is_the_true_one_converged_or_not(curvature, damped, g, gen
 
 def test_no_descent_leaves_a_smaller_residual_after_as_many_products(curvature, damped, g):
     largest = torch.linalg.eigvalsh(damped)[-1]
-    descended, found = torch.zeros_like(g), []
+    descended, residuals = torch.zeros_like(g), []
     for passes in range(1, 9):
         descended = descended + (g - damped @ descended) / largest
-        found.append(ConjugateResiduals(tolerance=1e-12, passes=passes)(curvature, DAMPING, g).residual)
-        assert found[-1] <= residual(damped, descended, g) * (1 + 1e-9)
-    assert found == sorted(found, reverse=True)
+        residuals.append(ConjugateResiduals(tolerance=1e-12, passes=passes)(curvature, DAMPING, g).residual)
+        assert residuals[-1] <= residual(damped, descended, g) * (1 + 1e-9)
+    assert residuals == sorted(residuals, reverse=True)
 
 
 def test_it_stops_at_the_tolerance_and_spends_no_product_more(curvature, damped, g):

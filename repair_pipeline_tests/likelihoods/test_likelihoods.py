@@ -54,7 +54,7 @@ ROWS = {row.name: row for row in LIKELIHOOD_ROWS}
 
 
 @pytest.fixture(params=LIKELIHOOD_ROWS, ids=str)
-def of(request):
+def problem(request):
     return Problem(request.param)
 
 
@@ -62,63 +62,66 @@ def test_every_likelihood_has_a_row():
     assert {row.name for row in LIKELIHOOD_ROWS} >= set(LIKELIHOODS)
 
 
-def under_every_label(of, rows):
-    return [replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(of.classes)]
+def under_every_label(problem, rows):
+    return [replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(problem.classes)]
 
 
-def test_log_p_is_the_one_by_hand_and_adds_up_to_one(of):
-    classifier = of.classifier()
+def test_log_p_is_the_one_by_hand_and_adds_up_to_one(problem):
+    classifier = problem.classifier()
     theta = classifier.theta_hat
-    torch.testing.assert_close(classifier(theta, of.rows), of.log_p(theta, of.rows), rtol=1e-12, atol=1e-14)
-    total = sum(classifier(theta, rows).exp() for rows in under_every_label(of, of.rows))
+    torch.testing.assert_close(
+        classifier(theta, problem.rows), problem.log_p(theta, problem.rows), rtol=1e-12, atol=1e-14
+    )
+    total = sum(classifier(theta, rows).exp() for rows in under_every_label(problem, problem.rows))
     torch.testing.assert_close(total, torch.ones(23, dtype=torch.float64), rtol=1e-12, atol=0)
 
 
-def test_gradients_are_autograds_and_finite_differences(of):
-    classifier = of.classifier()
+def test_gradients_are_autograds_and_finite_differences(problem):
+    classifier = problem.classifier()
     theta = classifier.theta_hat
-    found = classifier.gradients(theta, of.rows)
-    jacobian = torch.autograd.functional.jacobian(lambda at: of.log_p(at, of.rows), theta)
-    torch.testing.assert_close(found, jacobian, rtol=1e-10, atol=1e-14)
-    differences = central_differences(lambda at: of.log_p(at, of.rows), theta)
-    torch.testing.assert_close(found, differences, rtol=1e-6, atol=1e-8)
+    actual = classifier.gradients(theta, problem.rows)
+    jacobian = torch.autograd.functional.jacobian(lambda at: problem.log_p(at, problem.rows), theta)
+    torch.testing.assert_close(actual, jacobian, rtol=1e-10, atol=1e-14)
+    differences = central_differences(lambda at: problem.log_p(at, problem.rows), theta)
+    torch.testing.assert_close(actual, differences, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["empirical", "expected"])
-def test_fisher_is_a_loop_over_samples_and_labels(of, kind):
-    classifier, total = of.classifier(), 0
+def test_fisher_is_a_loop_over_samples_and_labels(problem, kind):
+    classifier, total = problem.classifier(), 0
     theta = classifier.theta_hat
-    for at in range(len(of.rows)):
-        row = of.rows[torch.tensor([at])]
-        for labelled in [row] if kind == "empirical" else under_every_label(of, row):
-            (gradient,) = torch.autograd.grad(of.log_p(at_theta := theta.clone().requires_grad_(), labelled), at_theta)
-            weight = 1 if kind == "empirical" else of.log_p(theta, labelled).exp()
-            total = total + weight * gradient.square() / len(of.rows)
+    for at in range(len(problem.rows)):
+        row = problem.rows[torch.tensor([at])]
+        for labelled in [row] if kind == "empirical" else under_every_label(problem, row):
+            at_theta = theta.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(problem.log_p(at_theta, labelled), at_theta)
+            weight = 1 if kind == "empirical" else problem.log_p(theta, labelled).exp()
+            total = total + weight * gradient.square() / len(problem.rows)
     labels = labels_of(kind, classifier, torch.Generator())
-    found = fisher_diagonal(classifier, theta, of.rows, 7, labels=labels)
-    torch.testing.assert_close(found, total, rtol=1e-10, atol=1e-14)
+    actual = fisher_diagonal(classifier, theta, problem.rows, 7, labels=labels)
+    torch.testing.assert_close(actual, total, rtol=1e-10, atol=1e-14)
 
 
-def test_the_curvatures_are_the_fishers_of_the_likelihood(of):
-    classifier = of.classifier()
+def test_the_curvatures_are_the_fishers_of_the_likelihood(problem):
+    classifier = problem.classifier()
     theta = classifier.theta_hat
     jacobian = [
-        torch.autograd.functional.jacobian(lambda at, z=z: of.log_p(at, z), theta)
-        for z in under_every_label(of, of.rows)
+        torch.autograd.functional.jacobian(lambda at, z=z: problem.log_p(at, z), theta)
+        for z in under_every_label(problem, problem.rows)
     ]
-    weights = [of.log_p(theta, rows).exp() for rows in under_every_label(of, of.rows)]
-    expected = sum(g.T @ (w[:, None] * g) for g, w in zip(jacobian, weights, strict=True)) / len(of.rows)
-    given = torch.autograd.functional.jacobian(lambda at: of.log_p(at, of.rows), theta)
-    for make, truth in ((ggn, expected), (empirical_fisher, given.T @ given / len(of.rows))):
-        curvature = make(classifier, theta, of.rows)
-        found = torch.stack([curvature.product(unit) for unit in torch.eye(len(theta), dtype=torch.float64)])
-        torch.testing.assert_close(found, truth, rtol=1e-9, atol=1e-12)
+    weights = [problem.log_p(theta, rows).exp() for rows in under_every_label(problem, problem.rows)]
+    expected = sum(g.T @ (w[:, None] * g) for g, w in zip(jacobian, weights, strict=True)) / len(problem.rows)
+    given = torch.autograd.functional.jacobian(lambda at: problem.log_p(at, problem.rows), theta)
+    for make, truth in ((ggn, expected), (empirical_fisher, given.T @ given / len(problem.rows))):
+        curvature = make(classifier, theta, problem.rows)
+        actual = torch.stack([curvature.product(unit) for unit in torch.eye(len(theta), dtype=torch.float64)])
+        torch.testing.assert_close(actual, truth, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["empirical", "expected"])
-def test_kfac_of_one_row_is_the_fishers_own_block_of_a_layer(of, kind):
+def test_kfac_of_one_row_is_the_fishers_own_block_of_a_layer(problem, kind):
     # Of one row a layer's block is a Kronecker product, even of a layer whose outputs are the model's own.
-    classifier, row = of.classifier(of.linear), of.rows[:1]
+    classifier, row = problem.classifier(problem.linear), problem.rows[:1]
     theta, labels = classifier.theta_hat, labels_of(kind, classifier, torch.Generator())
     precision = kfac(classifier, theta, row, gamma=2.0, labels=labels)
     total = 0
@@ -129,45 +132,50 @@ def test_kfac_of_one_row_is_the_fishers_own_block_of_a_layer(of, kind):
         torch.testing.assert_close(precision.quadratic(delta), delta @ total @ delta, rtol=1e-9, atol=1e-12)
 
 
-def test_what_is_held_of_the_answers_is_their_divergence(of):
-    classifier = of.classifier()
+def test_what_is_held_of_the_answers_is_their_divergence(problem):
+    classifier = problem.classifier()
     theta = classifier.theta_hat
     moved = theta + 0.1
-    posterior = FunctionalPosterior(theta, classifier, of.rows, gamma=0.5)
+    posterior = FunctionalPosterior(theta, classifier, problem.rows, gamma=0.5)
     divergence = 0
-    for rows in under_every_label(of, of.rows):
-        held, now = of.log_p(theta, rows), of.log_p(moved, rows)
+    for rows in under_every_label(problem, problem.rows):
+        held, now = problem.log_p(theta, rows), problem.log_p(moved, rows)
         divergence = divergence + held.exp() * (held - now)
-    found = posterior.log_density(moved, torch.arange(23))
-    torch.testing.assert_close(found, -2 / 0.5 * divergence.mean(), rtol=1e-9, atol=1e-12)
+    actual = posterior.log_density(moved, torch.arange(23))
+    torch.testing.assert_close(actual, -2 / 0.5 * divergence.mean(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["softmax", "bernoulli"])
 def test_learning_is_bayes_rule(name):
     # Log-concave, and with a proper prior: the posterior's mode is one, and the exact Hessian is its precision.
-    of = Problem(ROWS[name])
-    classifier = of.classifier(of.linear)
-    theta, rows = classifier.theta_hat, of.rows[:7]
+    problem = Problem(ROWS[name])
+    classifier = problem.classifier(problem.linear)
+    theta, rows = classifier.theta_hat, problem.rows[:7]
     prior = Laplace(theta, Dense(20.0 * torch.eye(len(theta), dtype=torch.float64)))
     learnt = learn(EWC(Newton()), prior, rows, classifier)
 
     def by_hand(at):
-        weight, bias = at[: of.linear.weight.numel()].view_as(of.linear.weight), at[of.linear.weight.numel() :]
-        return of.log_p_of(rows.inputs @ weight.T + bias, rows).sum() - 10 * (at - theta).square().sum()
+        weight, bias = (
+            at[: problem.linear.weight.numel()].view_as(problem.linear.weight),
+            at[problem.linear.weight.numel() :],
+        )
+        return problem.log_p_of(rows.inputs @ weight.T + bias, rows).sum() - 10 * (at - theta).square().sum()
 
     slope = torch.autograd.functional.jacobian(by_hand, learnt.mean)
     torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
     torch.testing.assert_close(learnt.precision.matrix, -hessian(by_hand, learnt.mean), rtol=1e-9, atol=1e-10)
 
 
-def test_what_is_predicted_is_the_likelier_class(of):
-    classifier = of.classifier()
+def test_what_is_predicted_is_the_likelier_class(problem):
+    classifier = problem.classifier()
     model = classifier.module(classifier.theta_hat)
-    by_label = torch.stack([of.log_p(classifier.theta_hat, rows) for rows in under_every_label(of, of.rows)])
-    assert torch.equal(predictions(model, of.rows), by_label.argmax(dim=0))
-    assert accuracy(model, of.rows) == (by_label.argmax(dim=0) == of.rows.labels).double().mean().item()
-    expected = of.log_p(classifier.theta_hat, of.rows).exp().mean().item()
-    assert mean_probability(model, of.rows) == pytest.approx(expected, rel=1e-12)
+    by_label = torch.stack(
+        [problem.log_p(classifier.theta_hat, rows) for rows in under_every_label(problem, problem.rows)]
+    )
+    assert torch.equal(predictions(model, problem.rows), by_label.argmax(dim=0))
+    assert accuracy(model, problem.rows) == (by_label.argmax(dim=0) == problem.rows.labels).double().mean().item()
+    expected = problem.log_p(classifier.theta_hat, problem.rows).exp().mean().item()
+    assert mean_probability(model, problem.rows) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_model_gives_its_own_outputs_again():
@@ -180,11 +188,11 @@ def test_a_model_gives_its_own_outputs_again():
 
 
 def test_a_copy_of_a_classifiers_model_is_read_once():
-    of = Problem(ROWS["noisy"])
-    classifier = of.classifier()
+    problem = Problem(ROWS["noisy"])
+    classifier = problem.classifier()
     again = Classifier(classifier.module(classifier.theta_hat))
-    values = log_likelihoods(again, again.theta_hat, of.rows)
-    torch.testing.assert_close(values, of.log_p(classifier.theta_hat, of.rows), rtol=1e-12, atol=0)
+    values = log_likelihoods(again, again.theta_hat, problem.rows)
+    torch.testing.assert_close(values, problem.log_p(classifier.theta_hat, problem.rows), rtol=1e-12, atol=0)
 
 
 class Read(nn.Module):
@@ -215,5 +223,7 @@ def test_softmax_leaves_a_model_as_it_is():
     model = torch.jit.script(seeded(nn.Linear(4, 3)))
     assert SOFTMAX.on(model) is model
     assert LIKELIHOODS["softmax"] is SOFTMAX
-    with pytest.raises(InputError, match="another likelihood than softmax: give the module that it was made from"):
+    with pytest.raises(
+        InputError, match="supports only the softmax likelihood: give the module that it was scripted from"
+    ):
         bernoulli.on(model)
