@@ -1,4 +1,4 @@
-"""Dagster's door: everything that a code location serves."""
+"""Dagster's entry point: everything that the code location serves."""
 
 import dagster as dg
 

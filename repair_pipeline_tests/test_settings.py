@@ -98,11 +98,11 @@ def test_a_wrong_variable_is_named_as_it_is_written(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("command", [["ui"], ["nightly", "on"], ["nightly", "off"]])
-def test_a_time_that_dagster_does_not_know_is_refused_before_anything_starts(folder, command):
+def test_an_invalid_cron_expression_is_refused_before_anything_starts(folder, command):
     (folder / FILE).write_text('nightly = "99 * * * *"\n')
     ended = CliRunner().invoke(app, command)
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("repair: the setting nightly cannot be '99 * * * *': Dagster knows no such time")
+    assert ended.stderr.startswith("repair: the setting nightly cannot be '99 * * * *': it is not a cron expression")
     assert [path.name for path in folder.iterdir()] == [FILE]
 
 

@@ -1,1 +1,1 @@
-"""Dagster: the pipeline's steps as assets, and what schedules and runs them."""
+"""Dagster: the pipeline's steps as assets, with jobs, a schedule, sensors and resources."""

@@ -1,4 +1,4 @@
-"""By night, and as failures come: templates make cases."""
+"""The schedule and the sensors that make and run the cases of templates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import champion
 
-_NO_TEMPLATE = "there is no template: repair nightly add FILE.yaml"
+_NO_TEMPLATE = "there is no template; to add one: repair nightly add FILE.yaml"
 
 
 @dg.schedule(
@@ -30,19 +30,19 @@ _NO_TEMPLATE = "there is no template: repair nightly add FILE.yaml"
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Every template, once a night: a case of the failures that were reported since the last."""
+    """Makes a case of every template that has new failures, at the times of the setting ``nightly``."""
     return _requests(context.instance, context.log, context.scheduled_execution_time.date())
 
 
 @dg.sensor(job=repair, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.STOPPED)
 def new_failures(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Every template, as soon as enough failures are reported."""
+    """Makes a case of every template as soon as enough failures are reported."""
     return _requests(context.instance, context.log, datetime.now(UTC).date())
 
 
 @dg.sensor(job=base, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
 def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Where a template's model has a new champion: its Fisher and log p(z|θ̂), before failures come."""
+    """Computes Fisher and log p(z|θ̂) of a template's new champion, before failures are reported."""
     layout, seen, requests = Layout.current(), json.loads(context.cursor or "{}"), list[dg.RunRequest]()
     for template in templates(layout):
         version = champion(layout, template.name)
@@ -57,23 +57,23 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.STOPPED)
 def run_failed(context: dg.RunFailureSensorContext) -> None:
-    """A line in ``notices.log``, and whatever the setting ``notify`` does with it."""
+    """Adds a line to ``notices.log``, and passes it to the command of the setting ``notify``."""
     run, failed = context.dagster_run, context.get_step_failure_events()
     case = run.tags.get("dagster/partition", run.job_name)
-    says = _checks_that_stopped(context) or [_raised(event) for event in failed] or [str(context.failure_event.message)]
-    notify(Layout.current(), f"{case}: {'; '.join(says)} (run {run.run_id})")
+    reasons = _failed_checks(context) or [_raised(event) for event in failed] or [str(context.failure_event.message)]
+    notify(Layout.current(), f"{case}: {'; '.join(reasons)} (run {run.run_id})")
 
 
-def _checks_that_stopped(context: dg.RunFailureSensorContext) -> list[str]:
-    """Blocking checks that did not pass, the gate's among them: what each says."""
+def _failed_checks(context: dg.RunFailureSensorContext) -> list[str]:
+    """Name and description of every blocking check that did not pass, the gate's among them."""
     entries = context.instance.all_logs(context.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    found = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
-    return [f"{check.check_name}: {check.description}" for check in found if check.blocking and not check.passed]
+    checks = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
+    return [f"{check.check_name}: {check.description}" for check in checks if check.blocking and not check.passed]
 
 
 def _raised(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
-    while error and error.cause:  # Dagster wraps what was raised
+    while error and error.cause:  # Dagster wraps the original exception
         error = error.cause
     return f"{event.step_key} failed: {' '.join(error.message.split()) if error else event.message}"
 
@@ -82,14 +82,14 @@ def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> l
     layout, requests, reasons = Layout.current(), list[dg.RunRequest](), list[str]()
     for template in templates(layout):
         try:
-            made = make_night(layout, template, day)
-        except InputError as error:  # one template's mistake stops no other
-            made = Skip(f"{template.name}: {error}")
-        if isinstance(made, Skip):
-            log.info(made.reason)
-            reasons.append(made.reason)
+            spec = make_night(layout, template, day)
+        except InputError as error:  # an invalid template must not stop the others
+            spec = Skip(f"{template.name}: {error}")
+        if isinstance(spec, Skip):
+            log.info(spec.reason)
+            reasons.append(spec.reason)
         else:
-            [key] = register_cases(instance, layout, [made])
+            [key] = register_cases(instance, layout, [spec])
             requests.append(_request(template, key, assets_of(key)))
     return requests or dg.SkipReason("; ".join(reasons) or _NO_TEMPLATE)
 
@@ -100,6 +100,9 @@ def _request(template: Template, key: str, assets: Sequence[dg.AssetKey] | None 
 
 
 def assets_of(key: str) -> list[dg.AssetKey]:
-    """What a case names: all others would be skipped, a step each. What follows from its results its run will say."""
-    case, follows = Store().case(key, torch.device("cpu")), ("gate_controls", "candidate")
-    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name in follows]
+    """The assets that a case names; all others would be skipped in its run.
+
+    Whether ``gate_controls`` and ``candidate`` run depends on the results, so they are always included.
+    """
+    case, conditional = Store().case(key, torch.device("cpu")), ("gate_controls", "candidate")
+    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name in conditional]

@@ -1,4 +1,4 @@
-"""Telling whoever is not watching."""
+"""Notices about runs that failed or whose repair was not accepted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from repair_pipeline.storage.layout import Layout
 _SECONDS = 60
 
 
-def notify(layout: Layout, says: str) -> None:
-    """Add a line to the notices, and hand it to the command of the setting ``notify`` on its standard input.
+def notify(layout: Layout, message: str) -> None:
+    """Add a line to the notices, and pass it to the standard input of the command in the setting ``notify``.
 
     Raises:
-        CalledProcessError, TimeoutExpired: the command fails; the line is written by then.
+        CalledProcessError, TimeoutExpired: the command failed; the line has been written.
     """
-    line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {says}\n"
+    line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {message}\n"
     layout.notices.parent.mkdir(parents=True, exist_ok=True)
     with open(layout.notices, "a", encoding="utf-8") as notices:
         notices.write(line)

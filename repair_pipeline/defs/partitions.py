@@ -1,4 +1,4 @@
-"""Dagster's home, and the cases as its partitions."""
+"""Dagster's instance, and cases as partition keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.locks import locked
 
 CASES = dg.DynamicPartitionsDefinition(name="case")
-"""Every case is a key, so lineage, backfills and schedules work per case."""
+"""One key per case, so that lineage, backfills and schedules work per case."""
 
 _SETTINGS = """\
-# Written once; yours to change.
+# Written once; you can edit it.
 telemetry:
   enabled: false
 nux:
@@ -29,7 +29,7 @@ freshness:
 run_retries:
   enabled: true
   max_retries: 1
-  retry_on_asset_or_op_failure: false  # steps are tried again themselves; this is for runs that were killed
+  retry_on_asset_or_op_failure: false  # steps have their own retries; this is for runs that were killed
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
@@ -41,7 +41,7 @@ concurrency:
 
 
 def dagster_instance(layout: Layout) -> dg.DagsterInstance:
-    """Dagster's state in its fixed home, which is made where it is not there; a second process waits for that."""
+    """Dagster's instance; creates its home if there is none, while other processes wait."""
     settings = layout.dagster_home / "dagster.yaml"
     layout.dagster_home.mkdir(parents=True, exist_ok=True)
     with locked(layout.dagster_home / ".dagster.lock", layout.dagster_home):
@@ -51,10 +51,18 @@ def dagster_instance(layout: Layout) -> dg.DagsterInstance:
 
 
 def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable[str | CaseSpec]) -> list[str]:
-    """Make partition keys of cases, given as specs or as the ids of presets and stored cases; returns their ids.
+    """Register cases as partition keys.
+
+    Args:
+        instance: where to register them.
+        layout: the store of the cases.
+        cases: specs, or ids of presets or stored cases.
+
+    Returns:
+        The ids of the cases, in the same order.
 
     Raises:
-        InputError: an id is neither a preset's nor a stored case's.
+        InputError: an id is neither that of a preset nor that of a stored case.
     """
     keys = []
     for given in cases:
@@ -64,5 +72,5 @@ def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable
         if not is_preset and case.record is None:
             case.register(Status.registered)
         keys.append(case.id)
-    instance.add_dynamic_partitions(str(CASES.name), list(dict.fromkeys(keys)))  # it refuses a key given twice
+    instance.add_dynamic_partitions(str(CASES.name), list(dict.fromkeys(keys)))  # it refuses duplicate keys
     return keys

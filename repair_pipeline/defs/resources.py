@@ -1,4 +1,4 @@
-"""What a run may choose: the device, and whether what is finished is made again."""
+"""Resources that configure a run: the device, and whether finished steps run again."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from repair_pipeline.storage.layout import Layout, data_dir
 class Device(dg.ConfigurableResource):
     """Where the heavy steps run."""
 
-    name: DeviceName = Field(default="auto", description="auto (the GPU where there is one), cpu or cuda")
+    name: DeviceName = Field(default="auto", description="auto (the GPU if there is one), cpu or cuda")
 
     def resolve(self) -> torch.device:
         """The device.
 
         Raises:
-            InputError: ``cuda`` was asked for and there is none.
+            InputError: ``cuda`` was requested and there is no GPU.
         """
         return resolve_device(self.name)
 
 
 class Store(dg.ConfigurableResource):
-    """Where cases and their files lie: the settings ``home`` and ``data_dir``."""
+    """The store of cases and their files, by the settings ``home`` and ``data_dir``."""
 
-    force: bool = Field(default=False, description="make again what is finished")
+    force: bool = Field(default=False, description="run finished steps again")
 
     def case(self, key: str, device: torch.device) -> Case:
         """The case of a partition key.

@@ -1,4 +1,4 @@
-"""Pool slots that a killed run never gave back."""
+"""Pool slots that are still held by runs that were killed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dagster import DagsterEventType
 
 
 def stuck_slots(instance: dg.DagsterInstance) -> dict[str, list[str]]:
-    """The steps that hold a slot, by the id of their run, where that run has ended or its process is gone."""
+    """The steps that hold a slot though their run has ended or its process is gone, by run id."""
     held: dict[str, list[str]] = {}
     for pool in instance.event_log_storage.get_concurrency_keys():
         for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
@@ -18,7 +18,7 @@ def stuck_slots(instance: dg.DagsterInstance) -> dict[str, list[str]]:
 
 
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Give back every slot that a run holds."""
+    """Free every slot that a run holds."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
@@ -26,7 +26,7 @@ def _alive(instance: dg.DagsterInstance, run_id: str) -> bool:
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
         return False
-    # A run whose process was killed says "started" for ever, so its process is looked for.
+    # A run whose process was killed keeps the status "started", so check that the process exists.
     events = [entry.dagster_event for entry in instance.all_logs(run_id, DagsterEventType.ENGINE_EVENT)]
     pids = [event.engine_event_data.metadata.get("pid") for event in events if event is not None]
     return any(_is_process(int(str(pid.value))) for pid in pids[-1:] if pid is not None)
@@ -38,5 +38,5 @@ def _is_process(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's process is a process
+        pass  # the process exists, and belongs to another user
     return True

@@ -1,4 +1,4 @@
-"""The switches of the schedule and the sensors, as Dagster's pages have them too."""
+"""Switching the schedule and the sensors on and off, as on Dagster's page Automation."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
-"""Part of the package, so that it is where no checkout is. The one at the top of a checkout says the same."""
-_BY_NIGHT, _AS_THEY_COME = ("nightly", "new_champion", "run_failed"), ("new_failures",)
+"""Part of the package, so that it exists without a checkout. The one in the checkout's top folder is equivalent."""
+_DEFAULT, _WATCH = ("nightly", "new_champion", "run_failed"), ("new_failures",)
 
 
 def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
-    """Switch all that runs by night; off: also what runs as failures come, on: that too under ``watch``.
+    """Switch the schedule and the sensors on or off. They run only while Dagster's daemon does.
 
-    Returns their names. They run while a daemon does.
+    Args:
+        layout: the store whose instance is switched.
+        on: on or off; off is for all of them.
+        watch: whether on includes the sensor of new failures.
+
+    Returns:
+        The names of those that were switched.
 
     Raises:
-        InputError: Dagster does not understand the setting ``nightly``.
+        InputError: the setting ``nightly`` is not a valid cron expression.
     """
     require_cron_line(read_settings().nightly)
-    names = [*_BY_NIGHT, *(_AS_THEY_COME if watch or not on else ())]
+    names = [*_DEFAULT, *(_WATCH if watch or not on else ())]
     with dagster_instance(layout) as instance, repository(instance) as served:
         schedules = {schedule.name: schedule for schedule in served.get_schedules()}
         sensors = {sensor.name: sensor for sensor in served.get_sensors()}
@@ -51,19 +57,19 @@ def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
 
 
 def require_cron_line(text: str) -> None:
-    """Refuse what Dagster does not understand, before it is loaded: there it would be a traceback.
+    """Refuse an invalid cron expression, before Dagster raises a traceback for it.
 
     Raises:
-        InputError: the setting ``nightly`` is no such line.
+        InputError: the setting ``nightly`` is not a valid cron expression.
     """
     if not is_valid_cron_schedule(text):
         raise InputError(
-            f"the setting nightly cannot be {text!r}: Dagster knows no such time; 0 2 * * * is each night at 2"
+            f"the setting nightly cannot be {text!r}: it is not a cron expression; 0 2 * * * is every night at 2"
         )
 
 
 def switched_on(layout: Layout) -> list[str]:
-    """The names of those that are on."""
+    """The names of the schedule and the sensors that are on."""
     with dagster_instance(layout) as instance:
         states = instance.all_instigator_state(instigator_statuses={InstigatorStatus.RUNNING})
     return sorted(state.name for state in states)
@@ -71,7 +77,7 @@ def switched_on(layout: Layout) -> list[str]:
 
 @contextmanager
 def repository(instance: dg.DagsterInstance) -> Iterator[RemoteRepository]:
-    """What the workspace serves, as the pages know it; Dagster's own commands find it in this way."""
+    """The repository that the workspace serves, loaded as Dagster's own commands load it."""
     with WorkspaceProcessContext(
         instance, WorkspaceFileTarget([str(WORKSPACE)]), code_server_log_level="ERROR"
     ) as process:

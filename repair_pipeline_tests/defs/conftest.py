@@ -1,4 +1,4 @@
-"""Cases made by Dagster once, and stores of their own for the tests that spoil something."""
+"""Cases that Dagster runs once for all tests, and copies of them for tests that change files."""
 
 import shutil
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ TINY = parse_spec(
 
 
 @dataclass(frozen=True)
-class Made:
-    """A run of a case, and what its pages show."""
+class CaseRun:
+    """A Dagster run of a case, with the events that its pages show."""
 
     layout: Layout
     result: dg.ExecuteInProcessResult
@@ -59,8 +59,8 @@ class Made:
 
     @property
     def checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-        found = self.result.get_asset_check_evaluations()
-        return {(check.asset_key.to_user_string(), check.check_name): check for check in found}
+        checks = self.result.get_asset_check_evaluations()
+        return {(check.asset_key.to_user_string(), check.check_name): check for check in checks}
 
     @property
     def failed_checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
@@ -82,13 +82,13 @@ class Workspace:
     layout: Layout
     instance: dg.DagsterInstance
 
-    def make(self, spec: CaseSpec, *assets: str, force: bool = False) -> Made:
-        """Materialise ``assets`` of a case (where none are named, its own up to its tables); the run may fail."""
+    def make(self, spec: CaseSpec, *assets: str, force: bool = False) -> CaseRun:
+        """Materialise ``assets`` of a case (default: those that it names, up to its tables); the run may fail."""
         [key] = register_cases(self.instance, self.layout, [spec])
         upto = dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.assets(*assets_of(key)) - AFTERWARDS
         return self.materialise(key, upto, force)
 
-    def materialise(self, key: str, selection: dg.AssetSelection, force: bool = False) -> Made:
+    def materialise(self, key: str, selection: dg.AssetSelection, force: bool = False) -> CaseRun:
         """Materialise assets of a registered case; the run may fail."""
         result = dg.materialize(
             ASSETS,
@@ -98,22 +98,22 @@ class Workspace:
             resources={"device": Device(name="cpu"), "store": Store(force=force)},
             raise_on_error=False,
         )
-        return Made(self.layout, result)
+        return CaseRun(self.layout, result)
 
     def case(self, spec: CaseSpec) -> Case:
-        """The case, read anew."""
+        """The case, read from the store again."""
         [key] = register_cases(self.instance, self.layout, [spec])
         return Store().case(key, Device(name="cpu").resolve())
 
 
 @pytest.fixture(autouse=True)
-def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A case of seconds, made from nothing by a run of every asset up to the tables."""
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> CaseRun:
+    """A case that takes seconds, after a run of every asset up to the tables."""
     layout = Layout(tmp_path_factory.mktemp("tiny"))
     with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
         patch.setenv("REPAIR_HOME", str(layout.home))
@@ -122,8 +122,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def workspace(tiny: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """The tiny case's files and Dagster home, the test's own to spoil."""
+def workspace(tiny: CaseRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A copy of the tiny case's files and Dagster home, which the test may change."""
     shutil.copytree(tiny.layout.home, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("REPAIR_HOME", str(tmp_path))
     with dagster_instance(Layout(tmp_path)) as instance:
@@ -132,7 +132,7 @@ def workspace(tiny: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture(scope="session")
 def definitions() -> dg.Definitions:
-    """What the workspace file leads to, by Dagster's own loader."""
+    """The definitions that Dagster loads from the workspace file."""
     [origin] = location_origins_from_yaml_paths([str(ROOT / "workspace.yaml")])
     module = origin.loadable_target_origin.module_name
     [target] = loadable_targets_from_python_module(module, working_directory=str(ROOT))
@@ -140,12 +140,12 @@ def definitions() -> dg.Definitions:
 
 
 @pytest.fixture(scope="session")
-def made(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """What is quick of the preset, from its data to its MLflow run, by the job that the workspace file leads to."""
+def case_run(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFactory) -> CaseRun:
+    """A reduced preset, from its data to its MLflow run, by the job of the workspace file."""
     layout = Layout(tmp_path_factory.mktemp("preset"))
     with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
         patch.setenv("REPAIR_HOME", str(layout.home))
         register_cases(instance, layout, [SMALL])
         job = definitions.resolve_job_def("repair")
         named = assets_of(SMALL_ID)
-        return Made(layout, job.execute_in_process(partition_key=SMALL_ID, instance=instance, asset_selection=named))
+        return CaseRun(layout, job.execute_in_process(partition_key=SMALL_ID, instance=instance, asset_selection=named))

@@ -1,4 +1,4 @@
-"""What a case does not name, what fails and what is reused, on a case of seconds."""
+"""Assets that are skipped, that fail, and that are reused, on a case that takes seconds."""
 
 import shutil
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from repair_pipeline.influence.baselines import Loss
 from repair_pipeline.pipeline import steps
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.views import query
-from repair_pipeline_tests.defs.conftest import TINY, Made, Workspace
+from repair_pipeline_tests.defs.conftest import TINY, CaseRun, Workspace
 
 
-def test_what_a_case_does_not_name_is_skipped_and_stops_nothing(tiny: Made) -> None:
+def test_assets_that_a_case_does_not_name_are_skipped_and_stop_nothing(tiny: CaseRun) -> None:
     assert tiny.result.success
     assert tiny.failed_checks == {}
     assert tiny.materialised == {
@@ -26,10 +26,10 @@ def test_what_a_case_does_not_name_is_skipped_and_stops_nothing(tiny: Made) -> N
 
 def test_a_case_without_influence_methods_is_evaluated(workspace: Workspace) -> None:
     fields = TINY.resolved | {"influence": {}, "treat": [], "treatments": {"base": {}, "finetune": {}}}
-    made = workspace.make(parse_spec(fields))
-    assert made.result.success
+    run = workspace.make(parse_spec(fields))
+    assert run.result.success
     sql = f"SELECT treatment FROM recovery WHERE case_id <> '{workspace.case(TINY).id}' ORDER BY ALL"
-    assert query(made.layout, sql).to_pydict() == {"treatment": ["base", "finetune"]}
+    assert query(run.layout, sql).to_pydict() == {"treatment": ["base", "finetune"]}
 
 
 def test_a_method_that_fails_stops_no_other_and_evaluation_says_what_is_missing(
@@ -41,38 +41,38 @@ def test_a_method_that_fails_stops_no_other_and_evaluation_says_what_is_missing(
     monkeypatch.setattr(Loss, "scores", no_loss)
     shutil.rmtree(workspace.layout.results / "influence")
     shutil.rmtree(workspace.layout.results / "models")
-    made = workspace.make(TINY)
-    assert made.result.success
-    assert {"influence_random", "repaired_base", "evaluation"} <= made.materialised
-    assert "influence_loss" not in made.materialised
-    told = made.failed_checks["influence_loss", "succeeded"]
-    assert told.description == "ZeroDivisionError: no loss today"
-    assert "in no_loss" in str(told.metadata["traceback"].value)
-    assert (told.severity, told.blocking) == (dg.AssetCheckSeverity.ERROR, False)
-    complete = made.failed_checks["evaluation", "complete"]
+    run = workspace.make(TINY)
+    assert run.result.success
+    assert {"influence_random", "repaired_base", "evaluation"} <= run.materialised
+    assert "influence_loss" not in run.materialised
+    check = run.failed_checks["influence_loss", "succeeded"]
+    assert check.description == "ZeroDivisionError: no loss today"
+    assert "in no_loss" in str(check.metadata["traceback"].value)
+    assert (check.severity, check.blocking) == (dg.AssetCheckSeverity.ERROR, False)
+    complete = run.failed_checks["evaluation", "complete"]
     assert "influence_loss" in complete.description
     assert "loss-selective_dampening" in complete.description
     assert "influence_random" not in complete.description
 
 
-def test_a_method_that_fails_once_is_tried_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_fails_once_is_retried(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     scores, tries = Loss.scores, []
 
-    def scores_at_last(self: Loss, task: object) -> object:
+    def scores_at_second_try(self: Loss, task: object) -> object:
         tries.append(1)
         if len(tries) == 1:
             raise OSError("the disk was busy")
         return scores(self, task)
 
-    monkeypatch.setattr(Loss, "scores", scores_at_last)
+    monkeypatch.setattr(Loss, "scores", scores_at_second_try)
     shutil.rmtree(workspace.layout.results / "influence")
-    made = workspace.make(TINY, "influence_loss")
-    assert (made.result.success, len(tries)) == (True, 2)
-    assert made.failed_checks == {}
-    assert made.materialised == {"influence_loss"}
+    run = workspace.make(TINY, "influence_loss")
+    assert (run.result.success, len(tries)) == (True, 2)
+    assert run.failed_checks == {}
+    assert run.materialised == {"influence_loss"}
 
 
-def test_a_step_that_others_need_is_tried_again_and_bad_input_is_not(
+def test_a_step_that_others_need_is_retried_and_bad_input_is_not(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
@@ -94,12 +94,12 @@ def test_a_step_that_others_need_is_tried_again_and_bad_input_is_not(
 
 
 def test_a_case_with_a_gate_shows_pairs_and_the_verdict(workspace: Workspace) -> None:
-    made = workspace.make(parse_spec(TINY.resolved | {"gate": {}}))
-    assert made.result.success
-    pairs, evaluation = made.metadata("pairs"), made.metadata("evaluation")
+    run = workspace.make(parse_spec(TINY.resolved | {"gate": {}}))
+    assert run.result.success
+    pairs, evaluation = run.metadata("pairs"), run.metadata("evaluation")
     assert "](data:image/png;base64," in pairs["contact_sheet"]
-    assert pairs["dagster/row_count"] == len(query(made.layout, "SELECT * FROM pairs"))
-    [verdict] = query(made.layout, "SELECT * FROM verdicts WHERE judge = 'gate'").to_pylist()
+    assert pairs["dagster/row_count"] == len(query(run.layout, "SELECT * FROM pairs"))
+    [verdict] = query(run.layout, "SELECT * FROM verdicts WHERE judge = 'gate'").to_pylist()
     assert (evaluation["verdict"], evaluation["reason"]) == (verdict["verdict"], verdict["reason"])
     for name in ("gain", "over_control", "over_control_low"):
         assert evaluation[name] == verdict[name]
@@ -112,7 +112,7 @@ def test_finished_files_are_reused_and_made_again_under_force(workspace: Workspa
     assert path.stat().st_mtime_ns == written
     assert workspace.make(TINY, "base_model", force=True).metadata("base_model")["reused"] is False
     assert path.stat().st_mtime_ns > written
-    assert path.read_bytes()[-1000:] == before[-1000:]  # the weights; the header holds the seconds that it took
+    assert path.read_bytes()[-1000:] == before[-1000:]  # the weights; the header holds the seconds of the run
 
 
 def test_bad_input_is_one_line_of_a_failure_and_nothing_is_written(
@@ -120,12 +120,12 @@ def test_bad_input_is_one_line_of_a_failure_and_nothing_is_written(
 ) -> None:
     monkeypatch.setenv("REPAIR_DATA_DIR", str(workspace.layout.home / "nowhere"))
     mnist = parse_spec(TINY.resolved | {"dataset": {"name": "mnist", "train_size": 300}})
-    made = workspace.make(mnist, "corrupted_dataset", "base_model")
-    [failure] = [event for event in made.result.all_events if event.is_step_failure]
+    run = workspace.make(mnist, "corrupted_dataset", "base_model")
+    [failure] = [event for event in run.result.all_events if event.is_step_failure]
     assert failure.step_key == "corrupted_dataset"
-    told = failure.step_failure_data.user_failure_data.description
-    assert "nowhere" in told
-    assert "\n" not in told
+    message = failure.step_failure_data.user_failure_data.description
+    assert "nowhere" in message
+    assert "\n" not in message
     assert not workspace.case(mnist).dataset_path.parent.exists()
     assert workspace.case(mnist).record["status"] == "failed"
 

@@ -1,4 +1,4 @@
-"""Each blocking check, made to fail."""
+"""Every blocking check fails on results that violate it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from repair_pipeline.defs.assets.checks import planted_wrongly, scored_wrongly, split_wrongly
+from repair_pipeline.defs.assets.checks import corruption_problems, score_problems, split_problems
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.files import read_parquet, write_parquet
@@ -21,11 +21,11 @@ def save_fit(workspace: Workspace, fit: TrainingRows) -> None:
     case = workspace.case(TINY)
     notes = read_parquet(case.dataset_path)[1]
     save_dataset(case.dataset_path, replace(case.data, fit=fit), lambda: notes)
-    as_made(case, case.dataset_path)
+    accept_as_result(case, case.dataset_path)
 
 
-def as_made(case: Case, path: Path) -> None:
-    """Let what was spoilt pass for what the step made."""
+def accept_as_result(case: Case, path: Path) -> None:
+    """Record an altered file as the result of its step, so that the step is not run again."""
     file = next(file for step in STEPS for file in step.files(case) if file.path == path)
     origin = read_origin(path)
     assert origin is not None
@@ -36,74 +36,76 @@ def row_of_class(fit: TrainingRows, label: int, corrupted: bool) -> int:
     return int(torch.nonzero((fit.clean_labels == label) & (fit.corrupted == corrupted))[0])
 
 
-def marked(fit: TrainingRows) -> TrainingRows:
-    """One row of class 1 too many."""
+def with_extra_corrupted(fit: TrainingRows) -> TrainingRows:
+    """The fit rows with one more row of class 1 marked as corrupted."""
     corrupted = fit.corrupted.clone()
     corrupted[row_of_class(fit, 1, corrupted=False)] = True
     return replace(fit, corrupted=corrupted)
 
 
-def test_a_corrupted_row_too_many_stops_what_follows(workspace: Workspace) -> None:
-    save_fit(workspace, marked(workspace.case(TINY).data.fit))
-    made = workspace.make(TINY, "corrupted_dataset", "base_model")
-    assert not made.result.success
-    assert made.failed_checks["corrupted_dataset", "planted_exactly"].blocking
-    assert "base_model" not in made.materialised
+def test_an_extra_corrupted_row_stops_the_steps_that_follow(workspace: Workspace) -> None:
+    save_fit(workspace, with_extra_corrupted(workspace.case(TINY).data.fit))
+    run = workspace.make(TINY, "corrupted_dataset", "base_model")
+    assert not run.result.success
+    assert run.failed_checks["corrupted_dataset", "planted_exactly"].blocking
+    assert "base_model" not in run.materialised
     assert workspace.case(TINY).record["status"] == "failed"
 
 
 def test_planting_is_counted_in_the_fit_rows_and_in_all_training_rows(workspace: Workspace) -> None:
-    assert planted_wrongly(workspace.case(TINY)) == []
-    save_fit(workspace, marked(workspace.case(TINY).data.fit))
-    in_fit, in_all = [wrong for wrong in planted_wrongly(workspace.case(TINY)) if "are due" in wrong]
+    assert corruption_problems(workspace.case(TINY)) == []
+    save_fit(workspace, with_extra_corrupted(workspace.case(TINY).data.fit))
+    in_fit, in_all = [line for line in corruption_problems(workspace.case(TINY)) if "are corrupted, expected" in line]
     assert "fit rows of class 1" in in_fit
     assert "training rows of class 1" in in_all
 
 
-@pytest.mark.parametrize(("corrupted", "says"), [(True, "labelled [5], not [7]"), (False, "not marked as corrupted")])
-def test_flips_are_marked_and_go_to_the_named_classes(workspace: Workspace, corrupted: bool, says: str) -> None:
+@pytest.mark.parametrize(
+    ("corrupted", "problem"), [(True, "labelled [5], expected [7]"), (False, "not marked as corrupted")]
+)
+def test_flips_are_marked_and_go_to_the_named_classes(workspace: Workspace, corrupted: bool, problem: str) -> None:
     fit = workspace.case(TINY).data.fit
     labels = fit.examples.labels.clone()
     labels[row_of_class(fit, 1, corrupted)] = 5
     if corrupted:
         labels[(fit.clean_labels == 1) & fit.corrupted] = 5
     save_fit(workspace, replace(fit, examples=replace(fit.examples, labels=labels)))
-    assert any(says in wrong for wrong in planted_wrongly(workspace.case(TINY)))
+    assert any(problem in line for line in corruption_problems(workspace.case(TINY)))
 
 
 def test_every_example_has_exactly_one_split(workspace: Workspace) -> None:
     case = workspace.case(TINY)
-    assert split_wrongly(case) == []
+    assert split_problems(case) == []
     table, notes = read_parquet(case.partition_path)
     write_parquet(case.partition_path, table.slice(1), notes)
-    assert "1 rows have no split" in split_wrongly(case)[0]
+    assert "1 rows have no split" in split_problems(case)[0]
     write_parquet(case.partition_path, pa.concat_tables([table, table.slice(0, 1)]), notes)
-    assert "1 rows have more than one split" in split_wrongly(case)[0]
+    assert "1 rows have several splits" in split_problems(case)[0]
     moved = ["holdout", *table["split"].to_pylist()[1:]]  # the first row is a fit row
     at = table.schema.get_field_index("split")
     write_parquet(case.partition_path, table.set_column(at, table.schema.field(at), pa.array(moved)), notes)
-    assert len(split_wrongly(case)) == 2
+    assert len(split_problems(case)) == 2
 
 
-def test_a_score_that_is_not_finite_stops_what_follows(workspace: Workspace) -> None:
+def test_a_score_that_is_not_finite_stops_the_steps_that_follow(workspace: Workspace) -> None:
     case = workspace.case(TINY)
-    assert scored_wrongly(case, "loss") == []
+    assert score_problems(case, "loss") == []
     table, notes = read_parquet(case.first_view.influence_path("loss"))
     at, values = table.schema.get_field_index("influence"), [float("nan"), *table["influence"].to_pylist()[1:]]
-    spoilt = table.set_column(at, table.schema.field(at), pa.array(values))
-    write_parquet(case.first_view.influence_path("loss"), spoilt, notes)
-    as_made(case, case.first_view.influence_path("loss"))
-    made = workspace.make(TINY)
-    assert not made.result.success
+    altered = table.set_column(at, table.schema.field(at), pa.array(values))
+    write_parquet(case.first_view.influence_path("loss"), altered, notes)
+    accept_as_result(case, case.first_view.influence_path("loss"))
+    run = workspace.make(TINY)
+    assert not run.result.success
     assert (
-        f"1 of {len(table)} scores are not finite" in made.failed_checks["influence_loss", "finite_scores"].description
+        f"1 of {len(table)} scores are not finite" in run.failed_checks["influence_loss", "finite_scores"].description
     )
-    assert "influence_random" in made.materialised
-    assert not {"repaired_selective_dampening", "evaluation"} & made.materialised
+    assert "influence_random" in run.materialised
+    assert not {"repaired_selective_dampening", "evaluation"} & run.materialised
 
 
 def test_a_row_without_a_score_is_caught(workspace: Workspace) -> None:
     case = workspace.case(TINY)
     table, notes = read_parquet(case.first_view.influence_path("loss"))
     write_parquet(case.first_view.influence_path("loss"), table.slice(1), notes)
-    assert f"{len(table)} fit rows are due" in scored_wrongly(case, "loss")[0]
+    assert f"expected each of {len(table)} fit rows once" in score_problems(case, "loss")[0]

@@ -1,4 +1,4 @@
-"""A preset made small, by the job that workspace.yaml leads to."""
+"""A reduced preset, run by the job of workspace.yaml."""
 
 import torch
 from dagster._core.workspace.load import location_origins_from_yaml_paths
@@ -12,7 +12,7 @@ from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking.runs import tracking_uri
-from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, Made
+from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, CaseRun
 
 
 def test_the_commands_serve_what_dagster_dev_serves_in_a_checkout() -> None:
@@ -23,14 +23,14 @@ def test_the_commands_serve_what_dagster_dev_serves_in_a_checkout() -> None:
     assert by_commands == by_checkout
 
 
-def test_every_step_is_an_asset_and_every_check_passes(made: Made) -> None:
-    assert made.result.success
-    materialised = {event.asset_key.to_user_string() for event in made.result.get_asset_materialization_events()}
-    case = Case(SMALL, made.layout, data_dir(), torch.device("cpu"))
+def test_every_step_is_an_asset_and_every_check_passes(case_run: CaseRun) -> None:
+    assert case_run.result.success
+    materialised = {event.asset_key.to_user_string() for event in case_run.result.get_asset_materialization_events()}
+    case = Case(SMALL, case_run.layout, data_dir(), torch.device("cpu"))
     assert materialised == {step.name for step in STEPS if step.files(case)}
     verdicts = {
         (check.asset_key.to_user_string(), check.check_name): check
-        for check in made.result.get_asset_check_evaluations()
+        for check in case_run.result.get_asset_check_evaluations()
     }
     assert all(check.passed for check in verdicts.values())
     blocking = {name for name, check in verdicts.items() if check.blocking}
@@ -38,14 +38,14 @@ def test_every_step_is_an_asset_and_every_check_passes(made: Made) -> None:
     assert ("influence_ewc", "finite_scores") in blocking
 
 
-def test_a_studys_job_makes_a_case_up_to_its_tables() -> None:
+def test_the_job_study_runs_a_case_up_to_its_tables() -> None:
     job = definitions.get_job_def("study")
-    made = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
-    assert made == {step.name for step in STEPS} - {"report", "tracked_run", "candidate"}
+    assets = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    assert assets == {step.name for step in STEPS} - {"report", "tracked_run", "candidate"}
     assert job.partitions_def == CASES
 
 
-def test_dagster_and_the_shell_write_the_same_values(made: Made, tmp_path) -> None:
+def test_dagster_and_the_shell_write_the_same_values(case_run: CaseRun, tmp_path) -> None:
     shell = Layout(tmp_path)
     case = Case(SMALL, shell, data_dir(), torch.device("cpu"))
     for step in STEPS[:-3]:
@@ -56,48 +56,48 @@ def test_dagster_and_the_shell_write_the_same_values(made: Made, tmp_path) -> No
         "SELECT * EXCLUDE (seconds) FROM detection ORDER BY ALL",
         "SELECT * EXCLUDE (seconds) FROM recovery ORDER BY ALL",
     ):
-        by_dagster = query(made.layout, sql)
+        by_dagster = query(case_run.layout, sql)
         assert len(by_dagster) > 0
         assert by_dagster.equals(query(shell, sql))
 
 
-def test_the_case_is_registered_as_finished(made: Made) -> None:
-    assert query(made.layout, "SELECT case_id, status FROM cases").to_pylist() == [
+def test_the_case_is_registered_as_finished(case_run: CaseRun) -> None:
+    assert query(case_run.layout, "SELECT case_id, status FROM cases").to_pylist() == [
         {"case_id": SMALL_ID, "status": "finished"}
     ]
 
 
-def rows(where: str, made: Made) -> int:
-    return query(made.layout, f"SELECT example_id FROM examples WHERE {where}").num_rows
+def rows(where: str, case_run: CaseRun) -> int:
+    return query(case_run.layout, f"SELECT example_id FROM examples WHERE {where}").num_rows
 
 
 def pictures(metadata: dict[str, object]) -> set[str]:
     return {name for name, value in metadata.items() if "](data:image/png;base64," in str(value)}
 
 
-def test_pages_show_numbers_pictures_and_the_question_to_ask(made: Made) -> None:
-    influence = made.metadata("influence_ewc")
-    assert influence["dagster/row_count"] == rows("split = 'fit'", made)
+def test_pages_show_numbers_pictures_and_a_query_for_more(case_run: CaseRun) -> None:
+    influence = case_run.metadata("influence_ewc")
+    assert influence["dagster/row_count"] == rows("split = 'fit'", case_run)
     assert influence["auc"] > 0.9
     assert f"FROM influence WHERE case_id = '{SMALL_ID}' AND method = 'ewc'" in influence["ask"]
     assert not influence["reused"]
     for method in SMALL.influence:
-        assert pictures(made.metadata(f"influence_{method}")) == {"influence_histogram", "detection_curve"}
-    partition = made.metadata("failure_partition")
+        assert pictures(case_run.metadata(f"influence_{method}")) == {"influence_histogram", "detection_curve"}
+    partition = case_run.metadata("failure_partition")
     assert pictures(partition) == {"failure_classes"}
     assert partition["failures"] == partition["query"] + partition["query_tuning"] + partition["holdout"]
     assert 0.5 < partition["base_test_accuracy"] < 1
-    evaluation = made.metadata("evaluation")
+    evaluation = case_run.metadata("evaluation")
     assert pictures(evaluation) == {"trade_off"}
     assert evaluation["missing"] == "nothing"
-    [row] = query(made.layout, "SELECT auc FROM detection WHERE method = 'ewc'").to_pylist()
+    [row] = query(case_run.layout, "SELECT auc FROM detection WHERE method = 'ewc'").to_pylist()
     assert evaluation["auc_ewc"] == row["auc"]
-    assert pictures(made.metadata("report")) >= {"trade_off", "detection_curve", "most_harmful"}
+    assert pictures(case_run.metadata("report")) >= {"trade_off", "detection_curve", "most_harmful"}
 
 
-def test_a_repairs_page_tells_what_it_removed_and_took_and_nothing_of_the_holdout(made: Made) -> None:
-    page = made.metadata("repaired_finetune")
-    planted = rows("split = 'fit' AND corrupted", made)
+def test_a_repairs_page_shows_its_cost_and_nothing_of_the_holdout(case_run: CaseRun) -> None:
+    page = case_run.metadata("repaired_finetune")
+    planted = rows("split = 'fit' AND corrupted", case_run)
     assert planted > 0
     assert (page["removed_ewc"], page["removed_random"], page["removed"]) == (planted, planted, 0)
     assert page["seconds_ewc"] > 0
@@ -106,13 +106,13 @@ def test_a_repairs_page_tells_what_it_removed_and_took_and_nothing_of_the_holdou
     assert f"FROM recovery WHERE case_id = '{SMALL_ID}' AND treatment = 'finetune'" in page["ask"]
 
 
-def test_an_events_metadata_is_small(made: Made) -> None:
-    bytes_of = {name: len(str(made.metadata(name)).encode()) for name in made.materialised}
+def test_an_events_metadata_is_small(case_run: CaseRun) -> None:
+    bytes_of = {name: len(str(case_run.metadata(name)).encode()) for name in case_run.materialised}
     assert max(bytes_of.values()) < 150_000, bytes_of
 
 
-def test_the_judged_repair_is_told_alike_by_sql_dagster_and_mlflow(made: Made) -> None:
-    recovery = query(made.layout, "SELECT * FROM recovery").to_pylist()
+def test_sql_dagster_and_mlflow_agree_on_the_judged_repair(case_run: CaseRun) -> None:
+    recovery = query(case_run.layout, "SELECT * FROM recovery").to_pylist()
     row = next(row for row in recovery if (row["influence_method"], row["treatment"]) == ("ewc", "finetune"))
     controls = [row["holdout_accuracy"] for row in recovery if row["treatment"] == "learn_guard"]
     controls += [
@@ -120,61 +120,63 @@ def test_the_judged_repair_is_told_alike_by_sql_dagster_and_mlflow(made: Made) -
         for row in recovery
         if row["treatment"] == "finetune" and row["influence_method"] in (None, "random")
     ]
-    told = {name: row[name] for name in row if name.endswith("_accuracy")}
-    told["over_best_control"] = row["holdout_accuracy"] - max(controls)
-    evaluation, parent = made.metadata("evaluation"), tracked_run(made)
-    assert evaluation.items() >= told.items()
-    assert parent.data.metrics.items() >= told.items()
+    metrics = {name: row[name] for name in row if name.endswith("_accuracy")}
+    metrics["over_best_control"] = row["holdout_accuracy"] - max(controls)
+    evaluation, parent = case_run.metadata("evaluation"), tracked_run(case_run)
+    assert evaluation.items() >= metrics.items()
+    assert parent.data.metrics.items() >= metrics.items()
     assert evaluation["judged_repair"] == parent.data.tags["repair.judged"] == "ewc → finetune"
     assert evaluation["verdict"] == parent.data.tags["repair.verdict"] == "no gate"
 
 
-def test_runs_share_the_names_of_what_is_compared(made: Made) -> None:
+def test_runs_share_the_names_of_what_is_compared(case_run: CaseRun) -> None:
     from mlflow import MlflowClient
 
-    parent, client = tracked_run(made), MlflowClient(tracking_uri(made.layout))
+    parent, client = tracked_run(case_run), MlflowClient(tracking_uri(case_run.layout))
     of_parent = f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
     children = client.search_runs([parent.info.experiment_id], of_parent)
     repairs = [run.data for run in children if run.data.params["step"] == "repair"]
-    found = [run.data for run in children if run.data.params["step"] == "influence"]
-    assert len(repairs) == len(query(made.layout, "SELECT * FROM recovery"))
-    assert {run.params["influence_method"] for run in found} == set(SMALL.influence)
+    methods = [run.data for run in children if run.data.params["step"] == "influence"]
+    assert len(repairs) == len(query(case_run.layout, "SELECT * FROM recovery"))
+    assert {run.params["influence_method"] for run in methods} == set(SMALL.influence)
     for run in repairs:
         assert {"holdout_accuracy", "remaining_accuracy"} <= parent.data.metrics.keys() & run.metrics.keys()
-    assert all("auc" in parent.data.metrics.keys() & run.metrics.keys() for run in found)
+    assert all("auc" in parent.data.metrics.keys() & run.metrics.keys() for run in methods)
 
 
-def tracked_run(made: Made) -> Run:
+def tracked_run(case_run: CaseRun) -> Run:
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri(made.layout)).get_run(made.metadata("tracked_run")["mlflow_run_id"])
+    return MlflowClient(tracking_uri(case_run.layout)).get_run(case_run.metadata("tracked_run")["mlflow_run_id"])
 
 
-def test_mlflow_lists_what_a_case_was_made_from(made: Made) -> None:
-    [row] = query(made.layout, "SELECT fingerprint FROM cases").to_pylist()
-    [found] = tracked_run(made).inputs.dataset_inputs
-    assert (found.dataset.name, found.dataset.digest) == ("digits", row["fingerprint"])
-    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "dataset.name")]
+def test_mlflow_lists_what_a_case_was_made_from(case_run: CaseRun) -> None:
+    [row] = query(case_run.layout, "SELECT fingerprint FROM cases").to_pylist()
+    [tracked] = tracked_run(case_run).inputs.dataset_inputs
+    assert (tracked.dataset.name, tracked.dataset.digest) == ("digits", row["fingerprint"])
+    assert [(tag.key, tag.value) for tag in tracked.tags] == [("mlflow.data.context", "dataset.name")]
 
 
-def test_dagster_knows_by_which_code_and_from_what_an_asset_was_made(made: Made) -> None:
-    case = Case(SMALL, made.layout, data_dir(), torch.device("cpu"))
+def test_dagster_knows_by_which_code_and_from_what_an_asset_was_made(case_run: CaseRun) -> None:
+    case = Case(SMALL, case_run.layout, data_dir(), torch.device("cpu"))
     for step in STEPS:
-        if step.name in made.materialised:
-            tags = made.materialisation(step.name).tags or {}
+        if step.name in case_run.materialised:
+            tags = case_run.materialisation(step.name).tags or {}
             assert tags["dagster/code_version"] == str(step.version)
             assert tags["dagster/data_version"] == step.digest(case)
 
 
-def test_dagster_and_mlflow_lead_to_each_other(made: Made) -> None:
-    tracked, tags = made.metadata("tracked_run"), tracked_run(made).data.tags
+def test_dagster_and_mlflow_lead_to_each_other(case_run: CaseRun) -> None:
+    tracked, tags = case_run.metadata("tracked_run"), tracked_run(case_run).data.tags
     assert f"/runs/{tracked['mlflow_run_id']}" in tracked["mlflow_run"]
-    assert tracked["report"] == str(made.layout.report(SMALL_ID))
-    assert tags["dagster.run_id"] == made.result.run_id
+    assert tracked["report"] == str(case_run.layout.report(SMALL_ID))
+    assert tags["dagster.run_id"] == case_run.result.run_id
     assert (tags["dagster.asset"], tags["dagster.partition"]) == ("tracked_run", SMALL_ID)
-    told = [event.asset_observation_data.asset_observation for event in made.result.get_asset_observation_events()]
-    assert {one.asset_key.to_user_string() for one in told} == made.materialised
-    for observation in told:
+    observations = [
+        event.asset_observation_data.asset_observation for event in case_run.result.get_asset_observation_events()
+    ]
+    assert {observation.asset_key.to_user_string() for observation in observations} == case_run.materialised
+    for observation in observations:
         assert observation.partition == SMALL_ID
         assert observation.metadata["mlflow_run"].value == tracked["mlflow_run"]
 
@@ -187,7 +189,7 @@ def test_the_launchpad_is_filled_in_for_each_of_the_common_runs() -> None:
         assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {step.name for step in STEPS}
 
 
-def test_nothing_is_pickled(made: Made) -> None:
-    protocol = b"\x80"  # what every pickle since protocol 2 begins with
-    pickled = [path for path in made.layout.home.rglob("*") if path.is_file() and path.read_bytes()[:1] == protocol]
+def test_nothing_is_pickled(case_run: CaseRun) -> None:
+    protocol = b"\x80"  # the first byte of every pickle since protocol 2
+    pickled = [path for path in case_run.layout.home.rglob("*") if path.is_file() and path.read_bytes()[:1] == protocol]
     assert pickled == []

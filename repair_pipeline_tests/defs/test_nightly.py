@@ -1,4 +1,4 @@
-"""The schedule, the sensors, their switches, and the notice of a run that failed."""
+"""The schedule, the sensors, switching them, and notices of failed runs."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from repair_pipeline.cases.spec import parse_spec
-from repair_pipeline.defs import nights, switches
+from repair_pipeline.defs import nightly as defs_nightly
+from repair_pipeline.defs import switches
 from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, run_failed
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.defs.switches import switch, switched_on
@@ -51,9 +52,7 @@ def test_everything_is_off_until_it_is_switched_on() -> None:
         assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
 
 
-def test_a_tick_makes_the_nights_case_once_and_says_why_it_makes_none(
-    instance: dg.DagsterInstance, layout: Layout
-) -> None:
+def test_a_tick_makes_one_case_and_otherwise_gives_the_reason(instance: dg.DagsterInstance, layout: Layout) -> None:
     assert "no template" in str(tick(instance))
     add_template(layout, parse_spec(WARDS), Path.cwd())
     skipped = tick(instance)
@@ -71,7 +70,7 @@ def test_a_tick_makes_the_nights_case_once_and_says_why_it_makes_none(
     assert isinstance(tick(instance), dg.SkipReason)
 
 
-def test_one_templates_mistake_stops_no_other(instance: dg.DagsterInstance, layout: Layout) -> None:
+def test_an_invalid_template_does_not_stop_the_others(instance: dg.DagsterInstance, layout: Layout) -> None:
     add_template(layout, parse_spec(WARDS), Path.cwd())
     (Path.cwd() / "odd").mkdir()
     add_template(layout, parse_spec(WARDS | {"name": "odd", "nightly": {"failures": "odd"}}), Path.cwd())
@@ -82,7 +81,7 @@ def test_one_templates_mistake_stops_no_other(instance: dg.DagsterInstance, layo
     assert "odd: " in str(tick(instance).skip_message)
 
 
-def test_reported_failures_are_seen_without_waiting_for_the_night(instance: dg.DagsterInstance, layout: Layout) -> None:
+def test_the_sensor_does_not_wait_for_the_schedule(instance: dg.DagsterInstance, layout: Layout) -> None:
     add_template(layout, parse_spec(WARDS), Path.cwd())
     context = dg.build_sensor_context(instance)
     assert isinstance(new_failures(context), dg.SkipReason)
@@ -92,21 +91,21 @@ def test_reported_failures_are_seen_without_waiting_for_the_night(instance: dg.D
     assert request.tags["repair.template"] == "wards"
 
 
-def test_a_new_champions_base_is_made_once(
+def test_the_base_of_a_new_champion_is_made_once(
     instance: dg.DagsterInstance, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_template(layout, parse_spec(WARDS), Path.cwd())
-    monkeypatch.setattr(nights, "champion", lambda *args: Version(3, None))
-    made = new_champion(dg.build_sensor_context(instance))
-    assert [request.partition_key for request in made.run_requests] == ["wards-v3"]
-    again = new_champion(dg.build_sensor_context(instance, cursor=made.cursor))
+    monkeypatch.setattr(defs_nightly, "champion", lambda *args: Version(3, None))
+    first = new_champion(dg.build_sensor_context(instance))
+    assert [request.partition_key for request in first.run_requests] == ["wards-v3"]
+    again = new_champion(dg.build_sensor_context(instance, cursor=first.cursor))
     assert not again.run_requests
-    monkeypatch.setattr(nights, "champion", lambda *args: Version(4, None))
-    later = new_champion(dg.build_sensor_context(instance, cursor=made.cursor))
+    monkeypatch.setattr(defs_nightly, "champion", lambda *args: Version(4, None))
+    later = new_champion(dg.build_sensor_context(instance, cursor=first.cursor))
     assert [request.partition_key for request in later.run_requests] == ["wards-v4"]
 
 
-def test_a_failed_run_is_noted_and_told(
+def test_a_failed_run_is_noted_and_passed_to_the_notify_command(
     instance: dg.DagsterInstance, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @dg.op
@@ -119,7 +118,7 @@ def test_a_failed_run_is_noted_and_told(
 
     tags = {"dagster/partition": "wards-20261125"}
     result = night.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
-    monkeypatch.setenv("REPAIR_NOTIFY", f"cat > {tmp_path / 'told'}")
+    monkeypatch.setenv("REPAIR_NOTIFY", f"cat > {tmp_path / 'notice'}")
     run_failed(
         dg.build_run_status_sensor_context(
             sensor_name="run_failed",
@@ -131,15 +130,15 @@ def test_a_failed_run_is_noted_and_told(
     [line] = layout.notices.read_text().splitlines()
     assert "wards-20261125: breaks failed: ZeroDivisionError" in line
     assert "no Fisher today" in line
-    assert (tmp_path / "told").read_text().strip() == line
+    assert (tmp_path / "notice").read_text().strip() == line
 
 
-def test_one_command_switches_all_of_it(
+def test_one_command_switches_schedule_and_sensors(
     instance: dg.DagsterInstance, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert switched_on(layout) == []
-    with switches.repository(instance) as served:  # by a server, whose start takes longer than all the rest
+    with switches.repository(instance) as served:  # starting its server takes longer than the rest of the test
         monkeypatch.setattr(switches, "repository", lambda instance: nullcontext(served))
         switch(layout, on=True, watch=False)
         assert switched_on(layout) == ["new_champion", "nightly", "run_failed"]

@@ -1,4 +1,4 @@
-"""Cases as partition keys, Dagster's home and stuck slots."""
+"""Cases as partition keys, Dagster's home, and stuck pool slots."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_an_unknown_case_is_refused_and_nothing_is_registered(instance: dg.Dagst
     assert instance.get_dynamic_partitions(str(CASES.name)) == []
 
 
-def test_the_home_is_quiet_and_keeps_what_is_written_into_it(layout: Layout) -> None:
+def test_the_home_sends_no_telemetry_and_keeps_edited_settings(layout: Layout) -> None:
     with dagster_instance(layout) as instance:
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
@@ -59,7 +59,7 @@ def test_the_home_is_quiet_and_keeps_what_is_written_into_it(layout: Layout) -> 
         assert settings.read_text() == "telemetry: {enabled: false}\n"
 
 
-def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterInstance) -> None:
+def test_the_slot_of_a_run_that_is_gone_is_listed_and_freed(instance: dg.DagsterInstance) -> None:
     storage = instance.event_log_storage
     storage.set_concurrency_slots("gpu", 2)
     storage.claim_concurrency_slot("gpu", "gone", "base_model")
@@ -73,7 +73,7 @@ def test_the_slot_of_a_run_that_is_gone_is_found_and_freed(instance: dg.DagsterI
     assert slot.run_id == living.run_id
 
 
-def test_first_runs_at_once_find_whole_databases(tmp_path: Path) -> None:
+def test_simultaneous_first_runs_create_the_databases_once(tmp_path: Path) -> None:
     assert outcomes(_first_run, Layout(tmp_path), 2) == [None] * 2
     assert not list(tmp_path.rglob("*.lock"))
 
@@ -85,7 +85,7 @@ def _first_run(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("name", ["feature%2Flabels", "what?", "it's [x] * # ; & + : = é"])
-def test_the_home_may_be_called_as_its_owner_likes(tmp_path: Path, name: str) -> None:
+def test_the_home_may_have_any_name(tmp_path: Path, name: str) -> None:
     layout = Layout(tmp_path / name)
     for _ in range(2):
         with dagster_instance(layout) as instance:

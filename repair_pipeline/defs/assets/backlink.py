@@ -1,4 +1,4 @@
-"""Links between a case's run in MLflow and its pages in Dagster, once both are there."""
+"""Links between a case's MLflow run and its pages in Dagster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from repair_pipeline.tracking.runs import run_url, tracking_uri
 
 
 def link_back(case: Case, run_id: str) -> None:
-    """Tag a case's MLflow run with the Dagster run that vouches for it, and tell the run to each of the case's assets.
+    """Tag a case's MLflow run with its Dagster run, and link each asset of the case to the MLflow run.
 
-    They were made before there was an MLflow run, so they are told by observations, which their pages show beside it.
+    The assets were materialised before the MLflow run existed, so the link is an observation on their pages.
+
+    Args:
+        case: a case that has been tracked.
+        run_id: the Dagster run.
     """
     tracked = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
     port = read_settings().dagster_port
@@ -24,7 +28,7 @@ def link_back(case: Case, run_id: str) -> None:
         "dagster.run_id": run_id,
         "dagster.asset": "tracked_run",
         "dagster.partition": case.id,
-        # The description, which MLflow's page shows as markdown.
+        # MLflow's page shows this tag as the description, in markdown.
         "mlflow.note.content": f"Case `{case.id}`: [its run in Dagster](http://127.0.0.1:{port}/runs/{run_id})",
     }
     client = MlflowClient(tracking_uri(case.layout))

@@ -1,4 +1,4 @@
-"""From a step of the pipeline to an asset."""
+"""Making an asset from a step of the pipeline."""
 
 import time
 import traceback
@@ -23,18 +23,18 @@ from repair_pipeline.types import Progress
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 RETRY = dg.RetryPolicy(max_retries=1, delay=5)
-"""A step that fails is tried once more; what its first try finished is kept. Bad input is not tried again."""
+"""A failed step is retried once and keeps the files it has finished. Bad input is not retried."""
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
-"""Where cases are made by night, the last is of last night."""
+"""For nightly cases: the last report is from the last night."""
 
 
 def asset(step: Step) -> dg.AssetsDefinition:
-    """A step as an asset. What a case does not name is a skipped output; a method that fails is a failed check."""
+    """A step as an asset. A step that a case does not name is a skipped output; a method that fails, a failed check."""
     check_specs = {spec.get_python_identifier(): spec for spec in (check.spec(step.name) for check in checks(step))}
     outputs = ["result", *check_specs]
     tolerant = any(other.isolated for other in STEPS if other.name in step.needs)
     return dg.AssetsDefinition(
-        node_def=_whatever_is_there(step, outputs) if tolerant else _op(step, step.name, step.needs, outputs),
+        node_def=_graph(step, outputs) if tolerant else _op(step, step.name, step.needs, outputs),
         keys_by_input_name={need: dg.AssetKey(need) for need in step.needs},
         keys_by_output_name={"result": dg.AssetKey(step.name)},
         check_specs_by_output_name=check_specs,
@@ -52,7 +52,7 @@ def asset(step: Step) -> dg.AssetsDefinition:
 
 
 def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> dg.OpDefinition:
-    # Values pass between steps as files, so every input and output is Nothing: an order, which nothing pickles.
+    # Steps pass values as files, so inputs and outputs are Nothing: they order the steps, and nothing is pickled.
     @dg.op(
         name=name,
         ins={name: dg.In(dg.Nothing) for name in inputs},
@@ -65,7 +65,7 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
             case = store.case(context.partition_key, device.resolve())
             last = context.retry_number >= RETRY.max_retries
             whole = context.job_name != "base"
-            yield from made(step, case, store.force, context.log, last, whole)
+            yield from materialise(step, case, store.force, context.log, last, whole)
             if step.name == "tracked_run":
                 link_back(case, context.run_id)
         except InputError as error:
@@ -74,39 +74,43 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
     return make
 
 
-def _whatever_is_there(step: Step, outputs: Sequence[str]) -> dg.GraphDefinition:
-    """The step made from those of its needs that are there.
+def _graph(step: Step, outputs: Sequence[str]) -> dg.GraphDefinition:
+    """The step as a graph that runs even if some of the steps that it needs were skipped.
 
-    Dagster skips what follows a skipped output, unless it comes in by a fan-in, which an asset has only inside a graph.
+    Dagster skips whatever depends on a skipped output, unless the input is a fan-in, which an asset can have only
+    inside a graph.
     """
     make = _op(step, f"make_{step.name}", ["needs"], outputs)
-    # A fan-in cannot take an input that also waits for blocking checks; an op of its own can wait for them.
-    waits = {other.name for other in STEPS if any(check.blocking for check in checks(other))}
+    # A fan-in cannot take an input that also waits for blocking checks, so a separate op waits for them.
+    blocking = {other.name for other in STEPS if any(check.blocking for check in checks(other))}
 
     @dg.graph(
         name=step.name,
         ins={need: dg.GraphIn() for need in step.needs},
         out={name: dg.GraphOut() for name in outputs},
     )
-    def whatever_is_there(**needs: dg.OpDefinition) -> dict[str, object]:
-        ready = [checked.alias(f"{name}_checked")(need) if name in waits else need for name, need in needs.items()]
-        made = make(ready)
-        return dict(zip(outputs, made, strict=True)) if len(outputs) > 1 else {outputs[0]: made}
+    def run_with_available(**needs: dg.OpDefinition) -> dict[str, object]:
+        ready = [checked.alias(f"{name}_checked")(need) if name in blocking else need for name, need in needs.items()]
+        results = make(ready)
+        return dict(zip(outputs, results, strict=True)) if len(outputs) > 1 else {outputs[0]: results}
 
-    return whatever_is_there
+    return run_with_available
 
 
 @dg.op(ins={"need": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def checked() -> None:
-    """Waits until the blocking checks of an asset have passed; skipped where the asset is."""
+    """Waits until the blocking checks of an asset have passed; skipped if the asset is."""
 
 
-def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool, whole: bool) -> Iterator[Result]:
-    """Run a step on a case, check what it made and say what it is.
+def materialise(
+    step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: bool, whole: bool
+) -> Iterator[Result]:
+    """Run a step on a case and check its results.
 
     Args:
-        last: it is not tried again.
-        whole: the run goes on to the evaluation.
+        force: run the step even if its results are finished.
+        last: whether this is the last attempt.
+        whole: whether the run continues to the evaluation.
     """
     require_runnable(case)
     if step.name == "corrupted_dataset":
@@ -117,16 +121,18 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         if not (step.isolated and last) or isinstance(error, InputError):
             note_failed(case)
             raise
-        log.exception("%s failed; the other methods go on", step.name)
+        log.exception("%s failed; the other methods continue", step.name)
         trace = dg.MetadataValue.md(f"```\n{traceback.format_exc()}\n```")
-        says = f"{type(error).__name__}: {error}"
-        yield dg.AssetCheckResult(check_name=SUCCEEDED, passed=False, description=says, metadata={"traceback": trace})
+        message = f"{type(error).__name__}: {error}"
+        yield dg.AssetCheckResult(
+            check_name=SUCCEEDED, passed=False, description=message, metadata={"traceback": trace}
+        )
         return
     if not step.files(case):
-        log.info("%s is not named by case %s, so it is skipped", step.name, case.id)
+        log.info("%s is skipped: case %s does not name it", step.name, case.id)
         return
-    verdicts = [(check, check.result(case)) for check in checks(step)]
-    if any(check.blocking and check.fault and not verdict.passed for check, verdict in verdicts):
+    results = [(check, check.result(case)) for check in checks(step)]
+    if any(check.blocking and check.fault and not result.passed for check, result in results):
         note_failed(case)
         metadata = {}
     else:
@@ -134,21 +140,21 @@ def made(step: Step, case: Case, force: bool, log: dg.DagsterLogManager, last: b
         metadata = {"reused": not fresh, **measures(step, case)}
     yield dg.MaterializeResult(
         metadata=metadata,
-        check_results=[verdict for _, verdict in verdicts],
+        check_results=[result for _, result in results],
         data_version=dg.DataVersion(step.digest(case)),
     )
 
 
 def _progress(step: Step, log: dg.DagsterLogManager) -> Progress:
-    begun, before = time.perf_counter(), 0
+    started, previous = time.perf_counter(), 0
 
-    def tell(done: int, total: int) -> None:
-        nonlocal begun, before
-        if done < before:  # the step's next file
-            begun, before = time.perf_counter(), 0
-        if done * 10 // total > before * 10 // total:  # every tenth: each line is a row in Dagster's database
-            rate = done / (time.perf_counter() - begun)
+    def report(done: int, total: int) -> None:
+        nonlocal started, previous
+        if done < previous:  # the step's next file
+            started, previous = time.perf_counter(), 0
+        if done * 10 // total > previous * 10 // total:  # only every 10%: each line is a row in Dagster's database
+            rate = done / (time.perf_counter() - started)
             log.info("%s: %d of %d, %.3g/s, %.0f s left", step.name, done, total, rate, (total - done) / rate)
-        before = done
+        previous = done
 
-    return tell
+    return report

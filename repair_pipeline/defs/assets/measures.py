@@ -1,4 +1,4 @@
-"""What Dagster's pages say of what a step has made: sizes, numbers, pictures, and how to ask for more."""
+"""The metadata of a materialisation: sizes, numbers, pictures, and an SQL query for more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from repair_pipeline.cases.grid import variants
 from repair_pipeline.defs.assets import pictures
-from repair_pipeline.defs.assets.looks import picture, question, shown_table
+from repair_pipeline.defs.assets.values import figure_value, sql_command, table_value
 from repair_pipeline.evaluation.detection import detect
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import chosen_variants, missing
@@ -33,12 +33,12 @@ def measures(step: Step, case: Case) -> Measures:
     """The metadata of a materialisation."""
     paths = [file.path for file in step.files(case)]
     if step.kind == "influence":
-        found = _influence(case, step.entry)
+        metadata = _influence(case, step.entry)
     elif step.kind == "treatment":
-        found = _repaired(case, step.entry)
+        metadata = _repaired(case, step.entry)
     else:
-        found = _MEASURES[step.name](case)
-    return {**found, **{path.name: dg.MetadataValue.path(path) for path in paths}}
+        metadata = _MEASURES[step.name](case)
+    return {**metadata, **{path.name: dg.MetadataValue.path(path) for path in paths}}
 
 
 def _corrupted_dataset(case: Case) -> Measures:
@@ -72,13 +72,13 @@ def _failure_partition(case: Case) -> Measures:
     sizes = {name: len(part) for name, part in view.partition.parts().items()}
     right = sizes["guard"] + sizes["remaining"]
     return {
-        **pictures.of_failures(view.first_view),
+        **pictures.failure_pictures(view.first_view),
         "dagster/row_count": len(table),
         "base_test_accuracy": right / sum(sizes.values()),
         "failures": sum(sizes.values()) - right,
         **sizes,
         **_cost(notes),
-        "ask": question(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{view.id}' GROUP BY split"),
+        "ask": sql_command(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{view.id}' GROUP BY split"),
     }
 
 
@@ -86,53 +86,52 @@ def _influence(case: Case, method: str) -> Measures:
     case = case.first_view
     rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
     scores = load_scores(case.influence_path(method), rows.examples)
-    # How many are causes may follow another method's scores, so it is the evaluation that says it.
-    measured = asdict(detect(scores, rows.corrupted, Causes(())))
-    found = {
+    # The number of causes may depend on another method's scores, so only the evaluation reports it.
+    detection = {
         key: value
-        for key, value in measured.items()
+        for key, value in asdict(detect(scores, rows.corrupted, Causes(()))).items()
         if key in ("auc", "average_precision", "precision_at_n") and value is not None
     }
-    said = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
+    shown_notes = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
     where = f"case_id = '{case.id}' AND method = '{method}'"
     return {
-        **pictures.of_influence(case, method, scores, found),
+        **pictures.influence_pictures(case, method, scores, detection),
         "dagster/row_count": len(scores.ids),
-        **found,
-        **said,
-        "ask": question(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
+        **detection,
+        **shown_notes,
+        "ask": sql_command(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
     }
 
 
 def _repaired(case: Case, treatment: str) -> Measures:
-    """What each model took; how it does on the holdout is the evaluation's to read."""
-    models, found = [], Measures()
+    """The cost of each model and its fitness on the query side; only the evaluation reads the holdout."""
+    models, numbers = [], Measures()
     for view in case.views:
         chosen = chosen_variants(view)
         for variant in variants(case.spec, treatment):
             if view.model_path(variant).exists():
                 record = read_repair_record(view.model_path(variant))
-                said = {"removed": record.removed, "seconds": record.seconds, **asdict(record.fitness)}
-                models.append({"failures": view.group, "model": variant.name, **said})
+                row = {"removed": record.removed, "seconds": record.seconds, **asdict(record.fitness)}
+                models.append({"failures": view.group, "model": variant.name, **row})
                 if variant in chosen:
-                    found |= {_key(view.group, key, variant.influence_method): value for key, value in said.items()}
+                    numbers |= {_key(view.group, key, variant.influence_method): value for key, value in row.items()}
     return {
         "variants": len(models),
-        "models": shown_table(pa.Table.from_pylist(models)),
-        **found,
-        "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}' AND treatment = '{treatment}'"),
+        "models": table_value(pa.Table.from_pylist(models)),
+        **numbers,
+        "ask": sql_command(f"SELECT * FROM recovery WHERE case_id = '{case.id}' AND treatment = '{treatment}'"),
     }
 
 
 def _key(group: str, *parts: str | None) -> str:
-    """One of the same name in every case, so that Dagster plots it over them."""
+    """A metadata key that is the same in every case, so that Dagster can plot it over cases."""
     return "_".join(filter(None, (*parts, FailureGroup(group).phrase("{}"))))
 
 
 def _evaluation(case: Case) -> Measures:
     detection, recovery = (read_parquet(case.layout.table(name, case.id))[0] for name in ("detection", "recovery"))
     first = [row for row in recovery.to_pylist() if row["failure_group"] == case.groups[0]]
-    found = {
+    numbers = {
         _key(row["failure_group"], "auc", row["method"]): row["auc"]
         for row in detection.to_pylist()
         if row["auc"] is not None
@@ -140,20 +139,20 @@ def _evaluation(case: Case) -> Measures:
     for row in recovery.filter(recovery["chosen"]).to_pylist():
         for part in ("holdout", "remaining"):
             key = _key(row["failure_group"], part, row["influence_method"], row["treatment"])
-            found[key] = row[f"{part}_accuracy"]
-    judged = summary(case)
+            numbers[key] = row[f"{part}_accuracy"]
+    selected = summary(case)
     return {
-        **pictures.of_recovery(case.first_view, first),
-        "judged_repair": judged.repair,
-        "verdict": judged.verdict,
+        **pictures.recovery_pictures(case.first_view, first),
+        "judged_repair": selected.repair,
+        "verdict": selected.verdict,
         **{_key(row["failure_group"], "reason"): row["reason"] for row in gate_verdicts(case)},
         "dagster/row_count": len(recovery),
         "missing": ", ".join(missing(case)) or "nothing",
-        "recovery": shown_table(recovery.select(list(_RECOVERY)).rename_columns(list(_RECOVERY.values()))),
-        "detection": shown_table(detection.select(["method", "auc", "precision_at_n", "precision", "recall"])),
-        "ask": question(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
-        **judged.metrics,
-        **found,
+        "recovery": table_value(recovery.select(list(_RECOVERY)).rename_columns(list(_RECOVERY.values()))),
+        "detection": table_value(detection.select(["method", "auc", "precision_at_n", "precision", "recall"])),
+        "ask": sql_command(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
+        **selected.metrics,
+        **numbers,
     }
 
 
@@ -165,46 +164,46 @@ _RECOVERY = {
     "holdout_accuracy": "holdout",
     "remaining_accuracy": "remaining",
 }
-"""Columns that a page has room for, by names that leave it room."""
+"""The columns shown on the page, with shorter names."""
 
 
 def _report(case: Case) -> Measures:
     figures = case_figures(case.layout, case.id, case.data, case.first_view.partition)
-    shown = {name: picture(name, figure) for name, figure in figures.items()}
+    shown = {name: figure_value(name, figure) for name, figure in figures.items()}
     return {"open": dg.MetadataValue.md(f"```\nrepair report {case.id} --open\n```"), **shown}
 
 
 def _tracked_run(case: Case) -> Measures:
     run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
-    again = f"repair run --from-mlflow {run['run_id']}"
+    command = f"repair run --from-mlflow {run['run_id']}"
     return {
         "mlflow_run": dg.MetadataValue.url(run_url(run)),
         "mlflow_run_id": run["run_id"],
         "report": dg.MetadataValue.path(case.layout.report(case.id)),
-        "repeat": dg.MetadataValue.md(f"```\n{again}\n```"),
+        "repeat": dg.MetadataValue.md(f"```\n{command}\n```"),
     }
 
 
 def _pairs(case: Case) -> Measures:
     table, notes = read_parquet(case.layout.table("pairs", case.id))
-    ask = question(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
-    shown = pictures.of_pairs(case.first_view)
+    ask = sql_command(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
+    shown = pictures.pair_pictures(case.first_view)
     return {**shown, "dagster/row_count": len(table), **_cost(notes), "ask": ask}
 
 
 def _gate_controls(case: Case) -> Measures:
-    return {"ask": question(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
+    return {"ask": sql_command(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
 
 
 def _candidate(case: Case) -> Measures:
-    said = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
-    known = {key: value for key, value in said.items() if value is not None}
+    candidate = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
+    known = {key: value for key, value in candidate.items() if value is not None}
     run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
     return {
         **known,
-        "mlflow_model": dg.MetadataValue.url(model_url(said["name"], said["version"])),
+        "mlflow_model": dg.MetadataValue.url(model_url(candidate["name"], candidate["version"])),
         "mlflow_run": dg.MetadataValue.url(run_url(run)),
-        "promote": dg.MetadataValue.md(f"```\nrepair promote {said['name']}\n```"),
+        "promote": dg.MetadataValue.md(f"```\nrepair promote {candidate['name']}\n```"),
     }
 
 

@@ -1,4 +1,4 @@
-"""The report's charts, of one step: drawn when it has run, and before there are tables to report on."""
+"""The report's charts for a single step, drawn when it has run, before the case has all its tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from repair_pipeline.defs.assets.looks import picture
+from repair_pipeline.defs.assets.values import figure_value
 from repair_pipeline.evaluation.detection import detection_curve
 from repair_pipeline.pipeline.case import GroupView
 from repair_pipeline.pipeline.patch import contact_sheet_of
@@ -16,20 +16,23 @@ from repair_pipeline.reporting.gallery import are_images
 from repair_pipeline.reporting.picture import Picture, look
 from repair_pipeline.types import InfluenceScores
 
-Shown = dict[str, dg.MarkdownMetadataValue]
+Pictures = dict[str, dg.MarkdownMetadataValue]
 
 
-def of_failures(view: GroupView) -> Shown:
-    """Failures by class."""
+def failure_pictures(view: GroupView) -> Pictures:
+    """The number of failures in each class."""
     with look():
-        return _shown(failure_classes=charts.failure_classes(_evidence(view)))
+        return _values(failure_classes=charts.failure_classes(_evidence(view)))
 
 
-def of_influence(view: GroupView, method: str, scores: InfluenceScores, detected: Row) -> Shown:
-    """The histogram of a method's scores and, where something is planted, how soon its ranking finds it.
+def influence_pictures(view: GroupView, method: str, scores: InfluenceScores, detected: Row) -> Pictures:
+    """The histogram of a method's scores, and its detection curve if the data have planted rows.
 
     Args:
-        detected: ``auc`` and ``precision_at_n``.
+        view: the failure group.
+        method: the influence method.
+        scores: its scores.
+        detected: its ``auc`` and ``precision_at_n``.
     """
     planted = view.data.fit.corrupted
     inspected, found = detection_curve(scores, planted) if planted.any() else ((), ())
@@ -42,27 +45,27 @@ def of_influence(view: GroupView, method: str, scores: InfluenceScores, detected
         drawn = {"influence_histogram": charts.influence_histogram(evidence)}
         if points:
             drawn["detection_curve"] = charts.detection_curve(evidence)
-    return _shown(**drawn)
+    return _values(**drawn)
 
 
-def of_pairs(view: GroupView) -> Shown:
-    """The contact sheet: failures beside the rows that harm each most, where inputs are images."""
-    return _shown(contact_sheet=contact_sheet_of(view)) if are_images(view.data.test) else {}
+def pair_pictures(view: GroupView) -> Pictures:
+    """The contact sheet, if inputs are images: failures beside the rows most harmful to each."""
+    return _values(contact_sheet=contact_sheet_of(view)) if are_images(view.data.test) else {}
 
 
-def of_recovery(view: GroupView, rows: list[Row]) -> Shown:
-    """Holdout against remaining, of one failure group."""
+def recovery_pictures(view: GroupView, rows: list[Row]) -> Pictures:
+    """Holdout against remaining accuracy for one failure group."""
     with look():
-        return _shown(trade_off=scatter.trade_off(_evidence(view, recovery=rows))) if rows else {}
+        return _values(trade_off=scatter.trade_off(_evidence(view, recovery=rows))) if rows else {}
 
 
-def _shown(**drawn: Picture) -> Shown:
-    return {name: picture(name, drawing.figure) for name, drawing in drawn.items()}
+def _values(**drawn: Picture) -> Pictures:
+    return {name: figure_value(name, drawing.figure) for name, drawing in drawn.items()}
 
 
 def _evidence(view: GroupView, **known: Any) -> Evidence:
-    """What is known of a view so far, as the charts take it."""
-    unknown: dict[str, Any] = {
+    """The ``Evidence`` for the charts, with everything but ``known`` left empty."""
+    empty: dict[str, Any] = {
         "case": {"case_id": view.id},
         "spec": view.spec.resolved,
         "detection": [],
@@ -77,4 +80,4 @@ def _evidence(view: GroupView, **known: Any) -> Evidence:
         "method": None,
         "scores": None,
     }
-    return Evidence(**unknown | known, group=view.group, data=view.data, partition=view.partition)
+    return Evidence(**empty | known, group=view.group, data=view.data, partition=view.partition)

@@ -1,4 +1,4 @@
-"""How values look on Dagster's pages."""
+"""Metadata values for Dagster's pages: tables, SQL and pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DPI, _COLOURS = 100, 128
 
 
 def table_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Columns with types, units and sign."""
+    """The columns of a table, with types and descriptions."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -27,13 +27,13 @@ def table_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def question(statement: str) -> dg.MarkdownMetadataValue:
-    """The SQL that asks for more."""
+def sql_command(statement: str) -> dg.MarkdownMetadataValue:
+    """The ``repair query`` command for an SQL statement."""
     return dg.MetadataValue.md(f'```\nrepair query "{statement}"\n```')
 
 
-def shown_table(table: pa.Table) -> dg.TableMetadataValue:
-    """A table with its numbers rounded to four places."""
+def table_value(table: pa.Table) -> dg.TableMetadataValue:
+    """A table with its numbers rounded to four decimals."""
     rows = [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         for row in table.to_pylist()
@@ -41,9 +41,9 @@ def shown_table(table: pa.Table) -> dg.TableMetadataValue:
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], table_schema(table.schema))
 
 
-def picture(name: str, figure: Figure) -> dg.MarkdownMetadataValue:
-    """A figure that needs no file: every event of Dagster's database holds its own, so it is kept to some kB."""
-    drawn, png = io.BytesIO(), io.BytesIO()
+def figure_value(name: str, figure: Figure) -> dg.MarkdownMetadataValue:
+    """A figure as an inline PNG; reduced to a few kB, because every event in Dagster's database holds its own."""
+    drawn, reduced = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=_DPI)
-    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(png, "PNG", optimize=True)
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})")
+    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(reduced, "PNG", optimize=True)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(reduced.getvalue()).decode()})")
