@@ -95,18 +95,17 @@ def _local_packages() -> set[str]:
 
 
 def local_modules(module_name: str, folder: Path) -> dict[str, Path]:
-    """The files of a module in ``folder``, or in the current folder, and of those it imports from there, by name."""
-    for root in (folder, Path.cwd()):
-        modules, pending = dict[str, Path](), [module_name]
-        while pending:
-            name = pending.pop()
-            for part in _with_packages(name):
-                if part not in modules and name.split(".")[0] != _PACKAGE and (file := _file(part, root)):
+    """The files of a module in ``folder`` or the current folder, and of those it imports from there, by name."""
+    modules, pending = dict[str, Path](), [module_name]
+    while pending:
+        name = pending.pop()
+        for part in _with_packages(name):
+            if part not in modules and name.split(".")[0] != _PACKAGE:
+                file = _file(part, folder) or _file(part, Path.cwd())  # as Python searches them
+                if file:
                     modules[part] = file
                     pending += _imports(part, file)
-        if module_name in modules:
-            return modules
-    return {}
+    return modules if module_name in modules else {}
 
 
 def _parts(key: str, name: str) -> tuple[str, str]:
@@ -124,7 +123,7 @@ def _with_packages(name: str) -> Iterator[str]:
 
 def _file(name: str, root: Path) -> Path | None:
     path = root.joinpath(*name.split("."))
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
 def _imports(name: str, file: Path) -> list[str]:

@@ -28,19 +28,32 @@ def show_cases(register: bool) -> None:
     keys = [*stored, *(key for key in preset_names() if key not in stored)]
     table = Table(Column("case", no_wrap=True), "data", "corruption", "seed", "status")
     for key in keys:
-        spec = stored_spec(layout, key)
+        try:
+            spec = stored_spec(layout, key)
+        except InputError as error:  # of a plugin that is not installed any more
+            table.add_row(key, stored[key]["dataset"], "", "", f"cannot be read: {error}")
+            continue
         rate = f" {spec.corruption.rate:g}" if spec.corruption and spec.plants else ""
         corruption = f"{spec.corruption.kind}{rate}" if spec.corruption else "none"
         size = f", {spec.dataset.train_size} rows" if isinstance(spec.dataset, KnownData) else ""
         data = spec.data_name + size
         status = stored.get(key, {}).get("status", "preset")
-        if status == Status.finished and (reason := staleness(Case(spec, layout, data_dir(), torch.device("cpu")))):
-            status = f"stale: {reason}"
+        if status == Status.finished:
+            status = _currency(Case(spec, layout, data_dir(), torch.device("cpu")))
         table.add_row(key, data, corruption, str(spec.seed), status)
     print_whole(plain_console(), table)
     if register:
         register_cases(dagster_instance(layout), layout, keys)
         plain_console().print(f"{len(keys)} cases are registered as partitions in Dagster")
+
+
+def _currency(case: Case) -> str:
+    """Whether a finished case is still current, and why not."""
+    try:
+        reason = staleness(case)
+    except InputError as error:  # such as a model version that the registry has no more
+        reason = str(error)
+    return f"stale: {reason}" if reason else Status.finished
 
 
 def report_path(key: str | None, every: bool) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
@@ -49,11 +49,7 @@ class Case:
     @property
     def views(self) -> list[GroupView]:
         """One view for each failure group. They share the data that the case has read."""
-        views = [GroupView(self.spec, self.layout, self.data_dir, self.device, group) for group in self.groups]
-        for view in views:
-            if "data" in vars(self):
-                vars(view)["data"] = self.data  # where cached_property keeps it
-        return views
+        return [GroupView(self.spec, self.layout, self.data_dir, self.device, group, self) for group in self.groups]
 
     @property
     def first_view(self) -> GroupView:
@@ -138,6 +134,11 @@ class GroupView(Case):
     """A case seen from one of its failure groups: the group's rows, scores and repaired models."""
 
     group: FailureGroup
+    case: Case = field(repr=False, compare=False)
+
+    @cached_property
+    def data(self) -> CorruptedDataset:
+        return self.case.data
 
     def influence_path(self, method: str) -> Path:
         return self.layout.influence(self.id, method, self.group.phrase("{}"))

@@ -35,7 +35,7 @@ _NEEDED = tuple(
 
 def can_judge(case: Case) -> bool:
     """Whether the store holds everything that a verdict needs, even if the user's files have changed since."""
-    return all(path.exists() for step in _NEEDED for file in step.files(case) for path in file.paths)
+    return all(file.damaged(step.version) is None for step in _NEEDED for file in step.files(case))
 
 
 def prepare(case: Case, weights: Path, watch: Watch) -> None:

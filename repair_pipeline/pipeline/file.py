@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from repair_pipeline.datasets.ids import digest
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.inputs import digests, shown
 from repair_pipeline.storage.identity import Origin, kept_digests, read_origin, record_path, write_origin
+from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.locks import locked, scratch_folder
 from repair_pipeline.types import Progress
 
@@ -44,6 +46,23 @@ class File:
         Args:
             version: the version of the code that makes it.
         """
+        if (reason := self.damaged(version)) is not None:
+            return reason
+        before = read_origin(self.path)
+        assert before is not None, "a file without a record is damaged"
+        now = self.origin(case, before.step, version)
+        # A finished result does not need the files of a data set of the studies, which may lie elsewhere today.
+        gone = {"dataset.name"} - now.inputs.keys()
+        for key in sorted((before.inputs.keys() | now.inputs.keys()) - gone):
+            if before.inputs.get(key) != now.inputs.get(key):
+                return f"{shown(case.spec, key)} {_became(before.inputs, now.inputs, key)}"
+        for name in sorted(before.sources.keys() | now.sources.keys()):
+            if before.sources.get(name) != now.sources.get(name):
+                return f"{Path(name).name} {_became(before.sources, now.sources, name)}"
+        return None
+
+    def damaged(self, version: int) -> str | None:
+        """Why the file is not what this version of the step made; None where it is, whatever its inputs are by now."""
         if not all(path.exists() for path in self.paths):
             return NOT_MADE
         before = read_origin(self.path)
@@ -53,15 +72,8 @@ class File:
             return "it was not finished"
         if before.digest != self.digest():
             return f"{self.path.name} is not what the step made"
-        now = self.origin(case, before.step, version)
         if before.version != version:
             return f"step version {before.version} → {version}"
-        for key in sorted(before.inputs.keys() | now.inputs.keys()):
-            if before.inputs.get(key) != now.inputs.get(key):
-                return f"{shown(case.spec, key)} {_became(before.inputs, now.inputs, key)}"
-        for name in sorted(before.sources.keys() | now.sources.keys()):
-            if before.sources.get(name) != now.sources.get(name):
-                return f"{Path(name).name} {_became(before.sources, now.sources, name)}"
         return None
 
     def origin(self, case: Case, step: str, version: int) -> Origin:
@@ -79,15 +91,31 @@ class File:
     def recorded(self, case: Case, step: str, version: int) -> Iterator[None]:
         """Wrap the making of the file: its record is written afterwards.
 
-        A file of an earlier version, which has no record, is kept as ``.NAME.earlier``.
+        If the making fails, a file that was there before stays with its record, and no other is left. A file of an
+        earlier version, which has no record, is kept as ``.NAME.earlier``.
         """
-        origin = self.origin(case, step, version)
-        if self.path.exists() and not record_path(self.path).exists():
-            with suppress(FileExistsError):
-                os.link(self.path, self.path.with_name(f".{self.path.name}.earlier"))
+        origin, existed, before = self.origin(case, step, version), self.path.exists(), read_origin(self.path)
+        if existed and before is None:
+            for path in self.paths:
+                _keep_earlier(path)
         write_origin(self.path, origin)
-        yield
+        try:
+            yield
+        except BaseException:
+            if not existed:
+                take_back(self.paths, case.layout)
+            elif before is None:
+                record_path(self.path).unlink()
+            else:
+                write_origin(self.path, before)
+            raise
         write_origin(self.path, replace(origin, digest=self.digest()))
+
+    def set_aside(self) -> None:
+        """Keep the file as ``.NAME.earlier`` and remove its record: nothing takes it for a result of this run."""
+        if self.path.exists():
+            os.replace(self.path, _earlier(self.path))
+        record_path(self.path).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,12 +130,25 @@ def _became(before: dict[str, str], now: dict[str, str], name: str) -> str:
     return "changed" if name in before else "is there now"
 
 
-def take_back(paths: Iterable[Path]) -> None:
-    """Remove results with their records, and folders that become empty."""
+def _earlier(path: Path) -> Path:
+    return path.with_name(f".{path.name}.earlier")
+
+
+def _keep_earlier(path: Path) -> None:
+    """Keep a file under a second name, or as a copy where the file system has no second names."""
+    if path.exists() and not _earlier(path).exists():
+        try:
+            os.link(path, _earlier(path))
+        except OSError:
+            shutil.copy2(path, _earlier(path))
+
+
+def take_back(paths: Iterable[Path], layout: Layout) -> None:
+    """Remove results with their records, and folders below ``layout.results`` that become empty."""
     for path in paths:
         path.unlink(missing_ok=True)
         record_path(path).unlink(missing_ok=True)
         for folder in path.parents:
-            if not folder.is_dir() or any(folder.iterdir()):
+            if layout.results not in folder.parents or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()

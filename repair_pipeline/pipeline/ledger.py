@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import fingerprint, save_rows
 from repair_pipeline.storage.views import query
 from repair_pipeline.types import Progress
+
+_HASHED = re.compile(r"([0-9a-f]{16})-\d+$")
+"""An id that is the hash of a row's raw input, and its occurrence."""
 
 
 def write_reads(case: Case, path: Path, progress: Progress) -> None:
@@ -53,8 +58,9 @@ def repaired(case: Case) -> str:
 def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.ndarray, " h"], int]:
     """Which rows of the group's holdout an earlier reader was judged on, and how many have read any of them.
 
-    A view whose data or weights have changed since is an earlier reader too. A row is known by its test data and id,
-    and by what it holds: a copy of the test data elsewhere, or under other ids, is no new holdout.
+    A case whose data or weights have changed since is an earlier reader too. A row is known by its test data and id, by
+    the hash of its raw input where that is its id, and by its input as the model reads it: a copy of the test data
+    elsewhere is no new holdout.
 
     Args:
         reader: who reads them now, and has been noted to; None: the case's own repair.
@@ -66,16 +72,22 @@ def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.n
         (view.id, reader or repaired(view)),
     )
     when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == this_reader}
-    id_by_identity: dict[tuple[str | None, str], str] = {
-        (view.spec.tests, example_id): example_id for example_id in ids
-    }
-    if contents:
-        id_by_identity |= {(None, content): example_id for content, example_id in zip(contents, ids, strict=True)}
-    read, repairs = set[str](), set[tuple[str, str]]()
+    ids_by_identity = defaultdict[tuple[str | None, str], set[str]](set)
+    for at, example_id in enumerate(ids):
+        ids_by_identity[view.spec.tests, example_id].add(example_id)
+        if contents:
+            ids_by_identity[None, contents[at]].add(example_id)
+            if input_hash := _HASHED.match(example_id):
+                ids_by_identity[None, input_hash[1]].add(example_id)
+    read, readers = set[str](), set[tuple[str, str]]()
     for row in reads:
-        for name in ((row["tests"], row["example_id"]), (None, row["content"])):
-            by, same = (row["case_id"], row["model"]), id_by_identity.get(name)
-            if same and by != this_reader and row["read_at"] < when[same]:
-                read.add(same)
-                repairs.add(by)
-    return np.array([example_id in read for example_id in ids], dtype=bool), len(repairs)
+        reader_of_row, input_hash = (row["case_id"], row["model"]), _HASHED.match(row["example_id"])
+        identities = [(row["tests"], row["example_id"])]
+        if row["content"]:  # not a data set of the studies
+            identities += [(None, row["content"]), *([(None, input_hash[1])] if input_hash else [])]
+        rows = set[str]().union(*(ids_by_identity.get(identity, ()) for identity in identities))
+        earlier = {example_id for example_id in rows if row["read_at"] < when[example_id]}
+        if earlier and reader_of_row != this_reader:
+            read |= earlier
+            readers.add(reader_of_row)
+    return np.array([example_id in read for example_id in ids], dtype=bool), len(readers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress
+
+log = logging.getLogger(__name__)
 
 PAIRED = 200
 """The most harmful rows, which are paired with every failure."""
@@ -63,20 +66,41 @@ def write_pairs(case: Case, path: Path, progress: Progress) -> None:
 def write_patch(case: Case, path: Path, progress: Progress) -> None:
     """Write ``patch``, its copies as Parquet and CSV for the user, and the contact sheet."""
     watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
+    _keep_edits(case, path)
     for view in case.views:
         repaired = repair(view)
         if repaired and repaired.removed:
             rows += _patch(view, repaired, progress)
     save_rows(path, "patch", rows, watch.notes())
-    schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
-    table = pa.Table.from_pylist(rows, schema=schema)
-    text, binary = io.BytesIO(), io.BytesIO()
-    pa.csv.write_csv(table, text)
+    table, binary = _patch_table(rows), io.BytesIO()
     pa.parquet.write_table(table, binary)
-    write_bytes(case.layout.patch(case.id, "patch.csv"), text.getvalue())
+    write_bytes(case.layout.patch(case.id, "patch.csv"), _as_csv(table))
     write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
     if rows and are_images(case.data.test):
         write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.first_view)))
+
+
+def _patch_table(rows: list[dict[str, Any]]) -> pa.Table:
+    schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _as_csv(table: pa.Table) -> bytes:
+    text = io.BytesIO()
+    pa.csv.write_csv(table, text)
+    return text.getvalue()
+
+
+def _keep_edits(case: Case, path: Path) -> None:
+    """Keep the user's edits of ``patch.csv`` as ``patch.edited.csv`` before the patch is made anew."""
+    csv = case.layout.patch(case.id, "patch.csv")
+    if not (csv.exists() and path.exists()):
+        return
+    edited = csv.read_bytes()
+    if edited != _as_csv(_patch_table(read_parquet(path)[0].to_pylist())):
+        kept = csv.with_name("patch.edited.csv")
+        write_bytes(kept, edited)
+        log.warning("the patch is made anew; your edits of %s are kept in %s", csv, kept)
 
 
 _ACTIONS = ("drop", "relabel", "keep")

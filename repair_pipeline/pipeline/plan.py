@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import NOT_MADE
 from repair_pipeline.pipeline.inputs import shown
@@ -48,7 +49,12 @@ def plan(case: Case) -> list[Planned]:
 
 def staleness(case: Case) -> str | None:
     """The first reason why a stored case is stale; None where it is finished."""
-    return next((planned.why for planned in plan(case) if planned.stale), None)
+    steps = [step for step in plan(case) if not (step.step.name in _AFTER_TABLES and step.why == NOT_MADE)]
+    return next((step.why for step in steps if step.stale), None)
+
+
+_AFTER_TABLES = ("report", "tracked_run", "candidate")
+"""Steps that the cases of a study are finished without."""
 
 
 def changed_since(case: Case) -> str | None:
@@ -57,7 +63,10 @@ def changed_since(case: Case) -> str | None:
         return None
     rows = query(case.layout, "SELECT case_id, spec FROM cases ORDER BY created_at DESC").to_pylist()
     for row in rows:
-        before = parse_spec(json.loads(row["spec"]))
+        try:
+            before = parse_spec(json.loads(row["spec"]))
+        except InputError:  # of a plugin that is not installed any more
+            continue
         if (before.name, before.folder) == (case.spec.name, case.spec.folder):
             now, then = case.spec.inputs or {}, before.inputs or {}
             keys = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]

@@ -45,7 +45,7 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}
-    known = case.record is not None
+    before = case.record
     whole = any(step.name == "evaluation" for step in steps)
     require_runnable(case)
     if earlier := sum(why == UNRECORDED for step in steps for why in step.stale(case).values()):
@@ -66,13 +66,26 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
                 log.exception("%s failed; the other methods go on", step.name)
                 failed[step.name] = error
     except InputError:
-        take_back(made if known else [*made, case.layout.table("cases", case.id)])
+        if before is None:
+            take_back(_useless(case, made), case.layout)
         note_failed(case)
         raise
     except KeyboardInterrupt:
-        if made:  # or it waited for another run, which goes on
+        waited = not made and before is not None and before["status"] == Status.running  # for a run that goes on
+        if case.record is not None and not waited:
             case.register(Status.stopped)
         raise
     if failed:
         note_failed(case)
     return Outcome(made, failed)
+
+
+def _useless(case: Case, made: Sequence[Path]) -> list[Path]:
+    """What a run made of a case that cannot be used: all but a whole base, which other cases can share.
+
+    Once the holdout has been read, nothing is removed: the ledger must say so.
+    """
+    if case.layout.table("holdout_reads", case.id) in made:
+        return []
+    base = case.base_model_path.parent if case.base_model_path.exists() else None
+    return [path for path in made if path.parent != base] + [case.layout.table("cases", case.id)]

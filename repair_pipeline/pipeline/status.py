@@ -29,7 +29,10 @@ def note_made(case: Case, step: Step, whole: bool) -> None:
         whole: the run includes the evaluation; False: it only makes the files that cases share.
     """
     if step.name == "corrupted_dataset":
-        case.register(Status.running if whole else Status.registered)
+        if whole:
+            case.register(Status.running)
+        elif case.record is None:
+            case.register(Status.registered)
     elif step.name in ("evaluation", "tracked_run"):  # a study ends with its tables
         case.register(Status.failed if missing(case) else Status.finished)
 

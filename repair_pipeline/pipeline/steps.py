@@ -12,6 +12,7 @@ from typing import Literal
 
 from repair_pipeline.cases.build import build_corruption
 from repair_pipeline.cases.grid import variants
+from repair_pipeline.cases.spec import CODE
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
@@ -25,7 +26,7 @@ from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.failures import group_masks, group_of
-from repair_pipeline.pipeline.file import File, take_back
+from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import read_file, weights_path
@@ -38,6 +39,7 @@ from repair_pipeline.storage.records import inputs_path, save_dataset, save_part
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import fit, predictions
+from repair_pipeline.treatment.auto import TRIED
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress, silent
 
@@ -86,9 +88,10 @@ class Step:
                         if self._made(file, case, force, progress):
                             made += file.paths
                     except Exception as error:
-                        take_back([file.path])  # or it would pass for this run's result
                         if isinstance(error, InputError):
                             raise
+                        if self.isolated:
+                            file.set_aside()  # or the evaluation would take it for this run's result
                         failures.append(error)
         if failures:
             raise failures[0]
@@ -112,6 +115,7 @@ class Step:
                 return False
             with file.recorded(case, self.name, self.version):
                 file.make(file.path, progress)
+                require_unchanged(case.spec, case.layout, CODE)  # it may have been imported anew meanwhile
         return True
 
 
@@ -286,6 +290,12 @@ def _candidate(case: Case) -> list[File]:
     return [File(case.layout.candidate(case.id), sources, partial(gate.register, accepted))]
 
 
+def _version(treatment: str) -> int:
+    """The version of a treatment's code; of a search, one more for each new version of a treatment that it tries."""
+    tried = TRIED if treatment == "auto" else ()
+    return TREATMENTS[treatment].version + sum(TREATMENTS[name].version - 1 for name in tried)
+
+
 def _steps() -> tuple[Step, ...]:
     influence = tuple(f"influence_{method}" for method in METHODS)
     repaired = tuple(f"repaired_{treatment}" for treatment in TREATMENTS)
@@ -310,9 +320,9 @@ def _steps() -> tuple[Step, ...]:
                 partial(repairs.repaired, treatment=treatment),
                 "treatment",
                 treatment,
-                entry.version,
+                _version(treatment),
             )
-            for name, (treatment, entry) in zip(repaired, TREATMENTS.items(), strict=True)
+            for name, treatment in zip(repaired, TREATMENTS, strict=True)
         ),
         Step("pairs", (*upstream, *influence), _pairs),
         Step("gate_controls", (*upstream, *repaired), _gate_controls),

@@ -78,9 +78,20 @@ class Digests:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.kept, timeout=_TIMEOUT)) as database:
-            database.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+        try:
+            database = self._opened()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, or no room: not a damaged file
+                raise
+            self.kept.unlink(missing_ok=True)  # a damaged cache is made anew
+            database = self._opened()
+        with closing(database):
             yield database
+
+    def _opened(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.kept, timeout=_TIMEOUT)
+        database.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+        return database
 
 
 def kept_digests() -> Digests:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -192,7 +193,15 @@ def resolve(layout: Layout, uri: str) -> tuple[str, Path, Mapping[str, Any] | No
     mlflow.set_tracking_uri(tracking_uri(layout))
     folder = layout.mlflow / "weights" / name / str(version)
     if not folder.is_dir():
-        mlflow.artifacts.download_artifacts(artifact_uri=pinned, dst_path=str(folder))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as beside:
+            whole = Path(beside) / "weights"
+            mlflow.artifacts.download_artifacts(artifact_uri=pinned, dst_path=str(whole))
+            try:
+                whole.rename(folder)  # an interrupted download leaves nothing that looks like weights
+            except OSError:
+                if not folder.is_dir():  # another process was first
+                    raise
     stored = (mlflow.models.get_model_info(pinned).metadata or {}).get(_ARCHITECTURE)
     architecture = json.loads(stored) if stored else None
     extra_files = sorted(folder.glob("extra_files/*.safetensors"))

@@ -105,6 +105,10 @@ _TREATMENTS: Mapping[str, Mapping[str, Callable[[], Treatment]]] = {
 """What is tried beside fine-tuning, on the best causes."""
 
 
+TRIED = ("finetune", *(name for pool in _TREATMENTS.values() for name in pool))
+"""Treatments whose code decides what a search comes to."""
+
+
 def _try(task: RepairTask, method: str | None, treatment: str, causes: Causes) -> Candidate:
     made = {"finetune": Finetune, **_TREATMENTS["data_only"], **_TREATMENTS["all"]}[treatment]()
     # Nothing is trained on the guard rows that it is judged by.

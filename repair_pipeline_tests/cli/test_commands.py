@@ -117,7 +117,8 @@ def test_bad_input_is_one_line_and_exit_2_and_writes_nothing(repair, tmp_path, n
     assert line.startswith("repair: ")
     assert value in line
     assert next_move in line
-    assert not list(tmp_path.rglob("*.*")), "something was written"
+    left = [path for path in tmp_path.rglob("*.*") if "bases" not in path.parts]
+    assert not left, "something was written besides a whole base"
 
 
 def test_run_prints_the_table_and_the_next_commands_and_a_second_run_makes_nothing(repair, tiny, tmp_path):

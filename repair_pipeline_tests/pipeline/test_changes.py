@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from repair_pipeline.cases.resolve import load_spec
+from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline import steps
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.inputs import opened
 from repair_pipeline.pipeline.plan import changed_since, plan, staleness
@@ -124,14 +126,14 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_input_makes_what_depends_on_it_and_nothing_else(folder, change):
-    make, name, steps = CHANGES[change]
+    make, name, expected = CHANGES[change]
     before = bound(folder)
     times = {file: file.stat() for file in folder.iterdir() if file.is_file()}
     make(folder)
     for file, was in times.items():
         os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # no time says that anything has changed
     assert changed_since(bound(folder)) == f"{name} changed since {before.id}"
-    assert made(folder) == steps
+    assert made(folder) == expected
     assert made(folder) == []
 
 
@@ -147,9 +149,9 @@ VERSIONS = {
 
 @pytest.mark.parametrize("name", VERSIONS)
 def test_a_step_of_another_version_is_made_again_and_what_depends_on_it(folder, name):
-    steps = [replace(step, version=step.version + 1) if step.name == name else step for step in STEPS]
-    assert made(folder, steps) == VERSIONS[name]
-    assert made(folder, steps) == []
+    changed = [replace(step, version=step.version + 1) if step.name == name else step for step in STEPS]
+    assert made(folder, changed) == VERSIONS[name]
+    assert made(folder, changed) == []
 
 
 def test_the_plan_says_what_a_run_would_make_and_why(folder):
@@ -183,3 +185,63 @@ def test_results_of_an_earlier_version_are_not_used_and_not_lost_and_a_line_says
     ]
     assert scores.with_name(".influence.parquet.earlier").read_bytes() == before
     assert len(query(case.layout, "SELECT * FROM influence WHERE method = 'loss'")) == len(case.data.fit.examples)
+
+
+def test_code_that_is_edited_while_a_case_runs_is_noticed(folder, monkeypatch):
+    case, real = bound(folder), steps.fisher_diagonal
+    case.fisher_path.unlink()
+
+    def edited(*args, **kwargs):
+        (folder / "her_model.py").write_text(NET.replace("ReLU", "Tanh"))
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "fisher_diagonal", edited)
+        with pytest.raises(InputError, match=r"model.factory \(her_model:net\) changed"):
+            made(folder)
+    (folder / "her_model.py").write_text(NET)
+    assert not case.fisher_path.exists()
+    assert made(folder)[0] == "fisher_diagonal"
+
+
+def test_a_base_and_a_read_holdout_outlive_input_that_proves_unusable(folder, monkeypatch):
+    write_list(folder, 1)
+
+    def refused(*args, **kwargs):
+        raise InputError("the report cannot be made")
+
+    base = set(bound(folder).base_model_path.parent.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "partition", refused)
+        with pytest.raises(InputError):
+            made(folder)
+    assert set(bound(folder).base_model_path.parent.iterdir()) == base
+    assert bound(folder).record is None
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "render_report", refused)
+        with pytest.raises(InputError):
+            made(folder)
+    assert bound(folder).record["status"] == "failed"
+    assert len(query(bound(folder).layout, f"SELECT * FROM holdout_reads WHERE case_id = '{bound(folder).id}'"))
+
+
+def test_a_case_of_a_study_is_finished_with_its_tables(folder):
+    write_list(folder, 1)
+    upto = [step for step in STEPS if step.name not in ("report", "tracked_run", "candidate")]
+    made(folder, upto)
+    assert bound(folder).record["status"] == "finished"
+    assert staleness(bound(folder)) is None
+
+
+def test_a_run_that_is_stopped_before_it_made_anything_is_not_left_running(folder, monkeypatch):
+    case = bound(folder)
+    case.fisher_path.unlink()
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "fisher_diagonal", stop)
+        with pytest.raises(KeyboardInterrupt):
+            made(folder)
+    assert case.record["status"] == "stopped"

@@ -43,6 +43,24 @@ def test_a_copy_of_the_test_data_is_no_new_holdout_wherever_it_lies_and_whatever
     assert times == 1
 
 
+def test_rows_of_equal_input_are_all_read_when_one_is(case, monkeypatch):
+    monkeypatch.setattr(ledger, "KnownData", UserData)
+    monkeypatch.setattr(ledger, "input_digests", lambda inputs: ["the same"] * len(inputs))
+    there = {"tests": "/copied/test.csv", "read_at": datetime(2000, 1, 1, tzinfo=UTC), "failure_group": "all"}
+    rows = [{**there, "example_id": "row 0", "content": "the same"}]
+    save_rows(case.layout.table("holdout_reads", "copy"), "holdout_reads", rows, {})
+    assert earlier_reads(case)[0].all()
+
+
+def test_a_hash_id_is_known_whatever_the_model_reads_of_the_row(case, monkeypatch):
+    monkeypatch.setattr(ledger, "KnownData", UserData)
+    there = {"tests": "/copied/test.csv", "read_at": datetime(2000, 1, 1, tzinfo=UTC), "failure_group": "all"}
+    first = case.partition.holdout.ids[0].split("-")[0]
+    rows = [{**there, "example_id": f"{first}-7", "content": "of another transform"}]
+    save_rows(case.layout.table("holdout_reads", "copy"), "holdout_reads", rows, {})
+    assert earlier_reads(case)[0].nonzero()[0].tolist() == [0]
+
+
 def test_when_a_case_first_read_is_kept(case):
     path = case.layout.table("holdout_reads", case.id)
     ids = case.partition.holdout.ids.tolist()

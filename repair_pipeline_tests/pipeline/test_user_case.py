@@ -178,7 +178,8 @@ def test_failures_that_cannot_be_meant_are_refused_and_nothing_is_written(folder
         run_case(case, watch)
     assert "fisher_diagonal" not in steps  # which may take long
     assert "\n" not in str(caught.value)
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    left = [file for file in tmp_path.rglob("*") if file.is_file() and "bases" not in file.parts]
+    assert left == []  # the base is whole, and the mended case shares it
 
 
 def test_a_listed_failure_that_is_right_is_refused(folder, tmp_path, case):

@@ -64,7 +64,8 @@ def _op(step: Step, name: str, inputs: Sequence[str], outputs: Sequence[str]) ->
         try:
             case = store.case(context.partition_key, device.resolve())
             last = context.retry_number >= RETRY.max_retries
-            whole = context.job_name != "base"
+            selection = context.run.asset_selection
+            whole = context.job_name != "base" and (selection is None or dg.AssetKey("evaluation") in selection)
             yield from materialise(step, case, store.force, context.log, last, whole)
             if step.name == "tracked_run":
                 link_back(case, context.run_id)
