@@ -1,4 +1,4 @@
-"""Step I: which training examples caused the failures. A class for each influence method, its settings as arguments."""
+"""Step I: which training examples caused the failures. One class per influence method; its arguments are settings."""
 
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss

@@ -1,4 +1,4 @@
-"""The baselines that keep the others honest."""
+"""Simple baselines, the random control and the oracle."""
 
 import torch
 from pydantic import ConfigDict
@@ -14,7 +14,7 @@ _strict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_strict)
 class Random:
-    """A random order: the least a method must beat."""
+    """A random order, which every method must beat."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         values = torch.rand(len(task.fit), generator=task.generator, dtype=torch.float64)
@@ -23,7 +23,7 @@ class Random:
 
 @dataclass(frozen=True, config=_strict)
 class Oracle:
-    """1 for planted rows, 0 for the rest: the most a method can find."""
+    """1 for planted rows, 0 for the rest: the upper bound of detection."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         return InfluenceScores(task.fit.ids, task.fit.having(task.corrupted).double(), unit="none")
@@ -31,7 +31,7 @@ class Oracle:
 
 @dataclass(frozen=True, config=_strict)
 class Loss:
-    """−log p(z|θ̂): needs no failures at all, and finds mislabelled rows well where the model has not learnt them."""
+    """−log p(z|θ̂), in nats. Uses no failures; finds mislabelled rows well unless the model has memorised them."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         return InfluenceScores(task.fit.ids, -task.log_lik_hat, neutral=UNLIKELY)
@@ -39,7 +39,7 @@ class Loss:
 
 @dataclass(frozen=True, config=_strict)
 class Margin:
-    """The strongest other class's logit minus the given label's, under θ̂."""
+    """The largest logit of another class minus the given label's logit, under θ̂."""
 
     @torch.no_grad()
     def scores(self, task: RepairTask) -> InfluenceScores:

@@ -1,4 +1,4 @@
-"""From influence scores to a set of causes."""
+"""Selecting the causes from influence scores."""
 
 from typing import Annotated, Literal
 
@@ -14,26 +14,30 @@ from repair_pipeline.types import Causes, InfluenceScores
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CausesRule:
-    """Which of the ranked examples are taken for causes: exactly one of these."""
+    """How many of the ranked examples are causes: exactly one of the fields is given.
+
+    Raises:
+        ValueError: not exactly one field is given.
+    """
 
     top: PositiveInt | Literal["planted"] | None = None
-    """The K most harmful; ``planted`` takes as many as were planted."""
+    """The K most harmful rows; ``planted``: as many as were planted."""
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """This fraction of D, the most harmful first (0.15 in Fig. 5)."""
+    """The most harmful fraction of D (0.15 in Fig. 5)."""
     positive: Literal[True] | None = None
-    """All with r̃ > 0 (Algorithm 1), or above what is neutral for the method's scores."""
+    """All rows with r̃ > 0 (Algorithm 1), or above the neutral value of the method's scores."""
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """As many as keep the expected share of false causes at or below this: Benjamini and Hochberg's procedure on
-    p-values, the share of cases which the model gets right that score as high. It holds as far as harmless rows of D
-    score like those cases, and they are not quite alike: D's rows were trained on, and some are hard."""
+    """The bound on the false discovery rate, by the Benjamini-Hochberg procedure. The p-value of a row is the share of
+    correctly classified cases with at least its score. The bound is valid if harmless rows of D score like those cases,
+    which is only approximately true: D's rows were trained on, and some are hard."""
 
     @property
     def asks_scores(self) -> bool:
-        """Whether how many rows are causes depends on the scores."""
+        """Whether the number of causes depends on the scores."""
         return self.positive is not None or self.fdr is not None
 
     def can_count(self, scores: InfluenceScores) -> bool:
-        """Whether these scores say how many rows are causes, where the rule asks the scores."""
+        """Whether these scores have what the rule needs: a neutral value for ``positive``, a null for ``fdr``."""
         if self.positive:
             return scores.neutral is not None
         return self.fdr is None or scores.null is not None
@@ -47,14 +51,16 @@ class CausesRule:
     def causes(self, scores: InfluenceScores, planted: int) -> Causes:
         """The causes under this rule, most harmful first.
 
+        Args:
+            scores: of all rows of D.
+            planted: number of planted rows.
+
         Raises:
-            InputError: the rule takes all rows, or none where nothing was planted.
+            InputError: ``top`` takes no row or all rows, or the scores lack the neutral value or null that is needed.
         """
         if self.positive:
             if scores.neutral is None:
-                raise InputError(
-                    "causes.positive needs scores that have a neutral value: treat ewc, or give causes.top"
-                )
+                raise InputError("causes.positive needs scores with a neutral value: treat ewc, or set causes.top")
             count = int((scores.values > scores.neutral).sum())
         elif self.fdr is not None:
             count = int((false_discovery_control(p_values(scores)) <= self.fdr).sum())
@@ -64,19 +70,20 @@ class CausesRule:
             count = planted if self.top == "planted" else int(self.top or 0)
         if self.top is not None and not 0 < count < len(scores.ids):
             raise InputError(
-                f"causes.top is {self.top}, that is {count} of {len(scores.ids)} rows: leave some, take some"
+                f"causes.top is {self.top}, which selects {count} of {len(scores.ids)} rows: "
+                f"select between 1 and {len(scores.ids) - 1}"
             )
         return scores.top(count)
 
 
 def p_values(scores: InfluenceScores) -> NDArray[np.float64]:
-    """P(null ≥ r̃(z)) of every z of D, by counting; never 0, as the row counts itself.
+    """The empirical p-value P(null ≥ r̃(z)) of every z of D; never 0, because the row itself is counted.
 
     Raises:
-        InputError: the scores have no null.
+        InputError: the scores have no null distribution.
     """
     if scores.null is None:
-        raise InputError("causes.fdr needs the null of a method that reads failures: treat ewc, or give causes.top")
+        raise InputError("causes.fdr needs the null of a method that uses failures: treat ewc, or set causes.top")
     null = np.sort(scores.null.numpy())
     at_least = len(null) - np.searchsorted(null, scores.values.numpy(), side="left")
     return (1 + at_least) / (1 + len(null))

@@ -1,4 +1,4 @@
-"""Baselines that get the clean rows the failures and their guard are, and forgo the posterior."""
+"""Baselines that train on the clean query-side rows (failures and guard), without a posterior over D."""
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,9 @@ _strict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_strict)
 class FinetuneLoss(QueryBased):
-    """−log p(z|θ), θ̂ fine-tuned on F_q and the guard: EWC-influence's `posterior_loss` without its prior.
+    """−log p(z|θ) in nats, with θ̂ fine-tuned on F_q and the guard: EWC-influence's ``posterior_loss`` without prior.
 
-    What it falls short of EWC-influence is what the posterior is worth. Same optimiser, same budget.
+    The difference to EWC-influence is the value of the posterior. Same optimiser, same budget.
     """
 
     def scores(self, task: RepairTask) -> InfluenceScores:
@@ -37,15 +37,16 @@ class FinetuneLoss(QueryBased):
 
 @dataclass(frozen=True, config=_strict)
 class CleanReference(QueryBased):
-    """−log p(z|θ), θ trained from scratch on F_q and the guard alone, in train mode: it never sees D.
+    """−log p(z|θ) in nats, with θ trained from scratch on F_q and the guard only, in train mode: it never sees D.
 
-    What it reaches is what the clean rows are worth by themselves. A fixed budget, for with ten failures and ten guard
-    cases there is nothing to stop on.
+    It measures what the clean rows alone are worth. The budget is fixed, because ten failures and ten guard cases leave
+    nothing for early stopping.
     """
 
     steps: PositiveInt = 600
     peak: PositiveFloat = 1e-2
-    """The one-cycle learning rate's highest. Both by accuracy on left-out query-side rows, given 10 to 40 failures."""
+    """The maximum of the one-cycle learning rate. ``steps`` and ``peak`` were chosen by accuracy on held-out query-side
+    rows, with 10 to 40 failures."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)
@@ -58,14 +59,14 @@ class CleanReference(QueryBased):
         def log_likelihood(theta: Theta, batch: Tensor) -> Float[Tensor, ""]:
             parts = theta.split([parameter.numel() for parameter in parameters])
             shaped = {name: part.view_as(like) for name, part, like in zip(names, parts, parameters, strict=True)}
-            drawn = examples[batch].to(device)
-            logits = functional_call(model, shaped, (drawn.inputs,))
-            return -nn.functional.cross_entropy(logits, drawn.labels)
+            rows = examples[batch].to(device)
+            logits = functional_call(model, shaped, (rows.inputs,))
+            return -nn.functional.cross_entropy(logits, rows.labels)
 
         maximise = OneCycle(task.generator, self.steps, self.peak, progress=task.progress)
         with torch.random.fork_rng():
-            torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))  # what dropout draws
+            torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))  # for dropout
             theta = maximise(log_likelihood, power, Classifier(model).theta_hat)
-        # The running statistics that training left, and the parameters it reached.
+        # Uses the running statistics from training, together with the final parameters.
         values = -log_likelihoods(Classifier(model), theta, task.fit)
         return InfluenceScores(task.fit.ids, values, notes=self.notes(factors), neutral=UNLIKELY)

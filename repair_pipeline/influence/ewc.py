@@ -16,17 +16,18 @@ from repair_pipeline.problem.task import RepairTask
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EWCInfluence(LearntInfluence):
-    """learn(EWC, F_q), then θ̂ against θ* as ``reading`` says; r̃(z) = log p(z|θ̂) − log p(z|θ*) is Eq. 11."""
+    """learn(EWC, F_q), then the ``reading`` of θ̂ and θ*; ``difference`` is Eq. 11: log p(z|θ̂) − log p(z|θ*)."""
 
     gamma: PositiveFloat | None = None
-    """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
+    """γ of the precision (2/γ) F̂; None is the posterior's value, 2/N."""
     prior: NonNegativeFloat = 0.0
     """λ of Eq. 10; 0 in the paper's experiments."""
 
     fisher: FisherKind = "empirical"
-    """The labels of F̂: D's own, as in the paper, all of them weighted by p(y|x,θ̂), or one drawn from it."""
+    """The labels for F̂: ``empirical`` uses D's (the paper), ``expected`` all classes weighted by p(y|x,θ̂),
+    ``monte_carlo`` one per row drawn from it."""
     curvature: Literal["diagonal", "kfac"] = "diagonal"
-    """What is kept of F̂: its diagonal, or K-FAC's factors of each layer's block."""
+    """The approximation of F̂: its diagonal, or K-FAC factors for each layer's block."""
 
     def posterior(self, task: RepairTask) -> Laplace:
         gamma = task.gamma(self.gamma)
@@ -40,7 +41,7 @@ class EWCInfluence(LearntInfluence):
         return laplace(task.theta_hat, fisher, gamma, self.prior)
 
     def learner(self, task: RepairTask) -> EWC:
-        # Eq. 11 reads the mean alone, so the updated precision is not computed.
+        # Readings use only the mean, so the updated precision is not computed.
         return EWC(self.maximise(task), precision="frozen")
 
     def own_notes(self, task: RepairTask) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Influence by learning the failures while D's answers are held (beyond the paper)."""
+"""Influence by functional regularisation (beyond the paper)."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ from repair_pipeline.problem.task import RepairTask
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FunctionalInfluence(LearntInfluence):
-    """learn(FunctionalRegularisation, F_q), then θ̂ against θ* as ``reading`` says. The Fisher is not read."""
+    """learn(FunctionalRegularisation, F_q), then the ``reading`` of θ̂ and θ*. Needs no Fisher."""
 
     gamma: PositiveFloat | None = None
-    """γ of the weight 2/γ on the mean KL; None is the posterior's own, 2/N."""
+    """γ of the weight 2/γ of the mean KL; None is the posterior's value, 2/N."""
 
     def posterior(self, task: RepairTask) -> FunctionalPosterior:
         return FunctionalPosterior(task.theta_hat, task.classifier, task.fit, task.gamma(self.gamma))

@@ -1,4 +1,4 @@
-"""Influence by learning the failures and reading what that does to D (Algorithm 1, step I)."""
+"""Influence by learning the failures and reading the effect on D (Algorithm 1, step I)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,22 +19,22 @@ from repair_pipeline.types import InfluenceScores
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LearntInfluence(QueryBased):
-    """learn(F_q), then read q against q*: whatever the learner. Its ``posterior`` and ``learner`` make a method."""
+    """learn(F_q) with any learner, then read q and q*. A method defines ``posterior`` and ``learner``."""
 
-    guard: Literal["none", "joint", "nested"] = "joint"  # type: ignore[assignment]  # one choice more than without a learner
-    """``joint``: θ* also learns cases that the model gets right, and is read against θ̂: conflict with F ∪ B.
-    ``nested``: against what learns those cases alone: conflict with F beyond B, for a reading of both posteriors.
-    ``none``: the paper's."""
+    guard: Literal["none", "joint", "nested"] = "joint"  # type: ignore[assignment]  # one option more than QueryBased
+    """``joint``: θ* also learns correctly classified cases and is compared with θ̂: conflict with F ∪ B.
+    ``nested``: it is compared with a posterior that learnt only those cases: conflict with F beyond B; needs a reading
+    of both posteriors. ``none``: failures only, as in the paper."""
     reading: Literal["difference", "linear", "posterior_loss"] = "posterior_loss"
-    """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*), the best detector by far (``docs/adr/0010``)."""
+    """How q and q* are read: Eq. 7, Eq. 9, or −log p(z|θ*), by far the best detector (``docs/adr/0010``)."""
     stopping: Literal["one_cycle", "paper"] = "one_cycle"
-    """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, which varies
-    with the seed between useful and useless (``docs/adr/0005``)."""
+    """``one_cycle``: 150 Adam steps towards the objective's optimum. ``paper``: App. C's early stopping, whose quality
+    varies strongly with the seed (``docs/adr/0005``)."""
 
     @model_validator(mode="after")
-    def _reads_what_it_nests(self) -> "LearntInfluence":
+    def _nested_reads_both(self) -> "LearntInfluence":
         if self.guard == "nested" and self.reading == "posterior_loss":
-            raise ValueError("guard nested compares two posteriors, posterior_loss reads one: set reading=difference")
+            raise ValueError("guard=nested compares two posteriors, posterior_loss reads one: set reading=difference")
         return self
 
     def posterior(self, task: RepairTask) -> Any:
@@ -42,15 +42,15 @@ class LearntInfluence(QueryBased):
         raise NotImplementedError
 
     def learner(self, task: RepairTask) -> ContinualLearner[Any]:
-        """What multiplies the failures into it."""
+        """The learner that updates it by the failures."""
         raise NotImplementedError
 
     def own_notes(self, task: RepairTask) -> Mapping[str, float]:
-        """What the method itself says beside its table."""
+        """The method's own entries in the table's metadata."""
         return {}
 
     def learnt(self, task: RepairTask) -> tuple[Posterior, Posterior]:
-        """q as it is held before the failures, and q* with them."""
+        """q before learning the failures, and q* after."""
         factors = self.factors(task)
         q, learner = self.posterior(task), self.learner(task)
         before = learner.update(q, factors[1:], task.classifier) if self.guard == "nested" else q
@@ -60,10 +60,10 @@ class LearntInfluence(QueryBased):
         return self._read(task, *self.learnt(task))
 
     def calibrated(self, task: RepairTask) -> InfluenceScores:
-        """The scores, and beside them those of cases that the model gets right, as the null.
+        """The scores, with those of correctly classified cases as the null distribution.
 
-        The cases are of the failures' classes, out of the guard rows that are only looked at: what is learnt no longer
-        says what chance gives.
+        The cases belong to the failures' classes and are the guard rows reserved for monitoring: rows that are learnt
+        would not give a valid null.
         """
         cases, guard = watched_and_trained(task.tests.guard)
         cases = cases[torch.isin(cases.labels, task.tests.query.labels)]

@@ -16,11 +16,11 @@ from repair_pipeline.types import InfluenceScores
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LinearInfluence(NaturalGradient, QueryBased):
-    """learn(NaturalGradientStep, F_q), then r̃(z) = −γ ∇log p(F_q|θ̂)ᵀ (F̂ + δI)⁻¹ ∇log p(z|θ̂)."""
+    """learn(NaturalGradientStep, F_q), then r̃(z) = −γ ∇log p(F_q|θ̂)ᵀ (F̂ + δI)⁻¹ ∇log p(z|θ̂), in nats."""
 
     solver: Literal["gd", "sa"] = "gd"
-    """How (F̂ + δI) v = ∇log p(F_q|θ̂) is solved: ``gd`` descends the quadratic, ``sa`` approximates stochastically.
-    ``notes`` say the residual, and whether it counts as converged."""
+    """How (F̂ + δI) v = ∇log p(F_q|θ̂) is solved: ``gd`` by conjugate residuals, ``sa`` by stochastic approximation.
+    ``notes`` hold the relative residual, and whether it counts as converged."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)
@@ -31,11 +31,11 @@ class LinearInfluence(NaturalGradient, QueryBased):
         )
         learner = self.step(task, solver)
         q = PointEstimate(task.theta_hat)
-        learned = learner.update(q, factors, task.classifier)
+        updated = learner.update(q, factors, task.classifier)
         notes = {
             "gamma": learner.gamma,
             "damping": learner.damping,
-            "residual": learned.residual,
-            "converged": float(learned.residual <= TOLERANCE),
+            "residual": updated.residual,
+            "converged": float(updated.residual <= TOLERANCE),
         }
-        return InfluenceScores(task.fit.ids, linear(task, q, learned), notes={**notes, **self.notes(factors)})
+        return InfluenceScores(task.fit.ids, linear(task, q, updated), notes={**notes, **self.notes(factors)})

@@ -1,4 +1,4 @@
-"""The catalogue of influence methods: each by the name that cases, tables and assets use."""
+"""The catalogue of influence methods, by the names used in cases, tables and assets."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ from repair_pipeline.influence.sgd import SGDInfluence
 from repair_pipeline.influence.vcl import VCLInfluence
 from repair_pipeline.plugins import Catalogue
 
-_OURS = {
+_BUILTIN = {
     "ewc": Method(
         EWCInfluence,
         "EWC-influence: the model learns the failures beside healthy cases; rows that turn unlikely rank first",
@@ -73,6 +73,6 @@ _OURS = {
     "random": Method(Random, "any order, as good as chance", "control"),
     "oracle": Method(Oracle, "planted rows first, by construction", "reference"),
 }
-METHODS = Catalogue("influence method", "repair_pipeline.influence", Method, _OURS)
-"""In the order of their steps. A package brings its own by entry points of this group: each names a ``Method``."""
+METHODS = Catalogue("influence method", "repair_pipeline.influence", Method, _BUILTIN)
+"""In the order of their steps. A plugin package adds methods by entry points of this group, each a ``Method``."""
 register_influence = METHODS.register

@@ -1,4 +1,4 @@
-"""Linear influence of single training rows on single failures (Eq. 9, one z and one f at a time)."""
+"""Linear influence of single training rows on single failures (Eq. 9 for each pair of z and f)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from repair_pipeline.types import Examples, Theta
 
 
 def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float = 0.01) -> Float64[Tensor, "f r"]:
-    """r̃(f, z) = −∇log p(f|θ̂)ᵀ P⁻¹ ∇log p(z|θ̂) with P = (2/γ) (diag F̂ + δI) and the posterior's own γ = 2/N.
+    """r̃(f, z) = −∇log p(f|θ̂)ᵀ P⁻¹ ∇log p(z|θ̂) with P = (2/γ) (diag F̂ + δI) and the posterior's γ = 2/N.
 
-    Positive is harmful: z opposes the correction of f. Nats. Symmetric in f and z. Summed over failures it is
-    ``linear_gd`` with a diagonal F̂. Costs a gradient of every row, of the longer side's once for each
-    ``gradients_at_once`` of the shorter's; memory is twice as many × p.
+    In nats; positive is harmful: z opposes the correction of f. Symmetric in f and z. The sum over failures equals
+    ``linear_gd`` with a diagonal F̂. Costs one gradient per row of the shorter side, and one per row of the longer side
+    for each ``gradients_at_once`` rows of the shorter side. Memory is twice ``gradients_at_once`` × p.
 
     Args:
+        task: gives the model, its Fisher and N.
+        failures: f.
+        rows: z.
         damping: δ > 0 in units of the mean entry of diag F̂, as in ``NaturalGradient``.
+
+    Returns:
+        (failures, rows), float64 on the CPU.
 
     Raises:
         FloatingPointError: an influence is not finite.
     """
     precision = 2 / task.gamma(None) * (task.fisher + damping * task.fisher.mean())
-    # Both sides come to the same values; a pass for each chunk of the shorter takes fewer passes.
+    # The result is symmetric; chunking the shorter side needs fewer passes.
     if len(rows) <= len(failures):
         influence = -_products(task, rows, failures, precision).T
     else:
@@ -39,7 +45,7 @@ def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float =
 
 
 def _products(task: RepairTask, few: Examples, many: Examples, precision: Theta) -> Float64[Tensor, "few many"]:
-    """∇log p(a|θ̂)ᵀ P⁻¹ ∇log p(b|θ̂) of every a of ``few`` and b of ``many``."""
+    """∇log p(a|θ̂)ᵀ P⁻¹ ∇log p(b|θ̂) for every a in ``few`` and b in ``many``."""
     theta, size = task.theta_hat, gradients_at_once(task.theta_hat)
     products, done = torch.empty(len(few), len(many), dtype=torch.float64), 0
     passes = -(-len(few) // size)

@@ -1,4 +1,4 @@
-"""What an influence method is, and its entry in the catalogue."""
+"""The interface of influence methods, and their catalogue entry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from repair_pipeline.types import InfluenceScores, Role
 
 @runtime_checkable
 class InfluenceMethod(Protocol):
-    """Scores every training example by the harm it does to the failures. A new method is one class in one file."""
+    """Scores training examples by how much they harm the failures. A new method is one class in one file."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        """One value for every row of ``task.fit``; greater is more harmful."""
+        """One value for every row of ``task.fit``; higher is more harmful."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """An entry of the catalogue."""
+    """A catalogue entry: an influence method with its description and role."""
 
     make: Callable[..., InfluenceMethod]
-    """Called with settings by name."""
+    """Called with the settings as keyword arguments."""
     line: str
-    """What it does, in one line."""
+    """One-line description."""
     role: Role = "repair"
     version: int = 1
-    """Of its code: raised when the same problem comes to other scores, which are computed again then."""
+    """Code version: increased when a change of the code changes scores, so that stored scores are recomputed."""
 
     def __call__(self, **settings: Any) -> InfluenceMethod:
         """The method with these settings."""

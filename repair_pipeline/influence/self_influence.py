@@ -12,20 +12,20 @@ from repair_pipeline.types import InfluenceScores
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SelfInfluence:
-    """‖∇log p(z|θ̂)‖²: how much a step on z changes z's own loss. Needs no failures.
+    """‖∇log p(z|θ̂)‖²: how much a gradient step on z changes z's own loss. Uses no failures.
 
-    The mean over D is the trace of the Fisher F̂ of the same kind, so a row's value over their sum is its share of that
-    trace. Costs about a training epoch, times the number of classes for ``expected``.
+    The mean over D is the trace of the Fisher F̂ of the same kind, so a row's value divided by the sum is its share of
+    the trace. Costs about one training epoch, times the number of classes for ``expected``.
     """
 
     fisher: FisherKind = "empirical"
-    """Whose labels: the given ones, as TracIn; or the model's own, whatever the row's label is, in expectation over the
-    classes (``expected``) or drawn once a row (``monte_carlo``)."""
+    """The labels: ``empirical`` uses the given ones, as TracIn; ``expected`` averages over the model's predictive
+    distribution; ``monte_carlo`` draws one label per row from it."""
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         theta = task.theta_hat
         labels = labels_of(self.fisher, task.classifier, task.generator)
-        # Labels are drawn by position, so rows stand in the order of their ids: a score goes with its row.
+        # Labels are drawn by position, so rows are sorted by id: scores do not depend on the order of rows.
         order = torch.from_numpy(np.argsort(task.fit.ids))
         values = torch.zeros(len(order), dtype=torch.float64)
         done = 0

@@ -1,4 +1,4 @@
-"""SGD-influence (Hara et al., 2019): leaving a row out of a training trajectory."""
+"""SGD-influence (Hara et al., 2019): the effect of leaving a row out of an SGD trajectory."""
 
 import math
 
@@ -18,24 +18,24 @@ from repair_pipeline.types import InfluenceScores, Theta
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SGDInfluence(QueryBased):
-    """The first-order change of Σ power · log p(Z|θ_T) if z is left out of T more SGD steps over D from θ̂.
+    """The first-order change of Σ power · log p(Z|θ_T) if z is left out of T further SGD steps over D from θ̂.
 
-    Positive where the failures become likelier without z. In nats. The trajectory is the method's own and lives in
+    In nats; positive if the failures become more likely without z. The trajectory belongs to the method and is kept in
     memory; a step costs about five batch gradients.
 
-    Deviation: Hara et al. replay the training itself. The base model is trained by Adam, which their recursion does
-    not describe, so plain SGD trains it further and that is replayed; an Adam replay is not done.
+    Deviation: Hara et al. replay the original training. The base model is trained by Adam, which their recursion does
+    not cover, so the method trains further with plain SGD and replays those steps.
     """
 
     epochs: PositiveInt = 8
     learning_rate: PositiveFloat = 0.001
-    """η: constant, without momentum. Small, because the replay amplifies the sharpest directions of the loss where η is
-    not, and the estimate then overstates what leaving a row out does."""
+    """η: constant, without momentum. With a larger η the replay amplifies the sharpest directions of the loss and
+    overestimates the effect of leaving a row out."""
     batch_size: PositiveInt = 64
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         log_lik = task.classifier
-        # Batches are drawn by position, so rows stand in the order of their ids: a score goes with its row.
+        # Batches are drawn by position, so rows are sorted by id: scores do not depend on the order of rows.
         order = torch.from_numpy(np.argsort(task.fit.ids))
         rows = task.fit[order]
         batches = epochs_of_batches(len(rows), self.batch_size, self.epochs, task.generator)
@@ -67,7 +67,7 @@ class SGDInfluence(QueryBased):
 
 
 def _gradient(log_lik: LogLikelihood, theta: Theta, factors: list[Factor]) -> Theta:
-    """Σ power ∇log p(Z|θ): of a sum over Z."""
+    """Σ power · ∇log p(Z|θ), with log p(Z|θ) a sum over Z."""
     theta = theta.detach().requires_grad_(True)
     total = torch.zeros_like(theta)
     for factor in factors:

@@ -14,20 +14,20 @@ from repair_pipeline.problem.task import RepairTask
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class VCLInfluence(LearntInfluence):
-    """learn(VCL, F_q) with Gaussians for q and q*, read as ``reading`` says.
+    """learn(VCL, F_q) with Gaussians q and q*, then the ``reading`` of both.
 
     By default that is −E_q*[log p(z|θ)]; with ``reading: difference`` E_q[log p(z|θ)] − E_q*[log p(z|θ)] (Eq. 7).
     """
 
     gamma: PositiveFloat | None = None
-    """γ of q's precision (2/γ) F̂ + λI; None is the posterior's own, 2/N."""
+    """γ of q's precision (2/γ) F̂ + λI; None is the posterior's value, 2/N."""
     prior: PositiveFloat = 1e4
-    """λ: the standard deviation is 1/√λ where F̂ is zero. Draws of θ must still be models: on MNIST's guard cases they
-    are at 1e4, and at 100 half of those cases are lost."""
+    """λ: the standard deviation is 1/√λ where F̂ is zero. Samples of θ must still be accurate models: on MNIST's guard
+    cases they are with 1e4, while with 100 half of those cases are lost."""
     samples: PositiveInt = 5
-    """Draws of θ that E_q is averaged over, the same for q and q*."""
+    """Number of samples of θ for E_q, the same ones for q and q*."""
     stopping: Literal["one_cycle"] = "one_cycle"
-    """The paper's rule scores a point, not a Gaussian."""
+    """Only this one, as the paper's rule scores a point estimate, not a Gaussian."""
 
     def posterior(self, task: RepairTask) -> MeanField:
         deviation = (2 / task.gamma(self.gamma) * task.fisher + self.prior).rsqrt()

@@ -1,4 +1,4 @@
-"""Whether a model fits the data: what it reads, what it returns, and whether that can be differentiated."""
+"""Whether a model fits the data: its inputs, its outputs and its gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.types import Examples
 
 _SAMPLE = 256
-"""Rows by which probabilities are told from logits."""
+"""Number of rows used to tell probabilities from logits."""
 
 
 def require_fitting(
@@ -28,14 +28,17 @@ def require_fitting(
     features: tuple[str, ...] = (),
     adapted: Adapted = "all",
 ) -> None:
-    """Refuse a model that cannot read the rows, gives other outputs than a logit a class, or has no gradients.
+    """Refuse a model that cannot read the rows, does not return one logit per class, or has no gradients.
 
     Args:
-        features: the names of the feature columns in use, in their order, where there are any.
-        adapted: which parameters the gradients are taken by.
+        model: left unchanged.
+        rows: examples of the data.
+        classes: class names, in the order of the model's outputs.
+        features: names of the feature columns in use, in order; empty for images.
+        adapted: the parameters that need gradients.
 
     Raises:
-        InputError: says which.
+        InputError: the model does not fit; the message says why.
     """
     require_readable(model, rows[:2], classes, features)
     require_logits(model, rows)
@@ -45,10 +48,13 @@ def require_fitting(
 def require_readable(
     model: nn.Module, rows: Examples, classes: tuple[str, ...], features: tuple[str, ...] = ()
 ) -> Float[Tensor, "n k"]:
-    """The outputs of these rows, a logit a class.
+    """The model's outputs for these rows, one logit per class, on the CPU.
 
     Args:
-        features: the names of the feature columns in use, in their order.
+        model: is put into eval mode.
+        rows: examples of the data.
+        classes: class names, in the order of the model's outputs.
+        features: names of the feature columns in use, in order; empty for images.
 
     Raises:
         InputError: the model cannot read the rows, or returns something else.
@@ -59,29 +65,32 @@ def require_readable(
         with torch.no_grad():
             returned = model(inputs)
     except Exception as error:
-        raise InputError(_why_unread(model, inputs, error, features)) from error
+        raise InputError(_explanation(model, inputs, error, features)) from error
     outputs = require_tensor(returned, len(classes))
     if outputs.shape != torch.Size([len(rows), len(classes)]):
-        due = f"({len(rows)}, {len(classes)}) is due, a logit for each of the classes {shown(classes, 10)}"
-        move = "set model.arguments or dataset.classes"
+        expected = f"({len(rows)}, {len(classes)}), one logit for each of the classes {shown(classes, 10)}"
+        hint = "set model.arguments or dataset.classes"
         if len(classes) == 2 and outputs.numel() == len(rows):
             both = "torch.stack([0 * z, z], 1)" if outputs.dim() == 1 else "torch.cat([0 * z, z], 1)"
-            move = f"a sigmoid's single logit z stands for two classes: return {both}"
-        raise InputError(f"the model gives outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, {due}: {move}")
+            hint = f"a sigmoid's single logit z stands for two classes: return {both}"
+        raise InputError(
+            f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, "
+            f"expected {expected}: {hint}"
+        )
     return outputs.cpu()
 
 
 def require_logits(model: nn.Module, rows: Examples) -> None:
-    """Refuse probabilities: their softmax makes every label nearly as likely as any other.
+    """Refuse probabilities in place of logits: their softmax would be nearly uniform.
 
     Raises:
-        InputError: no output of the rows is negative, and each row's sum is 1.
+        InputError: no output is negative, and each row sums to 1.
     """
-    # Two rows first: of most models they say it all.
+    # Two rows first: for most models they suffice.
     if all(_are_probabilities(logits(model, rows[:count])) for count in (2, _SAMPLE)):
         raise InputError(
-            "the model's outputs are probabilities (none is below 0, each row's sum is 1) where logits are due: "
-            "end the model before its Softmax, or return log-probabilities"
+            "the model's outputs are probabilities (none is below 0, each row sums to 1), but logits are expected: "
+            "remove the final Softmax, or return log-probabilities"
         )
 
 
@@ -91,47 +100,48 @@ def _are_probabilities(outputs: Float[Tensor, "n k"]) -> bool:
 
 
 def require_differentiable(model: nn.Module, rows: Examples) -> None:
-    """Refuse a model of which no row's gradient can be had, neither of a batch's rows at once nor of a row alone.
+    """Refuse a model whose per-sample gradients cannot be computed, neither batched nor one row at a time.
 
     Raises:
-        InputError: says why, in the words of the row alone.
+        InputError: quotes the error of a single row.
     """
     classifier = Classifier(model)
     try:
         classifier.gradients(classifier.theta_hat, rows.to(classifier.theta_hat.device))
     except Exception as error:
         raise InputError(
-            f"the gradient of a single row cannot be had from the model ({one_line(error)}): "
-            "let it read a batch of one row, and compute by operations that torch differentiates"
+            f"the model's gradient for a single row cannot be computed ({one_line(error)}): "
+            "make it accept a batch of one row and use differentiable torch operations"
         ) from error
 
 
-def _why_unread(model: nn.Module, inputs: Tensor, error: Exception, features: tuple[str, ...]) -> str:
-    """What is wrong, and the next move."""
+def _explanation(model: nn.Module, inputs: Tensor, error: Exception, features: tuple[str, ...]) -> str:
+    """Why the model cannot read the inputs, and what to do."""
     shape = tuple(inputs.shape[1:])
-    other = {p.dtype for p in model.parameters() if p.dtype.is_floating_point and p.dtype != inputs.dtype}
-    if other:
-        kind = str(min(other, key=str)).removeprefix("torch.")
-        return f"the model's parameters are {kind}, inputs are float32: float32 is due, call .float() on the model"
+    dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point and p.dtype != inputs.dtype}
+    if dtypes:
+        dtype = str(min(dtypes, key=str)).removeprefix("torch.")
+        return f"the model's parameters are {dtype}, but inputs are float32: call .float() on the model"
     if _reads_integers(model, inputs, error):
         return (
-            f"the model reads integers and inputs are float32 ({one_line(error)}): call .long() on them in the model, "
+            f"the model reads integers, but inputs are float32 ({one_line(error)}): call .long() on them in the model, "
             "which is exact up to 16,777,216"
         )
     named = f" ({shown(features)})" if features else ""
     widths = re.search(r"\(\d+x(\d+) and (\d+)x\d+\)", str(error))
     if len(shape) == 1 and widths and int(widths[1]) == shape[0]:
         return (
-            f"the model cannot read inputs of shape {shape}: it reads {widths[2]} features, the data have {shape[0]}"
+            f"the model cannot read inputs of shape {shape}: it reads {widths[2]} features, "
+            f"but the data have {shape[0]}"
             f"{named}: set dataset.features or model.arguments"
         )
-    return f"the model cannot read inputs of shape {shape}{named} ({one_line(error)}): give dataset.transform"
+    return f"the model cannot read inputs of shape {shape}{named} ({one_line(error)}): set dataset.transform"
 
 
 def _reads_integers(model: nn.Module, inputs: Tensor, error: Exception) -> bool:
     try:
         with torch.no_grad():
             model(inputs.long())
-    except Exception:  # a token beyond the table, say: the first error's words have to do
+    except Exception:  # for example a token beyond the embedding table: decide by the first error's text
         return re.search(r"(?i)indices.*long|index tensor|used as indices", one_line(error)) is not None
     return True

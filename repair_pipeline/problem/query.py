@@ -1,4 +1,4 @@
-"""What is learnt from the query side, the same for finding causes and for treating: F_q, and the guard beside it."""
+"""Learning from the query side: the failures F_q and the guard, for influence methods and treatments alike."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -16,33 +16,33 @@ from repair_pipeline.types import Examples, Theta
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class QueryBased:
-    """Settings that every method which reads the failures has, so that methods are compared on the same rows."""
+    """Settings shared by all methods that use the failures, so that they are compared on the same rows."""
 
     guard: Literal["none", "joint"] = "joint"
-    """``joint``: cases that the model gets right are learnt beside the failures, so r̃ is conflict with F ∪ B.
-    ``none``: the paper's."""
+    """``joint``: correctly classified cases are learnt together with the failures, so r̃ measures conflict with F ∪ B.
+    ``none``: failures only, as in the paper."""
     guard_ratio: PositiveFloat | None = None
-    """|B_q| / |F_q|; None draws on the whole guard pool (``docs/adr/0007``)."""
+    """|B_q| / |F_q|; None uses the whole guard pool (``docs/adr/0007``)."""
     guard_rho: PositiveFloat = 1.0
-    """ρ, guard cases per failure in every pass: the guard is the tempered factor p(B_q|θ)^τ, τ = ρ|F_q| / |B_q|."""
+    """ρ, guard cases per failure and epoch: the guard is the tempered factor p(B_q|θ)^τ, τ = ρ|F_q| / |B_q|."""
 
     def factors(self, task: RepairTask) -> list[Factor]:
-        """p(F_q|θ), and p(B_q|θ)^τ where there is a guard.
+        """p(F_q|θ), followed by p(B_q|θ)^τ if there is a guard.
 
         Raises:
-            InputError: a guard is asked for and no case is right under θ̂.
+            InputError: a guard is required, but the base model classifies no test row correctly.
         """
         failures, pool = task.tests.query, task.tests.guard
         if self.guard == "none":
             return [Factor(failures, 1)]
         if len(pool) == 0:
-            raise InputError("the guard pool is empty, as the base model is right on no test row: set guard=none")
+            raise InputError("the guard pool is empty, as the base model gets no test row right: set guard=none")
         count = len(pool) if self.guard_ratio is None else max(1, round(self.guard_ratio * len(failures)))
         cases = pool[:count]
         return [Factor(failures, 1), Factor(cases, power=self.guard_rho * len(failures) / len(cases))]
 
     def notes(self, factors: list[Factor]) -> Mapping[str, float]:
-        """The sizes and weights that stand beside the table."""
+        """The sizes and weights for the table's metadata."""
         failures, *guard = factors
         return {
             "failures": len(failures.examples),
@@ -53,14 +53,23 @@ class QueryBased:
 
 
 def watched_and_trained(guard: Examples) -> tuple[Examples, Examples]:
-    """The guard's rows that are only looked at, and the others, which an objective may hold: no row is in both."""
-    # 1,000 rows tell an accuracy of 0.98 to within 0.005.
+    """The guard split into rows for monitoring only, and disjoint rows that may be trained on.
+
+    The first half is monitored, at most 1,000 rows.
+    """
+    # 1,000 rows determine an accuracy of 0.98 to within 0.005.
     count = min(1000, len(guard) // 2)
     return guard[:count], guard[count:]
 
 
 def early_stopped(task: RepairTask, learnt: Examples, score: Callable[[Theta], float]) -> EarlyStopped:
-    """App. C's scheme for learning F_q and for deleting C: stop when ``score`` has not risen for 5 epochs."""
+    """App. C's optimiser for learning F_q and deleting C: stops when ``score`` has not improved for 5 epochs.
+
+    Args:
+        task: gives the random stream and the progress callback.
+        learnt: the rows in the objective; their number defines an epoch.
+        score: of θ, higher is better.
+    """
     epoch = -(-len(learnt) // 64)
     return EarlyStopped(
         task.generator,
@@ -75,7 +84,7 @@ def early_stopped(task: RepairTask, learnt: Examples, score: Callable[[Theta], f
 
 
 def stopped_by_loss(task: RepairTask) -> EarlyStopped:
-    """App. C and B.4: for learning F_q, the score is log p(query_tuning|θ)."""
+    """App. C and B.4's optimiser for learning F_q, stopped by the mean log p(query_tuning|θ)."""
 
     def tuning_log_lik(theta: Theta) -> float:
         return log_likelihoods(task.classifier, theta, task.tests.query_tuning).mean().item()

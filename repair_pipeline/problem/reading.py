@@ -1,4 +1,4 @@
-"""How two posteriors are read as influence. Positive is harmful; nats."""
+"""Readings: influence from a pair of posteriors, in nats. Positive is harmful."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.problem.task import RepairTask
 
 UNLIKELY = log(2)
-"""−log p in nats, above which a label is less likely than not."""
+"""The threshold of −log p, in nats, above which a label is less likely than not."""
 
 Reading = Callable[[RepairTask, Posterior, Posterior], Float64[Tensor, " n"]]
-"""(task, q, q*) → a value for every z of D: q is what is held before the failures, q* with them."""
+"""(task, q, q*) → a value for every z of D; q is the posterior before learning the failures, q* after."""
 
 
 def difference(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
     """r̃(z) = E_q[log p(z|θ)] − E_q*[log p(z|θ)] (Eq. 7; with point estimates Eq. 11).
 
-    Positive where learning the failures makes z less likely: z opposes them. Costs two forward passes over D.
+    Positive if learning the failures makes z less likely: z opposes them. Costs two forward passes over D.
     """
     before, after = (posterior.expected_log_lik(task.classifier, task.fit) for posterior in (q, updated))
     return before - after
@@ -42,9 +42,9 @@ def linear(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor
 
 
 def posterior_loss(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:
-    """−E_q*[log p(z|θ)]: how unlikely z is once the failures are learnt, whatever it was before.
+    """−E_q*[log p(z|θ)]: how unlikely z is after learning the failures, regardless of q.
 
-    Not a difference, so its zero means nothing: a row counts as harmful above log 2.
+    Not a difference, so zero is not neutral: a row counts as harmful above log 2.
     """
     return -updated.expected_log_lik(task.classifier, task.fit)
 

@@ -1,4 +1,4 @@
-"""What is given to whoever looks for causes or treats them."""
+"""The repair task: the input of influence methods and treatments."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from repair_pipeline.types import Examples, Progress, QuerySide, Theta, silent
 
 @dataclass(frozen=True, eq=False)
 class RepairTask:
-    """A model with failures, and all that may be read to repair it. The holdout is not here."""
+    """A model with failures and everything that may be read to repair it; without the holdout."""
 
     classifier: Classifier
     """log p(z|θ), and the model's parameters θ̂."""
@@ -28,11 +28,11 @@ class RepairTask:
     validation: Examples
     tests: QuerySide
     truth: frozenset[str] | None
-    """Ids of the planted rows, which studies know; None: out of reach, as it is for all but references."""
+    """Ids of the planted rows, for methods of the role ``reference`` in a study; None for all others."""
     schedule: Schedule
-    """How the base model was trained."""
+    """The base model's training scheme."""
     untrained: Callable[[torch.Generator], nn.Module]
-    """A newly initialised model of the same architecture, on the same device."""
+    """Creates a newly initialised model of the same architecture, on the same device."""
     generator: torch.Generator
     progress: Progress = silent
 
@@ -45,18 +45,18 @@ class RepairTask:
         """Ids of the planted rows, for a method whose role is ``reference``.
 
         Raises:
-            PermissionError: the truth is out of reach.
+            PermissionError: this method may not read the truth.
         """
         if self.truth is None:
-            raise PermissionError("which rows are planted is for methods whose role in the catalogue is 'reference'")
+            raise PermissionError("only methods whose role in the catalogue is 'reference' may read the planted rows")
         return self.truth
 
     def gamma(self, given: float | None) -> float:
-        """``given``, or the posterior's own γ = 2/N (the contract's reading; ``docs/adr/0004``)."""
+        """``given``, or if it is None the posterior's value γ = 2/N (``docs/adr/0004``)."""
         return 2 / len(self.fit) if given is None else given
 
 
 def in_fair_order(tests: QuerySide, seed: int) -> QuerySide:
-    """The same rows, the guard's in the random order of ``seed``, as ``QuerySide`` asks for."""
+    """The same rows, with the guard shuffled by ``seed`` as ``QuerySide`` requires."""
     shuffled = torch.randperm(len(tests.guard), generator=torch_stream(seed, "guard"))
     return replace(tests, guard=tests.guard[shuffled])

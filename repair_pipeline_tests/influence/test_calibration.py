@@ -15,7 +15,7 @@ from repair_pipeline.types import InfluenceScores
 DIFFERENCE = EWCInfluence(reading="difference")
 
 
-def test_the_null_is_read_of_right_cases_that_are_not_learnt(task):
+def test_the_null_consists_of_correct_cases_that_are_not_learnt(task):
     half = len(task.tests.guard) // 2
     cases, rest = task.tests.guard[:half], task.tests.guard[half:]
     scores = DIFFERENCE.calibrated(task)
@@ -33,8 +33,8 @@ def test_the_planted_rows_stand_out_from_the_null(task):
     scores = DIFFERENCE.calibrated(task)
     assert scores.values[task.fit.having(task.corrupted)].min() > scores.null.max()
     # Its 17 cases cannot tell chances below 1 in 18, so the rate cannot be small.
-    found = CausesRule(fdr=0.5).causes(scores, planted=0)
-    assert task.corrupted <= found.as_set
+    causes = CausesRule(fdr=0.5).causes(scores, planted=0)
+    assert task.corrupted <= causes.as_set
 
 
 def test_p_values_are_counted_and_never_zero():
@@ -45,13 +45,15 @@ def test_p_values_are_counted_and_never_zero():
     assert p_values(scores).tolist() == [(1 + sum(other >= value for other in null)) / 41 for value in values]
 
 
-def test_under_the_null_the_rule_finds_next_to_nothing():
+def test_under_the_null_the_rule_selects_almost_no_causes():
     generator = np.random.default_rng(0)
-    found = []
+    counts = []
     for _ in range(50):
         values, null = (torch.tensor(generator.normal(size=300)) for _ in range(2))
-        found.append(len(CausesRule(fdr=0.1).causes(InfluenceScores(np.arange(300).astype(str), values, null=null), 0)))
-    assert sum(count > 0 for count in found) / 50 <= 0.2
+        counts.append(
+            len(CausesRule(fdr=0.1).causes(InfluenceScores(np.arange(300).astype(str), values, null=null), 0))
+        )
+    assert sum(count > 0 for count in counts) / 50 <= 0.2
 
 
 def test_without_a_null_there_is_no_false_discovery_rate(task):

@@ -69,9 +69,9 @@ def test_clean_reference_learns_from_neither_the_base_model_nor_its_rows(task):
 def test_the_clean_rows_and_their_weights_are_those_of_ewc_influence(task, method):
     settings = {"guard_ratio": 2, "guard_rho": 0.5}
     ewc, baseline = EWCInfluence(**settings), method(**settings)
-    ours, theirs = baseline.factors(task), ewc.factors(task)
-    assert [factor.examples.ids.tolist() for factor in ours] == [factor.examples.ids.tolist() for factor in theirs]
-    assert [factor.power for factor in ours] == [factor.power for factor in theirs] == [1, 0.25]
+    factors, expected = baseline.factors(task), ewc.factors(task)
+    assert [factor.examples.ids.tolist() for factor in factors] == [factor.examples.ids.tolist() for factor in expected]
+    assert [factor.power for factor in factors] == [factor.power for factor in expected] == [1, 0.25]
     assert baseline.scores(task).notes.items() <= ewc.scores(task).notes.items()
 
 

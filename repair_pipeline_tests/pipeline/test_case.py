@@ -62,7 +62,7 @@ def test_the_truth_is_within_reach_of_a_reference_alone(case, role):
     if role == "reference":
         assert task.corrupted == case.data.fit.corrupted_ids | case.data.validation.corrupted_ids
     else:
-        with pytest.raises(PermissionError, match="is for methods whose role in the catalogue is 'reference'"):
+        with pytest.raises(PermissionError, match="only methods whose role in the catalogue is 'reference'"):
             Oracle().scores(task)
 
 

@@ -1,4 +1,4 @@
-"""Models that do not fit the data: what is refused, and in which words."""
+"""Models that do not fit the data, and the messages that refuse them."""
 
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ROWS = examples(BLOBS.inputs.float(), BLOBS.labels)
 
 
 class Returning(nn.Module):
-    """A linear classifier whose outputs are made into something else."""
+    """A linear classifier whose outputs are converted by a function."""
 
     def __init__(self, then, outputs=3, reads=4):
         super().__init__()
@@ -62,7 +62,7 @@ Pair = namedtuple("Pair", ["logits", "aux"])
 
 
 @pytest.mark.parametrize(
-    ("then", "says"),
+    ("then", "message"),
     [
         (lambda y: (y, y), r"returns a tuple of 2: wrap it so that it returns the \(n, 3\) tensor of logits"),
         (lambda y: [y], "returns a list of 1: wrap"),
@@ -78,13 +78,13 @@ Pair = namedtuple("Pair", ["logits", "aux"])
         (lambda y: Pair(y, y), r"a Pair of 2 \(logits, aux\): wrap it so that it returns its logits, the"),
         (
             lambda y: y[:, :2],
-            r"outputs of shape \(2, 2\) for 2 rows, \(2, 3\) is due, a logit for each of the classes a",
+            r"outputs of shape \(2, 2\) for 2 rows, expected \(2, 3\), one logit for each of the classes a",
         ),
         (lambda y: y.detach().tolist(), "returns a list of 2"),
     ],
 )
-def test_what_is_no_tensor_of_logits_is_named(then, says):
-    with pytest.raises(InputError, match=says):
+def test_outputs_other_than_a_tensor_of_logits_are_described(then, message):
+    with pytest.raises(InputError, match=message):
         require_fitting(Returning(then), ROWS, CLASSES)
 
 
@@ -95,20 +95,18 @@ def test_what_is_no_tensor_of_logits_is_named(then, says):
         (lambda z: z[:, 0], r"return torch\.stack\(\[0 \* z, z\], 1\)"),
     ],
 )
-def test_a_single_logit_of_two_classes_is_told_what_to_return(then, move):
+def test_the_message_for_a_single_logit_says_what_to_return(then, move):
     with pytest.raises(InputError, match=f"a sigmoid's single logit z stands for two classes: {move}"):
         require_fitting(Returning(then, outputs=1), ROWS, TWO)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(torch.float64, "float64"), (torch.bfloat16, "bfloat16")])
 def test_another_precision_is_named(kind, name):
-    with pytest.raises(
-        InputError, match=rf"parameters are {name}, inputs are float32: float32 is due, call \.float\(\)"
-    ):
+    with pytest.raises(InputError, match=rf"parameters are {name}, but inputs are float32: call \.float\(\)"):
         require_fitting(Returning(torch.tanh).to(kind), ROWS, CLASSES)
 
 
-def test_a_double_model_that_reads_floats_is_taken():
+def test_a_double_model_that_reads_floats_is_accepted():
     class Casting(Returning):
         def forward(self, x):
             return super().forward(x.double())
@@ -117,25 +115,27 @@ def test_a_double_model_that_reads_floats_is_taken():
 
 
 @pytest.mark.parametrize("model", [Tokens(9), Tokens(9, kind=nn.EmbeddingBag), Tokens(3), Hot()])
-def test_a_model_that_reads_token_ids_is_told_to_make_them_integers(model):
+def test_the_message_for_a_model_of_token_ids_suggests_long(model):
     ids = examples(torch.randint(0, 9, (20, 4)).float(), torch.zeros(20, dtype=torch.int64))
     with pytest.raises(
-        InputError, match=r"reads integers and inputs are float32 .*: call \.long\(\) on them in the model"
+        InputError, match=r"reads integers, but inputs are float32 .*: call \.long\(\) on them in the model"
     ):
         require_fitting(model, ids, CLASSES)
     require_fitting(Tokens(9, long=True), ids, CLASSES)
 
 
 def test_another_width_is_named_with_the_columns_in_use():
-    says = r"inputs of shape \(4,\): it reads 7 features, the data have 4 \(f0, f1, f2, site\): set dataset\.features"
-    with pytest.raises(InputError, match=says):
+    message = (
+        r"inputs of shape \(4,\): it reads 7 features, but the data have 4 \(f0, f1, f2, site\): set dataset\.features"
+    )
+    with pytest.raises(InputError, match=message):
         require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES, ("f0", "f1", "f2", "site"))
-    with pytest.raises(InputError, match=r"it reads 7 features, the data have 4: set"):
+    with pytest.raises(InputError, match=r"it reads 7 features, but the data have 4: set"):
         require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES)
 
 
-def test_another_fault_is_told_in_its_own_words():
-    with pytest.raises(InputError, match=r"cannot read inputs of shape \(4,\) \(.*\): give dataset\.transform"):
+def test_other_errors_are_quoted():
+    with pytest.raises(InputError, match=r"cannot read inputs of shape \(4,\) \(.*\): set dataset\.transform"):
         require_fitting(nn.Conv2d(3, 3, 3), ROWS, CLASSES)
 
 
@@ -150,8 +150,8 @@ PROBABILITIES = [
 
 @pytest.mark.parametrize("then", PROBABILITIES)
 def test_probabilities_are_refused(then):
-    says = "outputs are probabilities .*: end the model before its Softmax, or return log-probabilities"
-    with pytest.raises(InputError, match=says):
+    message = "outputs are probabilities .*: remove the final Softmax, or return log-probabilities"
+    with pytest.raises(InputError, match=message):
         require_fitting(Returning(then), ROWS, CLASSES)
 
 
@@ -198,7 +198,9 @@ class Squeezing(nn.Module):
 
 @pytest.mark.parametrize("model", [Squeezing()])
 def test_a_model_without_gradients_is_refused(model):
-    with pytest.raises(InputError, match=r"the gradient of a single row cannot be had from the model .*: let it read"):
+    with pytest.raises(
+        InputError, match=r"the model's gradient for a single row cannot be computed .*: make it accept"
+    ):
         require_fitting(model, ROWS, CLASSES)
 
 
@@ -226,7 +228,7 @@ def test_only_what_is_adapted_needs_a_gradient():
             return self.last(h)
 
     require_fitting(Frozen(), ROWS, CLASSES, adapted="last_layer")
-    with pytest.raises(InputError, match=r"cannot be had from the model .not for training."):
+    with pytest.raises(InputError, match=r"cannot be computed .not for training."):
         require_fitting(Frozen(), ROWS, CLASSES)
 
 
@@ -237,8 +239,8 @@ def test_a_model_that_mixes_rows_is_noticed():
 def test_auxiliary_outputs_of_train_mode_are_named():
     images = examples(torch.randn(4, 3, 64, 64), torch.arange(4) % 2)
     model = torchvision_model("googlenet", 2, {"init_weights": False})
-    says = r"returns a GoogLeNetOutputs of 3 \(logits, aux_logits2, aux_logits1\) in train mode: wrap it so"
-    with pytest.raises(InputError, match=says):
+    message = r"returns a GoogLeNetOutputs of 3 \(logits, aux_logits2, aux_logits1\) in train mode: wrap it so"
+    with pytest.raises(InputError, match=message):
         fit(model, images, images, Schedule(max_epochs=1), torch.Generator(), "train")
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         fails_in_train_mode(model, images)

@@ -1,4 +1,4 @@
-"""Influence as what is read of two posteriors."""
+"""Readings of a pair of posteriors as influence."""
 
 from dataclasses import replace
 

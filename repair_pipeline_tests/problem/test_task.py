@@ -1,4 +1,4 @@
-"""What a method is given."""
+"""The repair task."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""Other people's methods, through their own packages: the optional extra ``peers``.
+"""Methods computed by external packages: the optional extra ``peers``.
 
-Settings are validated without the packages; each is imported where its method computes.
+Settings are validated without the packages; each package is imported when its method runs.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from repair_pipeline.errors import InputError
 
 
 def peer(package: str) -> ModuleType:
-    """The peer's package.
+    """Import an external package.
 
     Raises:
         InputError: it is not installed.
@@ -22,14 +22,13 @@ def peer(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ModuleNotFoundError as missing:
         raise InputError(
-            f"this method computes with {package}, and {missing.name} is not installed: "
-            "pip install 'repair_pipeline[peers]'"
+            f"this method needs {package}, but {missing.name} is not installed: pip install 'repair_pipeline[peers]'"
         ) from missing
 
 
 @contextmanager
 def own_logging() -> Iterator[None]:
-    """What a peer does to the root logger lasts no longer than this: they configure, or silence, everybody's."""
+    """Restore the root logger afterwards: external packages configure or silence it."""
     root = logging.root
     handlers, level = root.handlers[:], root.level
     try:

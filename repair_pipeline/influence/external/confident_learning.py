@@ -15,14 +15,14 @@ _FOLDS = 5
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ConfidentLearning:
-    """1 − cleanlab's label quality: here the self-confidence, p(y|x) under a model that has not seen the row.
+    """1 − cleanlab's label quality, the self-confidence p(y|x) under a model that was not trained on the row.
 
-    Needs no failures. Out-of-sample probabilities come from five folds, stratified by the given labels; each model is
-    trained as the base model was. Costs five trainings.
+    Uses no failures. Out-of-sample probabilities come from five folds, stratified by the given labels; each model is
+    trained like the base model. Costs five trainings.
     """
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        """As every method.
+        """One value in [0, 1] for every row of D; higher is more harmful.
 
         Raises:
             InputError: cleanlab is not installed.

@@ -21,29 +21,29 @@ _BATCH = 128
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EKFAC(QueryBased):
-    """r̃(z) = −(1/N) ∇log p(z|θ̂)ᵀ (F̂ + damping)⁻¹ Σ power · ∇log p(F_q, B_q|θ̂), F̂ in EK-FAC's form.
+    """r̃(z) = −(1/N) ∇log p(z|θ̂)ᵀ (F̂ + damping)⁻¹ Σ power · ∇log p(F_q, B_q|θ̂), with F̂ the EK-FAC Fisher.
 
-    Linear influence (Eq. 9) at γ = 1/N with another Fisher: labels drawn from the model, damping a tenth of the mean
-    eigenvalue of each layer, both as published. Sees linear and convolution layers only. Nats, to first order; the
-    failures and their guard are summed into one query, so it costs three passes over D.
+    Linear influence (Eq. 9) at γ = 1/N with another Fisher: labels are drawn from the model, and the damping is a tenth
+    of the mean eigenvalue of each layer, both as published. Only linear and convolution layers are used. In nats, to
+    first order. Failures and guard are summed into one query, so it costs three passes over D.
     """
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        """As every method.
+        """One value in nats for every row of D; positive is harmful.
 
         Raises:
-            InputError: kronfluence is not installed, or the model has no layer that it knows.
+            InputError: kronfluence is not installed, or supports none of the model's layers.
         """
         kronfluence, arguments = peer("kronfluence"), peer("kronfluence.arguments")
-        untracked = peer("kronfluence.utils.exceptions").IllegalTaskConfigurationError
+        unsupported = peer("kronfluence.utils.exceptions").IllegalTaskConfigurationError
         factors = self.factors(task)
         dtype, device = task.theta_hat.dtype, task.theta_hat.device
-        asked = Examples.concat([factor.examples for factor in factors])
+        query = Examples.concat([factor.examples for factor in factors])
         power = torch.cat([torch.full((len(factor.examples),), factor.power, dtype=dtype) for factor in factors])
-        passes = 3 * len(task.fit) + len(asked)
+        passes = 3 * len(task.fit) + len(query)
 
         class Likelihood(kronfluence.Task):  # type: ignore[name-defined]  # imported late
-            """−log p of a batch, drawn from the model's own labels for the Fisher."""
+            """−log p of a batch; for the Fisher with labels drawn from the model."""
 
             done = 0
 
@@ -52,20 +52,20 @@ class EKFAC(QueryBased):
                 logits = model(inputs)
                 if sample:
                     labels = torch.multinomial(logits.detach().softmax(dim=1), 1).flatten()
-                return self.watched(nn.functional.cross_entropy(logits, labels, reduction="none")).sum()
+                return self.counted(nn.functional.cross_entropy(logits, labels, reduction="none")).sum()
 
             def compute_measurement(self, batch: Any, model: nn.Module) -> Tensor:
                 inputs, labels, power = batch
-                return power @ self.watched(nn.functional.cross_entropy(model(inputs), labels, reduction="none"))
+                return power @ self.counted(nn.functional.cross_entropy(model(inputs), labels, reduction="none"))
 
-            def watched(self, losses: Tensor) -> Tensor:
+            def counted(self, losses: Tensor) -> Tensor:
                 self.done += len(losses)
                 task.progress(self.done, passes)
                 return losses
 
         likelihood = Likelihood()
         rows = TensorDataset(task.fit.inputs.cpu(), task.fit.labels.cpu())
-        precise = {"per_sample_gradient_dtype": dtype}
+        gradient_dtype = {"per_sample_gradient_dtype": dtype}
         with TemporaryDirectory() as folder, torch.random.fork_rng(), own_logging():
             torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))
             try:
@@ -78,9 +78,9 @@ class EKFAC(QueryBased):
                     disable_tqdm=True,
                     output_dir=folder,
                 )
-            except untracked as error:
+            except unsupported as error:
                 raise InputError(
-                    "ekfac knows nn.Linear and nn.Conv2d, and the model has neither: leave it out"
+                    "ekfac supports nn.Linear and nn.Conv2d, but the model has neither: leave it out"
                 ) from error
             analyzer.fit_all_factors(
                 "fisher",
@@ -91,13 +91,13 @@ class EKFAC(QueryBased):
                     activation_covariance_dtype=dtype,
                     gradient_covariance_dtype=dtype,
                     lambda_dtype=dtype,
-                    **precise,
+                    **gradient_dtype,
                 ),
             )
             analyzer.compute_pairwise_scores(
                 "influence",
                 "fisher",
-                query_dataset=TensorDataset(asked.inputs.cpu(), asked.labels.cpu(), power),
+                query_dataset=TensorDataset(query.inputs.cpu(), query.labels.cpu(), power),
                 train_dataset=rows,
                 per_device_query_batch_size=_BATCH,
                 per_device_train_batch_size=_BATCH,
@@ -106,7 +106,7 @@ class EKFAC(QueryBased):
                     aggregate_query_gradients=True,
                     precondition_dtype=dtype,
                     score_dtype=dtype,
-                    **precise,
+                    **gradient_dtype,
                 ),
             )
             pairs = analyzer.load_pairwise_scores("influence")["all_modules"]

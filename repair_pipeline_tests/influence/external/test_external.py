@@ -78,7 +78,7 @@ def test_trak_is_its_formula_where_the_projection_loses_nothing(logistic_task):
 @pytest.mark.parametrize("proj_dim", [15, 300])
 def test_trak_refuses_more_dimensions_than_there_are(logistic_task, proj_dim):
     pytest.importorskip("trak")
-    with pytest.raises(InputError, match=f"proj_dim is {proj_dim}, and it must be below both the 2000 rows and the 15"):
+    with pytest.raises(InputError, match=f"proj_dim is {proj_dim}, but it must be below both the 2000 rows and the 15"):
         METHODS["trak"](proj_dim=proj_dim).scores(logistic_task)
 
 
@@ -157,5 +157,5 @@ def test_ekfac_says_when_it_knows_no_layer_of_the_model(logistic_task):
         def forward(self, x):
             return x[:, :3] * self.scale
 
-    with pytest.raises(InputError, match=r"ekfac knows nn\.Linear and nn\.Conv2d"):
+    with pytest.raises(InputError, match=r"ekfac supports nn\.Linear and nn\.Conv2d"):
         METHODS["ekfac"]().scores(replace(logistic_task, classifier=Classifier(Scaled())))
