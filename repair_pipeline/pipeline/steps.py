@@ -39,7 +39,7 @@ from repair_pipeline.storage.records import inputs_path, save_dataset, save_part
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import fit, predictions
-from repair_pipeline.treatment.auto import TRIED
+from repair_pipeline.treatment.auto import EVALUATED
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress, silent
 
@@ -291,8 +291,8 @@ def _candidate(case: Case) -> list[File]:
 
 
 def _version(treatment: str) -> int:
-    """The version of a treatment's code; of a search, one more for each new version of a treatment that it tries."""
-    tried = TRIED if treatment == "auto" else ()
+    """The version of a treatment's code; of a search, one more for each new version of a treatment that it evaluates."""
+    tried = EVALUATED if treatment == "auto" else ()
     return TREATMENTS[treatment].version + sum(TREATMENTS[name].version - 1 for name in tried)
 
 

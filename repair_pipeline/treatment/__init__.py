@@ -1,4 +1,4 @@
-"""Step II: erasing the causes from the model. A class for each treatment, its settings as arguments."""
+"""Step II: erasing the causes from the model. One class per treatment; its arguments are settings."""
 
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel

@@ -1,4 +1,4 @@
-"""Choosing a repair by what may be read before the verdict: query_tuning and guard."""
+"""Selecting a repair by its results on query_tuning and guard, which may be read before the verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from repair_pipeline.types import Causes, Examples, InfluenceScores
 
 @value(frozen=True, eq=False)
 class Candidate:
-    """A repair that was tried: a treatment of one method's most harmful rows."""
+    """A repair that was evaluated: a treatment of one method's most harmful rows."""
 
     influence_method: str | None
     treatment: str
@@ -37,53 +37,53 @@ class Candidate:
 
 @value(frozen=True, eq=False)
 class Choice:
-    """What was tried, and what was kept of it."""
+    """The evaluated candidates, and the selected one."""
 
     tried: list[Candidate]
-    """Fine-tuning with nothing removed, the control, comes first."""
+    """The first is the control: fine-tuning with nothing removed."""
     kept: Candidate | None
-    """None: nothing within the tolerance beats the control, so it is not a data problem and nothing is changed."""
+    """None: no candidate within the tolerance beats the control, so it is not a data problem and nothing is changed."""
     p_value: float
-    """One-sided sign test on the tuning failures, the best candidate against the control, times the number of
-    candidates that it is the best of (Bonferroni); 1 where there is none."""
+    """Of a one-sided sign test on the tuning failures, the best candidate against the control, times the number of
+    candidates it was selected from (Bonferroni); 1 if none was selected."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Auto:
-    """Tries causes, then treatments, and keeps what repairs most of query_tuning and spares the guard.
+    """Evaluates causes, then treatments, and selects what repairs most of query_tuning without damage to the guard.
 
-    First the causes: fine-tuning without each method's most harmful rows, in several numbers. Then, on the best of
-    these causes, the pool's other treatments. What does not beat fine-tuning with nothing removed is no repair.
+    First the causes: fine-tuning without the most harmful rows, for each method and fraction. Then, with the best
+    causes, the pool's other treatments. A candidate must beat fine-tuning with nothing removed to be a repair.
     """
 
     pool: Literal["data_only", "all"] = "data_only"
-    """``data_only``: nothing is trained on the failures, the paper's discipline. ``all``: also what is."""
+    """``data_only``: no treatment trains on the failures, as in the paper. ``all``: also treatments that do."""
     methods: tuple[str, ...] = ("ewc",)
-    """Influence methods whose causes are tried; the case must run them."""
+    """Influence methods whose causes are evaluated; the case must run them."""
     fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.3)
-    """How many causes are tried, as fractions of D."""
+    """Numbers of causes to evaluate, as fractions of D."""
     tolerance: Tolerance = 0.015
 
     def choose(self, task: RepairTask, rankings: Mapping[str, InfluenceScores], settled: Candidate | None) -> Choice:
-        """The best candidate within the tolerance. The holdout is not there to be read.
+        """The best candidate within the tolerance. The task does not contain the holdout.
 
         Args:
+            task: the repair task.
             rankings: scores by influence method.
-            settled: whose causes to take, where a narrower pool has chosen them already.
+            settled: the candidate that a narrower pool selected, whose causes are used; None evaluates causes first.
         """
-        control = _try(task, None, "finetune", Causes(()))
-        tried = [settled] if settled else list(self._without_causes(task, rankings))
-        best = max(tried, key=self._worth)
+        control = _evaluate(task, None, "finetune", Causes(()))
+        candidates = [settled] if settled else list(self._finetuned(task, rankings))
+        best = max(candidates, key=self._worth)
         for treatment in _TREATMENTS[self.pool]:
-            tried.append(_try(task, best.influence_method, treatment, best.causes))
-        best = max(tried, key=self._worth)
-        mended, by_itself = best.fitness.tuning_accuracy, control.fitness.tuning_accuracy
-        if self._worth(best) < 0 or mended <= by_itself:
-            return Choice([control, *tried], None, 1.0)
-        # What was settled is the best of the narrower pool's candidates.
-        considered = len(tried) + (self._narrower_candidates if settled else 0)
+            candidates.append(_evaluate(task, best.influence_method, treatment, best.causes))
+        best = max(candidates, key=self._worth)
+        if self._worth(best) < 0 or best.fitness.tuning_accuracy <= control.fitness.tuning_accuracy:
+            return Choice([control, *candidates], None, 1.0)
+        # ``settled`` was already selected among the narrower pool's candidates, which the correction must count.
+        considered = len(candidates) + (self._narrower_candidates if settled else 0)
         p_value = _sign_test(task.tests.query_tuning, best.model, control.model)
-        return Choice([control, *tried], best, min(1.0, considered * p_value))
+        return Choice([control, *candidates], best, min(1.0, considered * p_value))
 
     @property
     def _narrower_candidates(self) -> int:
@@ -92,28 +92,28 @@ class Auto:
     def _worth(self, candidate: Candidate) -> float:
         return candidate.fitness.worth(self.tolerance)
 
-    def _without_causes(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> Iterator[Candidate]:
+    def _finetuned(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> Iterator[Candidate]:
         for method in self.methods:
             for fraction in self.fractions:
-                yield _try(task, method, "finetune", rankings[method].top(round(fraction * len(task.fit))))
+                yield _evaluate(task, method, "finetune", rankings[method].top(round(fraction * len(task.fit))))
 
 
 _TREATMENTS: Mapping[str, Mapping[str, Callable[[], Treatment]]] = {
     "data_only": {"ewc_deletion": EWCDeletion},
     "all": {"combined": Combined, "learn_query": LearnQuery, "relabel": Relabel},
 }
-"""What is tried beside fine-tuning, on the best causes."""
+"""Treatments evaluated in addition to fine-tuning, with the best causes."""
 
 
-TRIED = ("finetune", *(name for pool in _TREATMENTS.values() for name in pool))
-"""Treatments whose code decides what a search comes to."""
+EVALUATED = ("finetune", *(name for pool in _TREATMENTS.values() for name in pool))
+"""Treatments that a search evaluates: a new version of one of them is a new version of the search."""
 
 
-def _try(task: RepairTask, method: str | None, treatment: str, causes: Causes) -> Candidate:
-    made = {"finetune": Finetune, **_TREATMENTS["data_only"], **_TREATMENTS["all"]}[treatment]()
-    # Nothing is trained on the guard rows that it is judged by.
-    _, trained = watched_and_trained(task.tests.guard)
-    model = made.repaired(replace(task, tests=replace(task.tests, guard=trained)), causes)
+def _evaluate(task: RepairTask, method: str | None, treatment: str, causes: Causes) -> Candidate:
+    make = {"finetune": Finetune, **_TREATMENTS["data_only"], **_TREATMENTS["all"]}[treatment]
+    # Candidates must not be trained on the guard rows by which they are evaluated.
+    _, trainable = watched_and_trained(task.tests.guard)
+    model = make().repaired(replace(task, tests=replace(task.tests, guard=trainable)), causes)
     return Candidate(method, treatment, causes, fitness(task, model), model)
 
 

@@ -1,4 +1,4 @@
-"""What a repair must beat: the same treatment of random rows."""
+"""Controls: the same treatment with random rows in place of causes."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,16 @@ from repair_pipeline.types import Causes
 
 
 def control(number: int, treatment: Treatment, removed: int, seed: int, task: Callable[[str], RepairTask]) -> nn.Module:
-    """``treatment`` of ``removed`` random fit rows, which the control's ``number`` draws from its own stream.
+    """The model after ``treatment`` with ``removed`` random fit rows as causes.
 
     Args:
-        task: what may be read, with the random stream of the step that it is called with.
+        number: of the control; each has its own random stream.
+        treatment: the repair's treatment.
+        removed: number of rows that the repair removed.
+        seed: the case's seed.
+        task: gives the repair task with the random stream of a step.
     """
     step = f"gate_control/{number}"
-    given = task(step)
-    ids = numpy_stream(seed, step).permutation(given.fit.ids)[:removed]
-    return treatment.repaired(given, Causes(tuple(ids.tolist())))
+    control_task = task(step)
+    ids = numpy_stream(seed, step).permutation(control_task.fit.ids)[:removed]
+    return treatment.repaired(control_task, Causes(tuple(ids.tolist())))

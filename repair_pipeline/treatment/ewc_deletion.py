@@ -18,23 +18,23 @@ from repair_pipeline.types import Causes, Theta
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EWCDeletion:
-    """forget(EWC, C) from θ̂: ascend −log p(C|θ) − (1/γ)(θ−θ̂)ᵀF̂(θ−θ̂) (Eq. 15), or what bounds it.
+    """forget(EWC, C) from θ̂: maximise −log p(C|θ) − (1/γ)(θ−θ̂)ᵀF̂(θ−θ̂) (Eq. 15), by default in a bounded form.
 
-    Eq. 15 grows without bound as p(C|θ) → 0, and destroys the model before it has repaired it. Deviation: by default
-    every cause enters as log(1 − p(z|θ)) ≤ 0, and p(B_q|θ)^τ holds what the model gets right
+    Eq. 15 is unbounded as p(C|θ) → 0, and destroys the model before it repairs it. Deviation: by default the term of a
+    cause is log(1 − p(z|θ)) ≤ 0, and p(B_q|θ)^τ preserves what the model gets right
     (``docs/adr/0009-bounded-deletion.md``).
     """
 
     objective: Literal["unlikelihood", "likelihood", "nothing"] = "unlikelihood"
-    """``likelihood``: −log p(C|θ), as Eq. 15 has it. ``unlikelihood``: Σ_C log(1 − p(z|θ)). ``nothing``: the control,
-    which deletes nothing and is the same in all else: what it repairs is owed to the guard and the stopping rule."""
+    """``likelihood``: −log p(C|θ), as in Eq. 15. ``unlikelihood``: Σ_C log(1 − p(z|θ)). ``nothing``: a control that
+    deletes nothing and is otherwise identical: its repairs are due to the guard and the stopping rule."""
     gamma: PositiveFloat | None = None
-    """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
+    """γ of the precision (2/γ) F̂; None is the posterior's value, 2/N."""
     guard_rho: NonNegativeFloat = 1.0
-    """ρ, guard cases per cause in every pass: τ = ρ|C| / |B_q|. 0 is Eq. 15's own."""
+    """ρ, guard cases per cause and epoch: τ = ρ|C| / |B_q|. 0 as in Eq. 15."""
     stopping: Literal["guarded", "paper"] = "guarded"
-    """``guarded``: of 150 steps, the θ that ``repair_within_guard`` rates best, θ̂ included. ``paper``: App. C's scheme,
-    stopped by accuracy on query_tuning (Sec. 4.2), which does not see what breaks."""
+    """``guarded``: the best θ of 150 steps (θ̂ included) by ``repair_within_guard``. ``paper``: App. C's scheme, stopped
+    by accuracy on query_tuning (Sec. 4.2), which ignores damage to other rows."""
     tolerance: Tolerance = 0.02
 
     def used_gamma(self, task: RepairTask) -> float:
@@ -55,12 +55,12 @@ class EWCDeletion:
         if not factors:
             return task.classifier.module(task.theta_hat)
         if self.stopping == "paper":
-            ascent: Maximise = early_stopped(task, rows, tuning_accuracy)
+            maximise: Maximise = early_stopped(task, rows, tuning_accuracy)
         else:
-            ascent = OneCycle(task.generator, score=repair_within_guard(task, self.tolerance), progress=task.progress)
+            maximise = OneCycle(task.generator, score=repair_within_guard(task, self.tolerance), progress=task.progress)
         # Only the mean becomes the repaired model, so the updated precision is not computed.
         learner = EWC(
-            ascent, precision="frozen", deleted="likelihood" if self.objective == "likelihood" else "unlikelihood"
+            maximise, precision="frozen", deleted="likelihood" if self.objective == "likelihood" else "unlikelihood"
         )
         q = laplace(task.theta_hat, task.fisher, task.gamma(self.gamma))
         return task.classifier.module(learner.update(q, factors, task.classifier).mean).eval()

@@ -1,4 +1,4 @@
-"""What may be read of a repaired model before the verdict."""
+"""Measures of a repaired model that may be used before the verdict."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from repair_pipeline.training.fit import accuracy, mean_probability
 
 @dataclass(frozen=True)
 class Fitness:
-    """A model on query_tuning and guard."""
+    """A model's results on query_tuning and on the monitored guard rows."""
 
     tuning_accuracy: float
     tuning_probability: float
-    """The mean probability of the right class: moves where the accuracy of a few rows does not."""
+    """The mean probability of the correct class, which has finer steps than the accuracy of a few rows."""
     guard_accuracy: float
 
     def worth(self, tolerance: float) -> float:
-        """How well the tuning failures are repaired, in [0, 1]: accuracy, with the probability between its steps.
+        """How well the tuning failures are repaired, in [0, 1]: the mean of accuracy and probability.
 
-        Where more than ``tolerance`` of the guard is lost it is negative: minus what is lost.
+        If more than ``tolerance`` of the guard is lost, it is negative: minus the share that is lost.
         """
         if self.guard_accuracy < 1 - tolerance:
             return self.guard_accuracy - 1
@@ -29,10 +29,9 @@ class Fitness:
 
 
 def fitness(task: RepairTask, model: nn.Module) -> Fitness:
-    """Measure a model on query_tuning and the guard rows that are watched.
+    """Evaluate a model on query_tuning and on the monitored guard rows.
 
-    It compares settings of one treatment. Whoever compares treatments must keep these rows from those that train on the
-    guard, as ``auto`` does.
+    To compare treatments, keep these rows out of those that train on the guard, as ``auto`` does.
     """
     tuning, (watched, _) = task.tests.query_tuning, watched_and_trained(task.tests.guard)
     return Fitness(accuracy(model, tuning), mean_probability(model, tuning), accuracy(model, watched))

@@ -1,4 +1,4 @@
-"""Which model on the way is kept, where the objective itself does not say when to stop."""
+"""Model selection along an optimisation path, for objectives without a stopping point of their own."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -12,23 +12,23 @@ from repair_pipeline.training.fit import accuracy, mean_probability
 from repair_pipeline.types import Theta
 
 Tolerance = Annotated[float, Field(ge=0, lt=1)]
-"""How much of the watched guard, all of it right under θ̂, may be lost."""
+"""The share of the monitored guard rows, all correct under θ̂, that may be lost."""
 
 
 def repair_within_guard(task: RepairTask, tolerance: Tolerance) -> Callable[[Theta], float]:
-    """Scores θ by mean p(y|x,θ) over query_tuning; −∞ where accuracy on the watched guard is below 1 − ``tolerance``.
+    """A score of θ: mean p(y|x,θ) over query_tuning, or −∞ if accuracy on the monitored guard is below 1 − tolerance.
 
-    Of a few rows the mean probability tells more than the accuracy. θ̂ has a score too, so whoever keeps the best, and
-    repairs nothing within the tolerance, leaves the model as it is.
+    For a few rows the mean probability is more informative than the accuracy. θ̂ has a finite score too, so selecting
+    the best θ keeps the original model if nothing is repaired within the tolerance.
 
     Raises:
-        InputError: there are too few guard rows to watch any.
+        InputError: there are too few guard rows to monitor any.
     """
     watched, _ = watched_and_trained(task.tests.guard)
     if not len(watched):
         raise InputError(
-            f"{len(task.tests.guard)} guard rows are given, and this treatment watches some of them: "
-            "give rows that the base model gets right, or treat by finetune"
+            f"{len(task.tests.guard)} guard rows are too few for this treatment, which monitors half of them: "
+            "give more rows that the base model gets right, or treat by finetune"
         )
 
     def score(theta: Theta) -> float:

@@ -23,13 +23,13 @@ _strict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_strict)
 class L2Query:
-    """Ascend log p(F_q|θ) − (λ/2)‖θ − θ̂‖² from θ̂: learn(EWC, F_q) with the precision λI (App. B.4, [13]).
+    """Maximise log p(F_q|θ) − (λ/2)‖θ − θ̂‖² from θ̂: learn(EWC, F_q) with precision λI (App. B.4, [13]).
 
-    Early stopping on the loss of query_tuning, and no guard: the paper's. Removes nothing.
+    As in the paper, with early stopping on the loss of query_tuning and no guard. Removes nothing.
     """
 
     strength: PositiveFloat = 1000.0
-    """λ, in nats per squared unit of parameter."""
+    """λ, in nats per squared parameter unit."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         q = Laplace(task.theta_hat, Diagonal(torch.full_like(task.theta_hat, self.strength)))
@@ -39,10 +39,10 @@ class L2Query:
 
 @dataclass(frozen=True, config=_strict)
 class LearnQuery(QueryBased):
-    """p(θ|D, F_q, B_q): learn(EWC, F_q) with the guard beside it, as EWC-influence does. Removes nothing."""
+    """p(θ|D, F_q, B_q): learn(EWC, F_q) together with the guard, as EWC-influence does. Removes nothing."""
 
     gamma: PositiveFloat | None = None
-    """γ of the precision (2/γ) F̂; None is the posterior's own, 2/N."""
+    """γ of the precision (2/γ) F̂; None is the posterior's value, 2/N."""
     prior: NonNegativeFloat = 0.0
     """λ of Eq. 10."""
 
@@ -61,13 +61,13 @@ class LearnQuery(QueryBased):
 
 @dataclass(frozen=True, config=_strict)
 class LearnGuard(LearnQuery):
-    """p(θ|D, B_q): learn(EWC, B_q), with the weight that the guard has beside the failures, and no failures. A control.
+    """p(θ|D, B_q): learn(EWC, B_q) with the guard's usual weight but without the failures. A control.
 
-    What it repairs is owed to the guard's clean rows, and to no cause found and no failure learnt.
+    Its repairs are due to the guard's clean rows, not to causes or failures.
     """
 
     guard: Literal["joint"] = "joint"
-    """Without one there is nothing to learn."""
+    """Only this one, as without a guard there is nothing to learn."""
 
     def factors(self, task: RepairTask) -> list[Factor]:
         return super().factors(task)[1:]
@@ -75,16 +75,16 @@ class LearnGuard(LearnQuery):
 
 @dataclass(frozen=True, config=_strict)
 class Relabel(LearnQuery):
-    """Give the causes the labels argmax p(y|x,θ*) of the model that has learnt the failures, and fine-tune on all of D.
+    """Relabel the causes by argmax p(y|x,θ*) of the model that learnt the failures, then fine-tune on all of D.
 
-    Validation rows have no new labels, so those among the causes are left out of early stopping.
+    Validation rows get no new labels, so causes among them are excluded from early stopping.
     """
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        learnt = predictions(self.learnt(task), task.fit).to(task.fit.labels.device)
+        labels = predictions(self.learnt(task), task.fit).to(task.fit.labels.device)
         relabelled = replace(
             task,
-            fit=replace(task.fit, labels=torch.where(task.fit.having(causes.as_set), learnt, task.fit.labels)),
+            fit=replace(task.fit, labels=torch.where(task.fit.having(causes.as_set), labels, task.fit.labels)),
             validation=task.validation.without(causes.as_set),
         )
         return Finetune().repaired(relabelled, Causes(()))

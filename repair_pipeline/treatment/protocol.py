@@ -1,4 +1,4 @@
-"""What a treatment is, and its entry in the catalogue."""
+"""The interface of treatments, and their catalogue entry."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ class Treatment(Protocol):
     """Turns the base model into a repaired one. A new treatment is one class in one file."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        """The model after removing ``causes``, in eval mode; the task's own model is left as it is."""
+        """A new model with the causes erased, in eval mode; the task's model is not changed.
+
+        Args:
+            task: the model, its data and the query side.
+            causes: the rows of D to erase; may be empty.
+        """
 
 
 @runtime_checkable
 class Penalised(Protocol):
-    """A treatment that has a γ: how far it may go from θ̂."""
+    """A treatment with a γ, which controls the distance from θ̂."""
 
     def used_gamma(self, task: RepairTask) -> float:
-        """The γ it is run with: the one given, or the posterior's own."""
+        """The γ in use: the given one, or the posterior's value."""
 
 
 Removes = Literal["nothing", "planted", "causes", "chosen"]
@@ -36,31 +41,31 @@ Removes = Literal["nothing", "planted", "causes", "chosen"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """An entry of the catalogue: a treatment and the rows it is run without.
+    """A catalogue entry: a treatment, and which rows its runs remove.
 
-    ``nothing`` and ``planted`` are one run a case; ``causes`` is one run for every influence method that is treated;
-    ``chosen`` is what the treatment itself makes of several methods' scores.
+    ``nothing`` and ``planted`` mean one run per case; ``causes`` one run for every influence method that is treated;
+    ``chosen`` that the treatment itself selects rows from several methods' scores.
     """
 
     treatment: Callable[..., Treatment | Auto]
     removes: tuple[Removes, ...]
     opposes: bool = False
-    """It moves away from the given labels of what it removes, so that it calls every such row something else."""
+    """Whether it moves away from the given labels of the removed rows, so that it predicts other labels for them."""
     of_rows: str | None = None
-    """What it is with causes, in one line with ``{rows}`` for them; None where it takes none."""
+    """One-line description with causes, with ``{rows}`` in their place; None if it takes no causes."""
     alone: str | None = None
-    """What it is with no method's causes, in one line."""
+    """One-line description without an influence method's causes; None if it always takes causes."""
     alone_as: Role = "control"
-    """What it is there for where nothing is removed."""
+    """The role of a run that removes nothing."""
     version: int = 1
-    """Of its code: raised when the same problem comes to another model, which is made again then."""
+    """Code version: increased when a change of the code changes models, so that stored models are recomputed."""
 
     def role(self, removes: Removes, method: Role | None) -> Role:
-        """What a run of it is there for.
+        """The role of a run.
 
         Args:
-            removes: the rows that it is run without.
-            method: the role of the influence method whose causes they are, if they are one's.
+            removes: the rows that the run removes.
+            method: the role of the influence method that found them; None if no method did.
         """
         if removes == "planted" or method == "reference":
             return "reference"

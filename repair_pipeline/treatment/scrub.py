@@ -1,4 +1,4 @@
-"""SCRUB: a peer from the unlearning literature."""
+"""SCRUB, a method from the unlearning literature."""
 
 from collections.abc import Iterator
 
@@ -22,18 +22,17 @@ def _shuffled(rows: Examples, generator: torch.Generator, device: torch.device) 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Scrub:
-    """Leave the teacher θ̂ on C and stay with it on D∖C (Kurmanji et al., NeurIPS 2023: SCRUB).
+    """Move away from the teacher θ̂ on C and stay close to it on D∖C (Kurmanji et al., NeurIPS 2023: SCRUB).
 
-    Steps up KL(p(y|x,θ̂) ‖ p(y|x,θ)) over C alternate, epoch by epoch, with steps down α KL − log p(z|θ) over D∖C.
-    The divergence is at temperature 1, and the optimiser Adam: ours.
-    Its rewinding, for a repair: of the models after each epoch, θ̂ included, the one that ``repair_within_guard`` rates
-    best is kept.
+    Each epoch ascends KL(p(y|x,θ̂) ‖ p(y|x,θ)) over C, then descends α KL − log p(z|θ) over D∖C.
+    Deviation: the divergence has temperature 1, and the optimiser is Adam. Instead of rewinding, the best model after
+    any epoch (θ̂ included) is selected by ``repair_within_guard``.
     """
 
     alpha: NonNegativeFloat = 0.001
-    """α, the teacher's weight on D∖C, beside the labels' weight of 1; as published."""
+    """α, the teacher's weight on D∖C, where the labels' weight is 1; as published."""
     ascents: NonNegativeInt = 2
-    """In how many epochs, from the second, steps up over C come first; as published."""
+    """Number of epochs, from the second on, that begin with ascent over C; as published."""
     epochs: PositiveInt = 10
     learning_rate: PositiveFloat = 5e-4
     """Adam's; as published."""
@@ -59,7 +58,7 @@ class Scrub:
         score, patience, best = repair_within_guard(task, self.tolerance), Patience(self.epochs), task.theta_hat
         patience.improves(score(best))
         for epoch in range(self.epochs):
-            # Not in the first epoch: the divergence has no slope at θ̂, and Adam would make strides of rounding errors.
+            # Not in the first epoch: the divergence has zero gradient at θ̂, and Adam would amplify rounding errors.
             if 0 < epoch <= self.ascents:
                 for rows in _shuffled(forgotten, task.generator, device):
                     descend(-divergence(theta, rows))

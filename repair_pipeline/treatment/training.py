@@ -1,4 +1,4 @@
-"""Treatments that train on what is left of the data."""
+"""Treatments that train on the remaining data D∖C."""
 
 from dataclasses import replace
 from typing import Literal
@@ -17,7 +17,7 @@ _strict = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_strict)
 class Untouched:
-    """No treatment: the base model, before."""
+    """No treatment: the base model."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         return task.classifier.module(task.theta_hat)
@@ -27,11 +27,11 @@ class Untouched:
 class Finetune:
     """Maximise log p(D∖C|θ) from θ̂ with frozen buffers (Sec. 2.2, Example 1).
 
-    App. C's scheme, the same for every control, with early stopping on the validation rows not removed.
+    App. C's scheme, the same for every control, with early stopping on the validation rows that are not removed.
     """
 
     batchnorm: Literal["frozen", "refresh"] = "frozen"
-    """``refresh``: batch normalisation's statistics, which D made with C in it, are estimated again on D∖C."""
+    """``refresh``: re-estimate batch normalisation's statistics, which include C, on D∖C."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         rest = task.fit.without(causes.as_set)
@@ -52,10 +52,10 @@ class Finetune:
 
 @dataclass(frozen=True, config=_strict)
 class Combined:
-    """Fine-tune on (D∖C) ∪ F_q (App. B.4), and the guard pool: deleting and learning together.
+    """Fine-tune on (D∖C) ∪ F_q (App. B.4) and the guard pool: deletion and learning combined.
 
-    Deviation: App. B.4 has no guard. The failures alone would shift the share of every class and the model with it. And
-    it stops like all fine-tuning here, by validation, without an L2 term.
+    Deviation: App. B.4 has no guard. The failures alone would shift the class proportions and thereby the model. Early
+    stopping is by validation as in all fine-tuning here, without an L2 term.
     """
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
@@ -67,7 +67,7 @@ class Combined:
 
 @dataclass(frozen=True, config=_strict)
 class Retrain:
-    """Train anew on D∖C from another initialisation, as the base model was trained."""
+    """Train from scratch on D∖C from another initialisation, with the base model's scheme."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         return fit(

@@ -1,4 +1,4 @@
-"""The catalogue of treatments: each by name, with what it is asked to remove."""
+"""The catalogue of treatments, by name, with the rows that each removes."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from repair_pipeline.treatment.scrub import Scrub
 from repair_pipeline.treatment.selective_dampening import SelectiveDampening
 from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
 
-_OURS = {
+_BUILTIN = {
     "base": Recipe(Untouched, removes=("nothing",), alone="the model before any repair", alone_as="baseline"),
     "finetune": Recipe(
         Finetune,
@@ -64,6 +64,7 @@ _OURS = {
     "reseed": Recipe(Retrain, removes=("nothing",), alone="retraining on all rows with another seed"),
     "semi_oracle": Recipe(Finetune, removes=("planted",), alone="fine-tuning without the planted rows"),
 }
-TREATMENTS = Catalogue("treatment", "repair_pipeline.treatments", Recipe, _OURS)
-"""In the order of their steps. A package brings its own by entry points of this group: each names a ``Recipe``."""
+TREATMENTS = Catalogue("treatment", "repair_pipeline.treatments", Recipe, _BUILTIN)
+"""In the order of their steps. A plugin package adds treatments by entry points of this group, each naming a
+``Recipe``."""
 register_treatment = TREATMENTS.register

@@ -12,7 +12,7 @@ from repair_pipeline.treatment.fitness import Fitness, fitness
 from repair_pipeline_tests.problems import examples
 
 FRACTIONS = (0.05, 0.11)
-"""Of 216 rows: 11 of the 24 that are planted, and all of them."""
+"""Fractions of the 216 rows that select 11 and all 24 of the planted rows."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_causes_that_repair_are_chosen_and_every_candidate_is_kept(task, ran
     assert (choice.kept.influence_method, choice.kept.causes.as_set) == ("oracle", task.corrupted)
     assert accuracy(choice.kept.model, task.tests.query) == 1
     assert choice.kept.fitness == fitness(task, choice.kept.model)
-    # All six tuning failures are mended by it and none by the control: one half to the sixth, for each but the control.
+    # It repairs all six tuning failures and the control none: p = 0.5**6, times the number of candidates.
     assert choice.p_value == pytest.approx((len(choice.tried) - 1) * 0.5**6)
 
 

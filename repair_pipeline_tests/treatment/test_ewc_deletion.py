@@ -1,4 +1,4 @@
-"""EWC-deletion: what it ascends, and which θ on the way it keeps."""
+"""EWC-deletion: its objective, and which θ it selects."""
 
 from dataclasses import replace
 

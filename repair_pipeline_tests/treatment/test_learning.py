@@ -1,4 +1,4 @@
-"""Treatments that learn the failures: what θ they end at, and what they train on."""
+"""Treatments that learn the failures: their optimum and their training rows."""
 
 from dataclasses import replace
 

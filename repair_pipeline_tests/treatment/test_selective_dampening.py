@@ -31,8 +31,8 @@ def test_parameters_that_matter_far_more_to_the_causes_shrink_by_the_ratio(regre
     )
     expected = []
     for value, squares in zip(theta, (gradients**2).T, strict=True):
-        ours, all_rows = squares[:5].mean(), squares.mean()
-        expected.append(value * min(strength * all_rows / ours, 1) if ours > alpha * all_rows else value)
+        of_causes, of_all = squares[:5].mean(), squares.mean()
+        expected.append(value * min(strength * of_all / of_causes, 1) if of_causes > alpha * of_all else value)
     repaired = SelectiveDampening(alpha=alpha, strength=strength).repaired(task, causes)
     np.testing.assert_allclose(Classifier(repaired).theta_hat.numpy(), expected, rtol=1e-12)
     assert 0 < (np.array(expected) != theta).sum() < len(theta)

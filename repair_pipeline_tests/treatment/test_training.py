@@ -1,4 +1,4 @@
-"""Treatments that train on what is left of the data."""
+"""Treatments that train on the remaining data."""
 
 from dataclasses import replace
 
