@@ -1,1 +1,1 @@
-"""Whether the causes were found and the repair holds."""
+"""Evaluation of causes (detection) and of repairs (recovery, gate)."""

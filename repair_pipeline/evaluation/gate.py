@@ -1,4 +1,4 @@
-"""Whether a repair is accepted: it beats chance and the controls, and nothing healthy is lost."""
+"""The gate: a repair is accepted if it beats chance and the controls without breaking correct rows."""
 
 from __future__ import annotations
 
@@ -14,75 +14,76 @@ from pydantic.dataclasses import dataclass as settings
 from scipy.stats import binom, binomtest, t
 
 FEWEST_ROWS = 20
-"""Of a class among the remaining rows, below which it is rejected for a proven loss only."""
+"""Remaining rows per class below which a class causes rejection only if its loss is proven."""
 FEWEST_HELD_OUT = 10
-"""Failures below which no repair is accepted: one that chance fixes would pass, as resampling it says 1 to 1."""
+"""Held-out failures below which no repair is accepted: with very few, chance results have a degenerate bootstrap."""
 _INTERVAL = (0.025, 0.975)
 
 
 PROVEN = ("accepted", "recommended")
-"""Verdicts on which the data may be changed."""
+"""Verdicts that allow changes of the data."""
 Decision = Literal["accepted", "recommended", "rejected", "not_proven", "not_a_data_problem"]
 
 
 @settings(frozen=True, config=ConfigDict(extra="forbid"))
 class Gate:
-    """What a repair must show before it may take the model's place."""
+    """What a repair must prove before it may replace the model."""
 
     bound: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    """Of the remaining rows, the share that must not break, at 97.5% confidence. Proving 0.02 takes 183 rows."""
+    """Upper bound on the share of remaining rows that break, at 97.5% confidence. Proving 0.02 takes 183 rows."""
     class_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The same for the remaining rows of each class."""
     controls: Annotated[int, Field(ge=3)] = 3
-    """Repairs that remove as many random rows, each from a seed of its own."""
+    """Number of control repairs, which remove as many random rows, each with its own seed."""
     promotion: Literal["manual", "automatic"] = "manual"
-    """Who makes an accepted model the champion."""
+    """Whether an accepted model becomes the champion automatically."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Which unseen rows are right after a repair. The base is wrong on all of holdout, right on all of remaining."""
+    """Which unseen rows are correct after a repair. The base model fails on all holdout rows and no remaining row."""
 
     repaired_holdout: Bool[np.ndarray, " h"]
     controls_holdout: Bool[np.ndarray, "s h"]
-    """A line for each control."""
+    """One row for each control."""
     repaired_remaining: Bool[np.ndarray, " r"]
     remaining_labels: Int64[np.ndarray, " r"]
     share: float
-    """Of failures among the test rows: the natural mix."""
+    """The share of failures among the test rows: the natural mix."""
     removed: int | None
-    """Training rows that the repair removed; None for a model made elsewhere: the controls then remove nothing."""
+    """Number of training rows that the repair removed; None for a model made elsewhere: the controls remove none."""
     reused: int = 0
-    """How many earlier repairs were judged on this holdout."""
+    """The number of earlier repairs that were judged on this holdout."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided, and the numbers it rests on. Intervals are 95%; changes are shares of rows."""
+    """The decision, and the numbers behind it. Intervals are 95%; changes are shares of rows."""
 
     verdict: Decision
     reason: str
-    """A sentence with the numbers that decided."""
+    """A sentence with the decisive numbers."""
     holdout: int
-    """Holdout rows that it is judged on."""
+    """Number of holdout rows judged on."""
     reused: int
+    """The number of earlier repairs that were judged on this holdout."""
     fixed: int
-    """Holdout rows that became right."""
+    """Number of holdout rows that became right."""
     broken: int
-    """Remaining rows that became wrong."""
+    """Number of remaining rows that became wrong."""
     gain: float
-    """Accuracy on unseen, at the test set's natural mix, less the base model's."""
+    """Accuracy on unseen rows, at the test set's natural mix, minus the base model's."""
     gain_low: float
     gain_high: float
     over_control: float
-    """Holdout accuracy less the mean of the controls'."""
+    """Holdout accuracy minus the mean of the controls'."""
     over_control_low: float
     over_control_high: float
     remaining_change: float
-    """Accuracy on remaining less the base model's: never above 0."""
+    """Accuracy on remaining minus the base model's; at most 0."""
     remaining_low: float
     worst_class: str | None
-    """The class whose lower bound is lowest; None where none is judged."""
+    """The class with the lowest lower bound; None if no class is judged."""
     worst_class_low: float | None
     unjudged: tuple[str, ...]
     """Classes with fewer than ``FEWEST_ROWS`` remaining rows."""
@@ -91,26 +92,35 @@ class Verdict:
 def judge(
     gate: Gate, outcomes: Outcomes, classes: Sequence[str], rng: np.random.Generator, resamples: int = 10_000
 ) -> Verdict:
-    """Accept, reject, or say that the data is not to blame. The order of rows does not matter.
+    """Accept, reject, or conclude that the data are not the cause. The result does not depend on the order of rows.
 
-    - ``not_a_data_problem``: nothing was removed, or removing as many random rows repairs as much: one of the controls
-      fixes as many holdout rows. Where it is not known what was removed, that is ``not_proven``.
-    - ``not_proven``: the repair fixes more than each of them, which may be chance: ``over_control_low`` is not above 0.
-    - ``rejected``: ``gain_low`` is not above 0, or ``remaining_low`` not above −``bound``, or a class's lower bound
-      not above −``class_bound``; or a class with too few rows for that has lost more than it by its upper bound.
-    - ``recommended``: all of that holds, on a holdout that earlier repairs were judged on, or that is too small.
+    - ``not_a_data_problem``: nothing was removed, or a control, which removes as many random rows, fixes as many
+      holdout rows. If it is unknown what was removed, the verdict is ``not_proven`` instead.
+    - ``not_proven``: the repair fixes more than each control, but perhaps by chance: ``over_control_low`` ≤ 0.
+    - ``rejected``: ``gain_low`` ≤ 0; or ``remaining_low`` ≤ −``bound``; or a class's lower bound ≤ −``class_bound``; or
+      for a class with too few rows, the loss is proven to be at least ``class_bound``.
+    - ``recommended``: all conditions hold, but earlier repairs were judged on this holdout, or it is too small.
+    - ``accepted``: all conditions hold.
 
-    The gain is bootstrapped over rows, holdout and remaining apart; ``over_control`` has a t interval, for other rows
-    and other seeds. ``remaining_low`` is Clopper and Pearson's, a class's lower bound the bootstrap's.
+    The gain is bootstrapped over rows, separately for holdout and remaining; ``over_control`` has a t interval that
+    covers other rows and other seeds. ``remaining_low`` is the Clopper-Pearson bound, a class's lower bound the
+    bootstrap's.
+
+    Args:
+        gate: the bounds.
+        outcomes: which rows are correct after the repair and after the controls.
+        classes: class names.
+        rng: of the bootstrap.
+        resamples: of the bootstrap.
 
     Raises:
-        ValueError: fewer controls than the gate asks for, or nothing to judge by.
+        ValueError: there are fewer controls than the gate requires, or no holdout or remaining rows.
     """
     repaired, kept, share = outcomes.repaired_holdout, outcomes.repaired_remaining, outcomes.share
     if len(outcomes.controls_holdout) < gate.controls:
-        raise ValueError(f"{len(outcomes.controls_holdout)} controls were run, the gate asks for {gate.controls}")
+        raise ValueError(f"{len(outcomes.controls_holdout)} controls were run, but the gate needs {gate.controls}")
     if not len(repaired) or not len(kept):
-        raise ValueError(f"{len(repaired)} holdout and {len(kept)} remaining rows: a repair is judged on both")
+        raise ValueError(f"{len(repaired)} holdout and {len(kept)} remaining rows: the gate needs rows of both")
 
     fixed, broken = int(repaired.sum()), int((~kept).sum())
     gain_low, gain_high = _interval(
@@ -118,7 +128,7 @@ def judge(
         - (1 - share) * _resampled(broken, len(kept), rng, resamples)
     )
     over, half = _over_control(repaired, outcomes.controls_holdout)
-    # Exact, as the bootstrap of no broken row among however few is 0 to 0, which proves nothing.
+    # Exact, because the bootstrap interval for no broken rows is [0, 0] even with very few rows.
     breaks = binomtest(broken, len(kept)).proportion_ci(0.95, method="exact").high
     lows, lost, unjudged = _by_class(gate, outcomes, classes)
     worst = min(lows, key=lambda name: lows[name], default=None)
@@ -141,49 +151,47 @@ def judge(
         worst_class_low=None if worst is None else lows[worst],
         unjudged=unjudged,
     )
-    verdict, reason = _decided(gate, outcomes, measured, lost)
+    verdict, reason = _decision(gate, outcomes, measured, lost)
     return replace(measured, verdict=verdict, reason=reason)
 
 
-def _decided(gate: Gate, outcomes: Outcomes, found: Verdict, lost_class: str | None) -> tuple[Decision, str]:
+def _decision(gate: Gate, outcomes: Outcomes, measured: Verdict, lost_class: str | None) -> tuple[Decision, str]:
     if outcomes.removed == 0:
         return "not_a_data_problem", "No training row was removed, so there is no repair to judge."
     failures, rows = len(outcomes.repaired_holdout), len(outcomes.repaired_remaining)
-    does = "The model" if outcomes.removed is None else f"Removing {outcomes.removed} training rows"
-    repairs = f"{does} fixes {found.fixed} of {failures} held-out failures"
-    compared = f"{found.over_control:+.3f} [{found.over_control_low:+.3f}, {found.over_control_high:+.3f}]"
-    alike = "that remove as many random rows" if outcomes.removed is not None else "that remove nothing"
-    controls = f"{len(outcomes.controls_holdout)} repairs {alike}"
+    subject = "The model" if outcomes.removed is None else f"Removing {outcomes.removed} training rows"
+    repairs = f"{subject} fixes {measured.fixed} of {failures} held-out failures"
+    advantage = f"{measured.over_control:+.3f} [{measured.over_control_low:+.3f}, {measured.over_control_high:+.3f}]"
+    removal = "that remove as many random rows" if outcomes.removed is not None else "that remove nothing"
+    controls = f"{len(outcomes.controls_holdout)} repairs {removal}"
     best = int(outcomes.controls_holdout.sum(axis=1).max())
-    if found.fixed <= best:
-        unmoved: Decision = "not_proven" if outcomes.removed is None else "not_a_data_problem"
-        return unmoved, f"{repairs}: the best of {controls} fixes {best}."
-    if found.over_control_low <= 0:
-        return "not_proven", f"{repairs}: that it is more than {controls} fix is not proven, {compared}."
-    breaks = f"breaks {found.broken} of {rows} remaining rows"
-    gain = f"{found.gain:+.4f} [{found.gain_low:+.4f}, {found.gain_high:+.4f}]"
-    if found.gain_low <= 0:
+    if measured.fixed <= best:
+        decision: Decision = "not_proven" if outcomes.removed is None else "not_a_data_problem"
+        return decision, f"{repairs}: the best of {controls} fixes {best}."
+    if measured.over_control_low <= 0:
+        return "not_proven", f"{repairs}, but it is not proven that this is more than {controls} fix, {advantage}."
+    breaks = f"breaks {measured.broken} of {rows} remaining rows"
+    gain = f"{measured.gain:+.4f} [{measured.gain_low:+.4f}, {measured.gain_high:+.4f}]"
+    if measured.gain_low <= 0:
         return "rejected", f"{repairs} and {breaks}: a gain in accuracy on unseen rows is not proven, {gain}."
-    if found.remaining_low <= -gate.bound:
-        lost = (
-            f"the share of such rows that may break is up to {-found.remaining_low:.4f}, and the bound is {gate.bound}"
-        )
-        return "rejected", f"{repairs} and {breaks}, but {lost}."
-    if found.worst_class_low is not None and found.worst_class_low <= -gate.class_bound:
-        lost = f"up to {-found.worst_class_low:.3f} of class {found.worst_class} may break"
+    if measured.remaining_low <= -gate.bound:
+        lost = f"the share of such rows that may break is up to {-measured.remaining_low:.4f}"
+        return "rejected", f"{repairs} and {breaks}, but {lost}, and the bound is {gate.bound}."
+    if measured.worst_class_low is not None and measured.worst_class_low <= -gate.class_bound:
+        lost = f"up to {-measured.worst_class_low:.3f} of class {measured.worst_class} may break"
         return "rejected", f"{repairs} and {breaks}, but {lost}, and the bound for a class is {gate.class_bound}."
     if lost_class is not None:
         return "rejected", f"{repairs} and {breaks}, but {lost_class}, and the bound for a class is {gate.class_bound}."
-    says = f"{repairs}, {compared} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}."
+    summary = f"{repairs}, {advantage} over {controls}, and {breaks}: accuracy on unseen rows changes by {gain}."
     if outcomes.reused:
         times = "once" if outcomes.reused == 1 else f"{outcomes.reused} times"
         return (
             "recommended",
-            f"{says} But the holdout was reused {times}: judge the repair on new failures.",
+            f"{summary} But the holdout was reused {times}: judge the repair on new failures.",
         )
     if failures < FEWEST_HELD_OUT:
-        return "recommended", f"{says} But {failures} held-out failures are too few: judge the repair on more."
-    return "accepted", says
+        return "recommended", f"{summary} But {failures} held-out failures are too few: judge the repair on more."
+    return "accepted", summary
 
 
 def _interval(values: Float64[np.ndarray, " b"]) -> tuple[float, float]:
@@ -192,24 +200,24 @@ def _interval(values: Float64[np.ndarray, " b"]) -> tuple[float, float]:
 
 
 def _resampled(count: int, rows: int, rng: np.random.Generator, resamples: int) -> Float64[np.ndarray, " b"]:
-    """The share of ``count`` among ``rows`` in each resample: rows that came out alike need not be told apart."""
+    """The bootstrap distribution of the share ``count`` / ``rows``, as a binomial: rows are exchangeable."""
     return rng.binomial(rows, count / rows, resamples) / rows
 
 
 def _over_control(repaired: Bool[np.ndarray, " h"], controls: Bool[np.ndarray, "s h"]) -> tuple[float, float]:
-    """The repair's holdout accuracy less the controls' mean, and half of its 95% interval.
+    """The repair's holdout accuracy minus the controls' mean, and half of its 95% interval.
 
-    A difference over other rows and after other seeds is meant. Were the repair one of the s controls, its distance
-    from their mean would have the variance s² (1 + 1/s) by its own seed and theirs; sampling h rows adds that of the
-    mean of their differences. Degrees of freedom are Satterthwaite's (1946). What a seed changes row by row is in both
-    terms, which makes the interval a little too wide.
+    The interval covers other rows and other seeds. If the repair were a further control, the difference between it and
+    the mean of the s controls would have the variance σ² (1 + 1/s) due to seeds, with σ² the variance between controls;
+    sampling h rows adds the variance of the mean of the row-wise differences. The degrees of freedom are those of
+    Satterthwaite (1946). The seeds' effect on single rows is in both terms, so the interval is slightly too wide.
     """
     seeds, rows = controls.shape
-    difference = np.sort(repaired - controls.mean(axis=0))  # so that the rows' order does not show in rounding
+    difference = np.sort(repaired - controls.mean(axis=0))  # so that rounding does not depend on the order of rows
     over = float(difference.mean())
     by_seed = controls.mean(axis=1).var(ddof=1) * (1 + 1 / seeds)
     if rows < 2:
-        return over, 1.0  # one row says nothing of others
+        return over, 1.0  # one row gives no estimate of the variance between rows
     by_row = difference.var(ddof=1) / rows
     variance = by_seed + by_row
     if variance == 0:
@@ -219,19 +227,23 @@ def _over_control(repaired: Bool[np.ndarray, " h"], controls: Bool[np.ndarray, "
 
 
 def rows_to_prove(bound: float) -> int:
-    """How many remaining rows, none of them broken, prove a bound: by Clopper and Pearson's upper limit at 97.5 %."""
+    """The number of remaining rows, none of them broken, that proves a bound by Clopper-Pearson at 97.5%."""
     return ceil(log(_INTERVAL[0]) / log(1 - bound))
 
 
 def _by_class(
     gate: Gate, outcomes: Outcomes, classes: Sequence[str]
 ) -> tuple[dict[str, float], str | None, tuple[str, ...]]:
-    """Lower bounds of the change on each class's remaining rows, and of the classes with too few to judge a loss that
-    is proven all the same, and their names.
+    """The per-class bounds.
 
-    The bootstrap's with endless resamples: a quantile of the binomial. The exact interval of 0 broken rows of 20 goes
-    on to 0.17 and would fail every repair for its smallest class. What 0 may hide is limited by ``FEWEST_ROWS``: where
-    a tenth of a class breaks, 20 rows show none of it in 12% of cases.
+    The lower bounds are the limit of the bootstrap with infinitely many resamples: a quantile of the binomial. The
+    exact interval for 0 broken rows of 20 extends to 0.17 and would reject every repair for its smallest class. The
+    risk that 0 broken rows hide a loss is limited by ``FEWEST_ROWS``: if a tenth of a class breaks, 20 rows show none
+    of it in 12% of cases.
+
+    Returns:
+        The lower bound of the change on each judged class's remaining rows; a description of a proven loss in a class
+        with too few rows, if there is one; and the names of the classes with too few rows.
     """
     lows, lost, unjudged = dict[str, float](), None, []
     for label, name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Judging a model on unseen rows: the one place where the gate's holdout is read."""
+"""Judging a model on unseen rows; only here does the gate read the holdout."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from repair_pipeline.types import Examples, Progress
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """The rows that a verdict rests on, and who has read them before."""
+    """The rows on which a verdict is based, and whether earlier repairs were judged on them."""
 
     holdout: Examples
     """Failures of the base model."""
     remaining: Examples
     """Rows that the base model gets right."""
     share: float
-    """Of failures among the test rows: the natural mix."""
+    """The share of failures among the test rows: the natural mix."""
     read: Bool[np.ndarray, " h"]
-    """The holdout rows that an earlier repair was judged on. They do not count, unless all of them were read."""
+    """Mask of the holdout rows on which earlier repairs were judged. They are skipped, unless all were read."""
     times: int
-    """How many repairs read any of them."""
+    """The number of repairs that read any of them."""
 
 
 def judged(
@@ -51,20 +51,25 @@ def judged(
     """The gate's verdict on a model.
 
     Args:
-        controls: one at a time, so that a single one need be in memory.
-        removed: training rows that the repair removed; None for a model made elsewhere, of which that is not known.
+        rule: the gate's bounds.
+        unseen: the rows to judge on.
+        repaired: the model to judge.
+        controls: produced one at a time, so that only one is in memory.
+        removed: number of training rows that the repair removed; None if unknown, for a model made elsewhere.
+        classes: class names.
         seed: of the gate's bootstrap.
+        progress: called for each batch of predictions.
     """
 
-    def right(model: nn.Module, rows: Examples) -> Bool[np.ndarray, " n"]:
+    def correct(model: nn.Module, rows: Examples) -> Bool[np.ndarray, " n"]:
         return (predictions(model, rows, progress) == rows.labels).numpy()
 
     reused = bool(unseen.read.all())
     unread = unseen.holdout if reused else unseen.holdout[torch.from_numpy(~unseen.read)]
     outcomes = Outcomes(
-        repaired_holdout=right(repaired, unread),
-        controls_holdout=np.stack([right(control, unread) for control in controls]),
-        repaired_remaining=right(repaired, unseen.remaining),
+        repaired_holdout=correct(repaired, unread),
+        controls_holdout=np.stack([correct(control, unread) for control in controls]),
+        repaired_remaining=correct(repaired, unseen.remaining),
         remaining_labels=unseen.remaining.labels.numpy(),
         share=unseen.share,
         removed=removed,
@@ -76,15 +81,20 @@ def judged(
 def controls(
     rule: Gate, seed: int, task: Callable[[str], RepairTask], treatment: Treatment | None = None, removed: int = 0
 ) -> Iterator[nn.Module]:
-    """What a model must beat, one at a time: ``treatment`` of as many random rows.
+    """The control models, produced one at a time: the repair's treatment with as many random rows removed.
 
-    Of a model made elsewhere neither is known: its controls are the base model fine-tuned with nothing removed.
+    Args:
+        rule: gives the number of controls.
+        seed: the case's seed.
+        task: gives the repair task with the random stream of a step.
+        treatment: the repair's; None if unknown, for a model made elsewhere: fine-tuning.
+        removed: number of rows that the repair removed.
     """
-    chosen = treatment or Finetune()
-    return (control(number, chosen, removed, seed, task) for number in range(rule.controls))
+    used = treatment or Finetune()
+    return (control(number, used, removed, seed, task) for number in range(rule.controls))
 
 
 def weights_digest(model: nn.Module) -> str:
-    """16 hex digits of the model's tensors: the same weights have the same, whatever their file calls them."""
+    """A hash of the model's tensors, 16 hex digits; independent of tensor names."""
     tensors = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in model.state_dict().values())
     return digest(b"".join(tensor.view(torch.uint8).numpy().tobytes() for tensor in tensors))

@@ -1,4 +1,4 @@
-"""Splitting the test set by what the base model gets wrong (Sec. 4, Common Set-up)."""
+"""Splitting the test set by the base model's failures (Sec. 4, Common Set-up)."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.types import ALL_FAILURES, Examples, FailureGroup, TestPartition
 
 FEWEST_FAILURES = 6
-"""Below this a tenth of the query side, the query side and the holdout cannot each hold a row worth reading."""
+"""The minimum number of failures for non-empty query, query_tuning and holdout."""
 
 
 def partition(
@@ -23,29 +23,35 @@ def partition(
     groups: Mapping[str, Bool[Tensor, " n"]] | None = None,
     also_in_training: frozenset[str] = frozenset(),
 ) -> dict[str, TestPartition]:
-    """Half of a group's failures are its holdout; of the others' ``query_fraction``, a tenth is query_tuning.
+    """Half of a group's failures become its holdout; of ``query_fraction`` of the others, a tenth is query_tuning.
 
     A class-stratified half of the correctly classified rows is the guard, in every case and for every group, so that
-    ``remaining`` is the same rows whatever use is made of the guard.
+    ``remaining`` does not depend on whether the guard is used.
 
     Args:
-        predicted: the base model's classes.
-        groups: the rows whose failures are to be repaired, by group; a row is of the first that has it. The other
-            failures are set aside. None: all of them.
-        also_in_training: test rows that prove nothing. They are kept out of holdout and remaining.
+        predicted: the base model's predicted classes.
+        test: the test set.
+        query_fraction: the share of the query-side failures to use.
+        rng: draws the split.
+        groups: masks of the groups whose failures are to be repaired; a row belongs to the first group that contains
+            it. Other failures are set aside. None: one group of all rows.
+        also_in_training: ids of test rows whose input was trained on. They are kept out of holdout and remaining.
+
+    Returns:
+        The partition of each group.
 
     Raises:
-        InputError: a group has too few failures to find causes with and to prove a repair on.
+        InputError: a group has too few failures.
     """
     wrong, seen = predicted != test.labels, test.having(also_in_training)
     right = torch.nonzero(~wrong & ~seen).flatten()
-    failing, taken = {}, torch.zeros_like(wrong)
+    failing, assigned = {}, torch.zeros_like(wrong)
     for name, mask in (groups or {ALL_FAILURES: torch.ones_like(wrong)}).items():
-        failing[name], taken = wrong & mask & ~taken, taken | mask
+        failing[name], assigned = wrong & mask & ~assigned, assigned | mask
     for name, failures in failing.items():
-        about = " among those that it is about" if groups else ""
-        named = FailureGroup(name).phrase(" in the group {!r}") or about
-        _require_enough(int((failures & ~seen).sum()), len(test), named)
+        selection = " among the rows that the case is about" if groups else ""
+        where = FailureGroup(name).phrase(" in the group {!r}") or selection
+        _require_enough(int((failures & ~seen).sum()), len(test), where)
     sides = {name: _split_failures(failures, seen, query_fraction, rng) for name, failures in failing.items()}
     remaining, guard = stratified_split(test.labels[right], 0.5, rng)
 
@@ -81,15 +87,19 @@ def _split_failures(
 
 
 def with_tuning(side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first tenth of a query side in random order, one row at least, is query_tuning; the others are the query."""
+    """Split a shuffled query side: the first tenth, at least one row, is query_tuning; the rest is the query.
+
+    Returns:
+        query_tuning and query.
+    """
     tuning, query = np.split(side, [max(1, round(0.1 * len(side)))])
     return tuning, query
 
 
-def _require_enough(failures: int, tests: int, of: str) -> None:
+def _require_enough(failures: int, tests: int, where: str) -> None:
     if failures < FEWEST_FAILURES:
         raise InputError(
-            f"the base model fails on {failures} of {tests} test rows{of} that it was not trained on, "
+            f"the base model fails on {failures} of {tests} test rows{where} that it was not trained on, but "
             f"{FEWEST_FAILURES} are needed to split them into query, tuning and holdout: give more test rows, "
             "or leave this model as it is"
         )

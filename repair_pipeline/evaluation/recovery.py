@@ -1,4 +1,4 @@
-"""Whether failures are repaired and nothing healthy is lost (Sec. 4.1)."""
+"""Recovery: whether failures are repaired and correct rows stay correct (Sec. 4.1)."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from repair_pipeline.types import TestPartition
 
 @dataclass(frozen=True)
 class Recovery:
-    """A model's accuracy on the parts of the test set. On all failures the base model's is 0 by construction."""
+    """A model's accuracy on parts of the test set. The base model's accuracy on failures is 0 by construction."""
 
     query_accuracy: float
     holdout_accuracy: float
     remaining_accuracy: float
     unseen_accuracy: float
-    """Holdout and remaining together, weighted to the test set's natural share of failures."""
+    """Holdout and remaining together, weighted by the test set's natural share of failures."""
 
 
 def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
-    """Read the holdout: the one place where that is done."""
+    """Measure a model on all parts; reads the holdout."""
     share = partition.failure_share
     holdout = accuracy(model, partition.holdout)
     remaining = accuracy(model, partition.remaining)

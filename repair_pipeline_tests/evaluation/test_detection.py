@@ -24,27 +24,29 @@ ties = st.lists(st.integers(-2, 2).map(float), min_size=12, max_size=12)
 
 @given(ties)
 def test_auc_counts_pairs_in_order(values):
-    found = detect(scored(values), PLANTED, Causes(()))
-    assert found.auc == pytest.approx(oracles.auc(np.array(values), PLANTED.numpy()), abs=1e-12)
+    detection = detect(scored(values), PLANTED, Causes(()))
+    assert detection.auc == pytest.approx(oracles.auc(np.array(values), PLANTED.numpy()), abs=1e-12)
 
 
 @given(st.permutations([float(value) for value in range(12)]))
 def test_average_precision_is_the_mean_precision_at_the_planted_rows(values):
     scores = scored(values)
-    found = detect(scores, PLANTED, Causes(()))
-    assert found.average_precision == pytest.approx(oracles.average_precision(PLANTED.numpy()[scores.order]), abs=1e-12)
+    detection = detect(scores, PLANTED, Causes(()))
+    assert detection.average_precision == pytest.approx(
+        oracles.average_precision(PLANTED.numpy()[scores.order]), abs=1e-12
+    )
 
 
 @given(ties, st.integers(1, 11))
 def test_precision_and_recall_count_the_planted_among_the_causes(values, top):
     scores = scored(values)
     causes = CausesRule(top=top).causes(scores, planted=4)
-    found = detect(scores, PLANTED, causes)
+    detection = detect(scores, PLANTED, causes)
     hits = len(set(causes.ids) & set(IDS[PLANTED.numpy()]))
-    assert (found.precision, found.recall) == (hits / top, hits / 4)
-    assert (found.n_corrupted, found.n_causes) == (4, top)
+    assert (detection.precision, detection.recall) == (hits / top, hits / 4)
+    assert (detection.n_corrupted, detection.n_causes) == (4, top)
     first = CausesRule(top=4).causes(scores, planted=4)
-    assert found.precision_at_n == len(set(first.ids) & set(IDS[PLANTED.numpy()])) / 4
+    assert detection.precision_at_n == len(set(first.ids) & set(IDS[PLANTED.numpy()])) / 4
 
 
 @pytest.mark.parametrize(("sign", "value"), [(1, 1.0), (-1, 0.0)])
@@ -53,22 +55,22 @@ def test_auc_is_one_where_harmful_is_positive(sign, value):
 
 
 def test_no_causes_have_no_precision():
-    found = detect(scored(list(range(12))), PLANTED, Causes(()))
-    assert (found.n_causes, found.precision, found.recall) == (0, None, 0)
+    detection = detect(scored(list(range(12))), PLANTED, Causes(()))
+    assert (detection.n_causes, detection.precision, detection.recall) == (0, None, 0)
 
 
 def test_nothing_planted_is_nothing_to_measure():
-    found = detect(scored([1.0, 2.0]), torch.zeros(2, dtype=torch.bool), Causes(("z00",)))
-    assert found == Detection(None, None, None, 0, 1, None, None)
+    detection = detect(scored([1.0, 2.0]), torch.zeros(2, dtype=torch.bool), Causes(("z00",)))
+    assert detection == Detection(None, None, None, 0, 1, None, None)
 
 
 @given(ties, st.integers(1, 30))
 def test_the_curve_counts_planted_rows_from_none_to_all(values, points):
     scores = scored(values)
-    inspected, found = detection_curve(scores, PLANTED, points)
-    assert (inspected[0], found[0]) == (0, 0)
-    assert (inspected[-1], found[-1]) == (12, 4)
+    inspected, hits = detection_curve(scores, PLANTED, points)
+    assert (inspected[0], hits[0]) == (0, 0)
+    assert (inspected[-1], hits[-1]) == (12, 4)
     assert (np.diff(inspected) > 0).all()
     assert len(inspected) <= points + 1
     ranked = PLANTED.numpy()[scores.order]
-    assert found.tolist() == [int(ranked[:at].sum()) for at in inspected]
+    assert hits.tolist() == [int(ranked[:at].sum()) for at in inspected]

@@ -62,13 +62,13 @@ def noisy(seed, controls=3):
 
 
 def test_the_interval_of_the_gain_is_that_of_a_bootstrap_over_rows():
-    found = judged(noisy(2), resamples=40_000)
-    np.testing.assert_allclose([found.gain_low, found.gain_high], row_by_row(noisy(2)), atol=0.01)
+    verdict = judged(noisy(2), resamples=40_000)
+    np.testing.assert_allclose([verdict.gain_low, verdict.gain_high], row_by_row(noisy(2)), atol=0.01)
 
 
 def over_control(given):
-    found = judged(given)
-    return found.over_control_low, found.over_control_high
+    verdict = judged(given)
+    return verdict.over_control_low, verdict.over_control_high
 
 
 @pytest.mark.parametrize("controls", [3, 6])
@@ -94,19 +94,19 @@ def test_without_a_spread_of_rows_it_is_students_prediction_interval_of_one_more
 
 
 def test_changes_are_counted_at_the_natural_mix():
-    found = judged(outcomes(fixed=30, broken=6, share=0.25))
-    assert (found.fixed, found.broken) == (30, 6)
-    assert found.gain == pytest.approx(0.25 * 0.5 - 0.75 * 0.01)
-    assert found.over_control == pytest.approx(30 / 60 - 12 / 60)
-    assert found.remaining_change == pytest.approx(-0.01)
-    assert found.remaining_low == pytest.approx(-beta.ppf(0.975, 7, 594))
+    verdict = judged(outcomes(fixed=30, broken=6, share=0.25))
+    assert (verdict.fixed, verdict.broken) == (30, 6)
+    assert verdict.gain == pytest.approx(0.25 * 0.5 - 0.75 * 0.01)
+    assert verdict.over_control == pytest.approx(30 / 60 - 12 / 60)
+    assert verdict.remaining_change == pytest.approx(-0.01)
+    assert verdict.remaining_low == pytest.approx(-beta.ppf(0.975, 7, 594))
 
 
 def test_a_repair_that_beats_the_controls_and_breaks_nothing_is_accepted():
-    found = judged(outcomes())
-    assert found.verdict == "accepted"
-    assert "50 training rows fixes 40 of 60" in found.reason
-    assert found.gain_low > 0
+    verdict = judged(outcomes())
+    assert verdict.verdict == "accepted"
+    assert "50 training rows fixes 40 of 60" in verdict.reason
+    assert verdict.gain_low > 0
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -122,12 +122,12 @@ def test_the_order_of_rows_does_not_matter():
     assert judged(shuffled) == judged(given)
 
 
-def test_more_than_the_controls_fix_is_not_proven_where_seeds_or_rows_differ_as_much():
+def test_an_advantage_within_the_variance_of_seeds_or_rows_is_not_proven():
     for given in (outcomes(fixed=15, controls=(10, 12, 14)), outcomes(fixed=50, controls=(5, 20, 45))):
-        found = judged(given)
-        assert found.verdict == "not_proven"
-        assert found.over_control_low <= 0 < found.over_control
-        assert "is not proven" in found.reason
+        verdict = judged(given)
+        assert verdict.verdict == "not_proven"
+        assert verdict.over_control_low <= 0 < verdict.over_control
+        assert "is not proven" in verdict.reason
 
 
 @pytest.mark.parametrize("controls", [(60, 0, 0), (40, 10, 12), (30, 0, 0, 0, 0, 0, 0, 0)])
@@ -135,27 +135,27 @@ def test_a_repair_identical_to_a_control_is_never_accepted(controls):
     assert judged(outcomes(fixed=controls[0], controls=controls)).verdict == "not_a_data_problem"
 
 
-def test_nothing_removed_is_nothing_to_do_with_the_data():
-    found = judged(outcomes(removed=0))
-    assert found.verdict == "not_a_data_problem"
-    assert found.reason.startswith("No training row was removed")
+def test_nothing_removed_is_not_a_data_problem():
+    verdict = judged(outcomes(removed=0))
+    assert verdict.verdict == "not_a_data_problem"
+    assert verdict.reason.startswith("No training row was removed")
 
 
 def test_a_gain_that_could_be_chance_is_rejected():
-    found = judged(outcomes(fixed=20, controls=(0, 0, 0), broken=9, share=0.05))
-    assert (found.verdict, found.gain_low < 0 < found.gain_high) == ("rejected", True)
-    assert "unseen rows is not proven" in found.reason
+    verdict = judged(outcomes(fixed=20, controls=(0, 0, 0), broken=9, share=0.05))
+    assert (verdict.verdict, verdict.gain_low < 0 < verdict.gain_high) == ("rejected", True)
+    assert "unseen rows is not proven" in verdict.reason
 
 
-@pytest.mark.parametrize(("remaining", "broken", "verdict"), [
+@pytest.mark.parametrize(("remaining", "broken", "expected"), [
     (600, 5, "accepted"), (600, 6, "rejected"), (184, 0, "accepted"), (183, 0, "accepted"), (182, 0, "rejected"),
 ])  # fmt: skip
-def test_no_more_than_the_bound_may_break_for_all_that_is_known(remaining, broken, verdict):
-    found = judged(outcomes(remaining=remaining, broken=broken), Gate(class_bound=0.9))
-    assert found.verdict == verdict
+def test_the_upper_bound_of_broken_rows_must_be_below_the_gates_bound(remaining, broken, expected):
+    verdict = judged(outcomes(remaining=remaining, broken=broken), Gate(class_bound=0.9))
+    assert verdict.verdict == expected
     if broken:
-        assert f"{broken} of {remaining}" in found.reason
-        assert ("bound is 0.02" in found.reason) == (verdict == "rejected")
+        assert f"{broken} of {remaining}" in verdict.reason
+        assert ("bound is 0.02" in verdict.reason) == (expected == "rejected")
 
 
 def broken_owls(owls, broken):
@@ -166,15 +166,15 @@ def broken_owls(owls, broken):
     return replace(outcomes(), repaired_remaining=kept, remaining_labels=labels)
 
 
-@pytest.mark.parametrize(("owls", "broken", "verdict"), [
+@pytest.mark.parametrize(("owls", "broken", "expected"), [
     (20, 0, "accepted"), (20, 1, "rejected"), (60, 1, "accepted"), (60, 4, "rejected"), (19, 4, "accepted"),
 ])  # fmt: skip
-def test_a_class_that_breaks_rejects_the_repair_and_is_named(owls, broken, verdict):
-    found = judged(broken_owls(owls, broken), Gate(bound=0.03))
-    assert found.verdict == verdict
-    assert ("class owl" in found.reason) == (verdict == "rejected")
-    assert found.unjudged == (("owl",) if owls == 19 else ())
-    assert (found.worst_class == "owl") == (broken > 0 and owls >= 20)
+def test_a_class_that_breaks_rejects_the_repair_and_is_named(owls, broken, expected):
+    verdict = judged(broken_owls(owls, broken), Gate(bound=0.03))
+    assert verdict.verdict == expected
+    assert ("class owl" in verdict.reason) == (expected == "rejected")
+    assert verdict.unjudged == (("owl",) if owls == 19 else ())
+    assert (verdict.worst_class == "owl") == (broken > 0 and owls >= 20)
 
 
 def test_a_class_is_bounded_as_by_a_bootstrap_of_its_rows():
@@ -184,8 +184,8 @@ def test_a_class_is_bounded_as_by_a_bootstrap_of_its_rows():
 
 
 def test_classes_without_enough_rows_leave_no_worst_class():
-    found = judged(outcomes(remaining=50))
-    assert (found.worst_class, found.worst_class_low, found.unjudged) == (None, None, CLASSES)
+    verdict = judged(outcomes(remaining=50))
+    assert (verdict.worst_class, verdict.worst_class_low, verdict.unjudged) == (None, None, CLASSES)
 
 
 def simulated(seed, holdout, shift, ease):
@@ -199,24 +199,24 @@ def simulated(seed, holdout, shift, ease):
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("holdout", [30, 300, 3000])
 @pytest.mark.parametrize(("ease", "most"), [(0, 22), (-2.5, 32)])
-def test_a_repair_no_better_than_its_controls_is_seldom_accepted_however_many_rows(holdout, shift, ease, most):
-    said = [judged(simulated(seed, holdout, shift, ease), resamples=100).verdict for seed in range(400)]
+def test_a_repair_no_better_than_its_controls_is_rarely_accepted(holdout, shift, ease, most):
+    verdicts = [judged(simulated(seed, holdout, shift, ease), resamples=100).verdict for seed in range(400)]
     # 2.5% are meant; where the controls fix a tenth, shares are skewed and it is about 5%. By chance more than 22 and
     # 32 of 400 would be let through once in 4,000 and 300 times.
-    assert said.count("accepted") <= most
+    assert verdicts.count("accepted") <= most
 
 
 def test_the_same_stream_gives_the_same_verdict():
     assert judged(noisy(6), seed=7) == judged(noisy(6), seed=7)
 
 
-@pytest.mark.parametrize(("given", "says"), [
-    (outcomes(controls=(1, 2)), "2 controls were run, the gate asks for 3"),
+@pytest.mark.parametrize(("given", "message"), [
+    (outcomes(controls=(1, 2)), "2 controls were run, but the gate needs 3"),
     (outcomes(holdout=0), "0 holdout and 600 remaining"),
     (outcomes(remaining=0), "60 holdout and 0 remaining"),
 ])  # fmt: skip
-def test_what_cannot_be_judged_is_refused(given, says):
-    with pytest.raises(ValueError, match=says):
+def test_what_cannot_be_judged_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
         judged(given)
 
 
@@ -226,26 +226,26 @@ def test_settings_without_a_meaning_are_refused(wrong):
         Gate(**wrong)
 
 
-def test_an_interval_of_a_difference_of_shares_stays_within_what_there_is():
-    found = judged(outcomes(fixed=1, holdout=2, controls=(0, 0, 0)))
-    assert -1 <= found.over_control_low < found.over_control < found.over_control_high <= 1
+def test_the_interval_of_a_difference_of_shares_is_within_minus_1_and_1():
+    verdict = judged(outcomes(fixed=1, holdout=2, controls=(0, 0, 0)))
+    assert -1 <= verdict.over_control_low < verdict.over_control < verdict.over_control_high <= 1
 
 
-def test_of_too_few_held_out_failures_none_is_accepted_however_many_are_fixed():
+def test_with_too_few_held_out_failures_no_repair_is_accepted():
     for holdout in range(1, 13):
-        found = judged(outcomes(fixed=holdout, holdout=holdout, controls=(0, 0, 0)))
-        assert found.verdict == ("accepted" if holdout >= 10 else "recommended" if holdout > 1 else "not_proven")
-        assert (f"{holdout} held-out failures are too few" in found.reason) == (1 < holdout < 10)
+        verdict = judged(outcomes(fixed=holdout, holdout=holdout, controls=(0, 0, 0)))
+        assert verdict.verdict == ("accepted" if holdout >= 10 else "recommended" if holdout > 1 else "not_proven")
+        assert (f"{holdout} held-out failures are too few" in verdict.reason) == (1 < holdout < 10)
 
 
 def test_a_class_too_small_to_judge_may_not_be_lost_either():
     labels = np.append(np.zeros(3000, dtype=int), np.ones(19, dtype=int))
     whole = replace(outcomes(remaining=3019), remaining_labels=labels)
     assert (judged(whole).verdict, judged(whole).unjudged) == ("accepted", ("dog", "owl"))
-    for broken, verdict in ((1, "accepted"), (4, "accepted"), (19, "rejected")):
+    for broken, expected in ((1, "accepted"), (4, "accepted"), (19, "rejected")):
         kept = np.arange(3019) < 3019 - broken
-        found = judged(replace(whole, repaired_remaining=kept))
+        verdict = judged(replace(whole, repaired_remaining=kept))
         # Of 19 rows, 4 broken could still be a loss of 0.061, and 19 cannot be one below 0.82 (Clopper and Pearson).
-        assert beta.ppf(0.025, broken, 20 - broken) < 0.1 or verdict == "rejected"
-        assert found.verdict == verdict
-    assert "19 of 19 of class dog break" in found.reason
+        assert beta.ppf(0.025, broken, 20 - broken) < 0.1 or expected == "rejected"
+        assert verdict.verdict == expected
+    assert "19 of 19 of class dog break" in verdict.reason
