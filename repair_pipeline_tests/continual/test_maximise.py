@@ -90,7 +90,7 @@ def test_progress_reaches_its_end(problem, generator):
 
 
 def climb(scores, patience, max_steps=50, check_every=1):
-    """Ascend θ steadily; ``scores`` are what each check is told. Returns θ, and θ at every check."""
+    """Ascend θ steadily; ``scores`` are the results of the checks. Returns θ, and θ at every check."""
     checked, remaining_scores = [], iter(scores)
 
     def score(theta):

@@ -91,7 +91,7 @@ def test_a_budget_of_passes_draws_as_many_rows(curvature, g, generator):
     assert sum(drawn) == 20 * 16 + 8 * len(D) + len(D)  # the power iteration, the steps, the residual
 
 
-def test_progress_is_told(curvature, g, generator):
+def test_progress_is_reported(curvature, g, generator):
     for solver, steps in ((ConjugateResiduals, 2), (lambda **budget: StochasticApproximation(generator, **budget), 2)):
         seen = []
         solver(passes=2, progress=lambda done, total, seen=seen: seen.append((done, total)))(curvature, DAMPING, g)

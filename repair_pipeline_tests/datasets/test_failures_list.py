@@ -17,11 +17,11 @@ def listed(tmp_path):
     return path
 
 
-def test_a_stranger_is_refused_with_its_place(listed):
+def test_an_unknown_row_is_refused_with_its_position(listed):
     with pytest.raises(InputError, match="row 1 lists the row 'stranger', which no test row has"):
         read_failures(listed, IDS, None, "row")
 
 
-def test_where_strangers_are_expected_they_are_left_out_and_told(listed, caplog):
+def test_unknown_rows_of_a_report_are_skipped_with_a_warning(listed, caplog):
     assert read_failures(listed, IDS, None, "row", strangers=True).tolist() == ["c", "a"]
     assert caplog.messages == ["1 of 3 reported rows are not test rows (the first: stranger)"]

@@ -1,4 +1,4 @@
-"""Labels to class numbers and back, in every kind of column."""
+"""Label values to class numbers and back, for every column type."""
 
 import datetime
 import json
@@ -31,7 +31,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_label_goes_to_its_class_and_back_in_the_columns_own_kind(kind):
+def test_a_label_converts_to_its_class_and_back_in_the_columns_type(kind):
     arrow, values = KINDS[kind]
     labels = label_column(Path("train.parquet"), pa.table({"label": pa.array(values, arrow)}), "label", None)
     classes = labels.sorted_names
@@ -42,7 +42,7 @@ def test_a_label_goes_to_its_class_and_back_in_the_columns_own_kind(kind):
     assert list(classes) == list(dict.fromkeys(class_name(value) for value in sorted(set(values))))
 
 
-def test_a_class_that_no_row_has_is_written_in_the_columns_kind():
+def test_a_class_without_rows_is_written_in_the_columns_type():
     assert Labels([0, 1], pa.int64()).written("7") == 7
     assert Labels([0.0, 1.0], pa.float64()).written("7") == 7.0
     assert Labels([True], pa.bool_()).written("False") is False
@@ -68,7 +68,7 @@ TWELVE = sorted(map(str, range(12)))
 @pytest.mark.parametrize(
     "declared", [None, tuple(map(str, range(12))), tuple(reversed(TWELVE))], ids=["the file's", "by value", "reversed"]
 )
-def test_integers_are_places_among_the_names_that_the_file_gives_whatever_the_names_say(tmp_path, declared):
+def test_integer_labels_index_the_class_names_of_the_file(tmp_path, declared):
     places = [*range(12), 4, 4]
     spec = hugging_face(tmp_path, TWELVE, places, places)
     data = read(UserData(spec.train, spec.test, classes=declared), tmp_path)
@@ -78,7 +78,7 @@ def test_integers_are_places_among_the_names_that_the_file_gives_whatever_the_na
 
 
 @pytest.mark.parametrize("wrong", [-1, -100, 12, 13])
-def test_an_integer_that_is_no_place_is_refused_and_counted(tmp_path, wrong):
+def test_an_integer_label_out_of_range_is_refused_and_counted(tmp_path, wrong):
     names = [*TWELVE[:-1], "13"]  # a number beyond the places may be another class's name
     spec = hugging_face(tmp_path, names, [0, wrong, wrong, 1], [0, 1])
     message = (
@@ -91,7 +91,7 @@ def test_an_integer_that_is_no_place_is_refused_and_counted(tmp_path, wrong):
         read(spec, tmp_path)
 
 
-def test_minus_one_is_a_class_where_nothing_says_otherwise(tmp_path):
+def test_minus_one_is_a_class_if_the_file_has_no_class_names(tmp_path):
     for name in ("train", "test"):
         pd.DataFrame({"x": [0.0, 1, 2, 3], "label": [-1, 1, -1, 1]}).to_csv(tmp_path / f"{name}.csv", index=False)
     assert read(UserData("train.csv", "test.csv"), tmp_path).classes == ("-1", "1")
@@ -99,7 +99,7 @@ def test_minus_one_is_a_class_where_nothing_says_otherwise(tmp_path):
 
 @pytest.mark.parametrize("test", [pa.int32(), pa.float32(), pa.decimal128(3, 1), pa.string()])
 @pytest.mark.parametrize("train", [pa.int64(), pa.float64(), pa.string()])
-def test_one_and_one_point_nought_are_one_label(tmp_path, train, test):
+def test_1_and_1_point_0_are_the_same_label(tmp_path, train, test):
     for name, kind in (("train", train), ("test", test)):
         labels = pa.array([Decimal(at) if pa.types.is_decimal(kind) else at for at in (0, 1, 1, 0)])
         labels = labels.cast(kind)
@@ -128,7 +128,7 @@ def test_classes_may_be_declared_as_they_are_written(tmp_path):
         (pa.array([None] * 4, pa.null()), "'label' is null in 4 rows"),
     ],
 )
-def test_labels_that_are_none_are_refused_with_their_rows(tmp_path, labels, message):
+def test_invalid_labels_are_refused_with_their_rows(tmp_path, labels, message):
     pq.write_table(pa.table({"x": [0.0, 1, 2, 3], "label": labels}), tmp_path / "train.parquet")
     pq.write_table(pa.table({"x": [0.5], "label": [0]}), tmp_path / "test.parquet")
     with pytest.raises(InputError, match=message) as caught:
@@ -136,6 +136,6 @@ def test_labels_that_are_none_are_refused_with_their_rows(tmp_path, labels, mess
     assert "\n" not in str(caught.value)
 
 
-def test_a_blank_at_the_end_of_a_name_can_be_seen():
+def test_a_blank_at_the_end_of_a_name_is_visible():
     assert shown(["cat", "cat ", "", "dog"]) == "cat, 'cat ', '', dog"
     assert shown(map(str, range(30)), 3) == "0, 1, 2 and 27 more"

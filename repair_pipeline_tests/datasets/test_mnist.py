@@ -52,7 +52,7 @@ def test_where_there_is_none_the_error_names_three_ways(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
+def test_a_missing_folder_is_not_created(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.MNIST", no_network)
     with pytest.raises(InputError, match="that folder does not exist"):
         mnist(100, np.random.default_rng(0), tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""A patch of the owner's training data, and back."""
+"""Applying and reverting a patch of the user's training data."""
 
 import os
 import shutil
@@ -135,7 +135,7 @@ def test_a_patch_in_memory_is_the_patched_files_read_anew(tmp_path):
     assert patched(given, []).train.ids.tolist() == given.train.ids.tolist()
 
 
-# What a patch leaves alone.
+# What a patch must not change.
 
 
 TEXT = (

@@ -1,4 +1,4 @@
-"""Images of every depth, and what a transform gives, as numbers in [0, 1]."""
+"""Images of every bit depth scaled to [0, 1], and the results of transforms."""
 
 import io
 
@@ -68,7 +68,7 @@ def test_a_dark_test_image_is_scaled_as_the_training_images_are(tmp_path):
         (deep(GREY[0] * 1.0, "float32", "TIFF"), r"mode F with values from .*, outside \[0, 1\]"),
     ],
 )
-def test_an_image_whose_depth_cannot_be_told_is_refused_and_never_clipped(tmp_path, image, message):
+def test_an_image_of_unknown_depth_is_refused_and_never_clipped(tmp_path, image, message):
     with pytest.raises(InputError, match=message):
         read(folder(tmp_path, [image, image]), tmp_path).train.in_memory()
 
@@ -87,13 +87,13 @@ def with_alpha(colours, alpha):
 
 
 @pytest.mark.parametrize("alpha", [np.full((3, 5), 255), GREY[0]], ids=["opaque", "translucent"])
-def test_transparency_is_left_out_of_a_picture_in_colour(tmp_path, alpha):
+def test_transparency_of_a_colour_image_is_ignored(tmp_path, alpha):
     data = read(folder(tmp_path, [with_alpha(COLOURS, alpha)] * 2), tmp_path)
     assert torch.equal(data.train.inputs[0], torch.tensor(COLOURS).permute(2, 0, 1).float() / 255)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_picture_that_is_drawn_in_its_transparency_is_refused(tmp_path, mode):
+def test_an_image_drawn_only_in_its_transparency_is_refused(tmp_path, mode):
     black = np.zeros((3, 5, 3), dtype=np.uint8)
     image = Image.open(io.BytesIO(with_alpha(black, GREY[0]))).convert(mode)
     with pytest.raises(InputError, match=f"training row 0 is an image of mode {mode} drawn only in its transp"):
@@ -101,13 +101,13 @@ def test_a_picture_that_is_drawn_in_its_transparency_is_refused(tmp_path, mode):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
-def test_an_image_that_is_cut_off_is_refused_by_its_row(tmp_path, kind):
+def test_a_truncated_image_is_refused_with_its_row(tmp_path, kind):
     whole = deep(np.random.default_rng(0).integers(0, 256, (64, 64)), kind)
     with pytest.raises(InputError, match="training row 1 has an image that cannot be decoded"):
         read(folder(tmp_path, [whole, whole[: len(whole) // 2]]), tmp_path).train.in_memory()
 
 
-def test_a_deep_image_goes_to_the_transform_as_it_is(tmp_path):
+def test_a_16_bit_image_is_passed_to_the_transform_unchanged(tmp_path):
     images = [deep(grey * 16) for grey in GREY]
     spec = folder(tmp_path, images)
     data = read(UserData(spec.train, spec.test, transform=f"{__name__}:twelve_bits"), tmp_path)

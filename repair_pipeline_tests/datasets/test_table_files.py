@@ -1,4 +1,4 @@
-"""Tables that are not quite what they are called, and columns that are no features."""
+"""Malformed tables, index columns, vector columns and id columns."""
 
 import gzip
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_table_of_text_is_read_by_its_name_whatever_its_case(tmp_path, name):
         (b"", "cannot be read"),
     ],
 )
-def test_a_csv_file_that_is_not_quite_one_is_refused_in_a_line(tmp_path, content, message):
+def test_a_malformed_csv_file_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "train.csv").write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         read_table(tmp_path / "train.csv")
@@ -66,14 +66,14 @@ def test_a_csv_file_that_is_not_quite_one_is_refused_in_a_line(tmp_path, content
 
 
 @pytest.mark.parametrize("name", ["rows.txt", "rows.json", "rows.xlsx", "rows", "rows.parquet"])
-def test_what_is_no_table_is_refused_with_what_would_be(tmp_path, name):
+def test_other_files_are_refused_with_the_formats_that_are_read(tmp_path, name):
     (tmp_path / name).write_text('{"a": 1}')
     with pytest.raises(InputError, match=r"give a \.parquet, \.csv or \.tsv file"):
         read_table(tmp_path / name)
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/train.parquet", "hf://datasets/a/b.parquet", "https://a.org/b.csv"])
-def test_an_address_is_refused_as_one(tmp_path, address):
+def test_a_url_is_refused(tmp_path, address):
     with pytest.raises(InputError, match=f"dataset.train is '{address}', which is a URL: download it first"):
         read(UserData(address, "test.parquet"), tmp_path)
 
@@ -104,7 +104,7 @@ INDEXES = {
 
 
 @pytest.mark.parametrize("index", INDEXES)
-def test_an_index_that_pandas_wrote_is_no_feature(tmp_path, index):
+def test_an_index_that_pandas_wrote_is_not_a_feature(tmp_path, index):
     rows = INDEXES[index](ROWS)
     data = read(tables(tmp_path, rows, INDEXES[index](ROWS.assign(a=-ROWS.a))), tmp_path)
     assert data.train.inputs.tolist() == rows[["a", "b"]].to_numpy().tolist()
@@ -174,7 +174,7 @@ def test_vectors_stand_beside_numbers_where_both_are_named(tmp_path):
         (pa.array(["x", "y"]), "the feature 'v' is not numeric"),
     ],
 )
-def test_a_feature_that_is_no_number_is_refused_by_name(tmp_path, column, message):
+def test_a_feature_that_is_not_numeric_is_refused_by_name(tmp_path, column, message):
     pq.write_table(pa.table({"w": [1.0, 2.0], "v": column, "label": ["a", "b"]}), tmp_path / "train.parquet")
     with pytest.raises(InputError, match=message) as caught:
         read(UserData("train.parquet", "train.parquet", features=("w", "v")), tmp_path)
@@ -245,7 +245,7 @@ def test_a_csv_file_of_data_has_ids_of_text(tmp_path, ids):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_an_id_that_pandas_read_as_a_number_is_found_where_one_alone_is_meant(tmp_path, suffix):
+def test_an_id_that_pandas_read_as_a_number_is_matched_if_unique(tmp_path, suffix):
     path = tmp_path / f"list.{suffix}"
     listed = pd.DataFrame({"pid": [37]})
     listed.to_parquet(path) if suffix == "parquet" else listed.to_csv(path, index=False)
@@ -269,7 +269,7 @@ def test_a_row_listed_twice_is_refused_in_a_list_and_counted_once_in_a_report(tm
     assert read_failures(path, np.array(["a", "b"]), None, "pid", strangers=True).tolist() == ["a", "b"]
 
 
-def test_a_packed_list_that_is_cut_off_is_refused(tmp_path):
+def test_a_truncated_compressed_list_is_refused(tmp_path):
     path = tmp_path / "list.csv.gz"
     path.write_bytes(gzip.compress(b"pid\na\n" * 1000)[:40])
     with pytest.raises(InputError, match="cannot be read"):

@@ -48,7 +48,7 @@ def spec(**fields):
     return UserData("train.parquet", "test.parquet", **fields)
 
 
-def test_features_come_as_they_are_with_names_for_their_classes(tables):
+def test_features_are_unchanged_and_classes_are_named(tables):
     data = read(spec(id=None), tables)
     assert data.classes == ("healthy", "sick")
     assert data.train.inputs.tolist() == torch.tensor(frame(8)[["a", "b"]].to_numpy(), dtype=torch.float32).tolist()
@@ -57,7 +57,7 @@ def test_features_come_as_they_are_with_names_for_their_classes(tables):
     assert data.metadata["patient"].to_pylist() == [*frame(8).patient, *frame(6, 6).patient]
 
 
-def test_a_test_row_that_was_trained_on_is_known(tables):
+def test_test_rows_that_occur_in_training_are_reported(tables):
     data = read(spec(), tables)
     assert data.also_in_training == {f"{example_id}" for example_id in data.test.ids[:2]}
     assert all(example_id.endswith("-1") for example_id in data.also_in_training)
@@ -152,7 +152,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tables, fields, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_column_called_as_one_of_ours_is_refused(tables):
+def test_a_reserved_column_name_is_refused(tables):
     frame(8).assign(split="x").to_parquet(tables / "train.parquet", index=False)
     with pytest.raises(InputError, match="the column 'split' has the name of a column of the view examples"):
         read(spec(), tables)
@@ -174,7 +174,7 @@ def test_a_data_set_that_torchvision_lacks_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("row_group", [7, 1000])
-def test_images_are_read_forwards_in_pieces_whatever_the_files_and_their_row_groups(tmp_path, monkeypatch, row_group):
+def test_images_are_read_forwards_in_chunks_from_any_files_and_row_groups(tmp_path, monkeypatch, row_group):
     monkeypatch.setattr(user_tables, "_CHUNK", 4)
     colours = [(at, 2 * at, 255 - at) for at in range(60)]
     rows = [{"image": {"bytes": png(colour), "path": ""}, "label": at % 2} for at, colour in enumerate(colours)]
@@ -205,7 +205,7 @@ def test_a_row_without_an_image_is_named(tmp_path):
         read(spec(), tmp_path)
 
 
-def test_classes_that_are_numbers_are_called_as_the_labels_are():
+def test_numeric_classes_are_named_like_the_labels():
     given = UserData("a.csv", "b.csv", classes=[0, 1.0, 2.5, "03", "1.0"])
     assert given.classes == ("0", "1", "2.5", "03", "1.0")
     for name in (False, None, float("nan"), [1]):

@@ -132,7 +132,7 @@ def test_kfac_of_one_row_is_the_fishers_own_block_of_a_layer(problem, kind):
         torch.testing.assert_close(precision.quadratic(delta), delta @ total @ delta, rtol=1e-9, atol=1e-12)
 
 
-def test_what_is_held_of_the_answers_is_their_divergence(problem):
+def test_the_functional_penalty_is_the_divergence_of_predictions(problem):
     classifier = problem.classifier()
     theta = classifier.theta_hat
     moved = theta + 0.1
@@ -166,7 +166,7 @@ def test_learning_is_bayes_rule(name):
     torch.testing.assert_close(learnt.precision.matrix, -hessian(by_hand, learnt.mean), rtol=1e-9, atol=1e-10)
 
 
-def test_what_is_predicted_is_the_likelier_class(problem):
+def test_predictions_are_the_most_likely_class(problem):
     classifier = problem.classifier()
     model = classifier.module(classifier.theta_hat)
     by_label = torch.stack(
@@ -178,7 +178,7 @@ def test_what_is_predicted_is_the_likelier_class(problem):
     assert mean_probability(model, problem.rows) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_model_gives_its_own_outputs_again():
+def test_off_restores_the_models_own_outputs():
     model = seeded(nn.Linear(4, 1))
     classifier = Classifier(model, bernoulli)
     inside = classifier.module(classifier.theta_hat)
@@ -187,7 +187,7 @@ def test_a_model_gives_its_own_outputs_again():
     assert torch.equal(off(inside)(inputs), model(inputs))
 
 
-def test_a_copy_of_a_classifiers_model_is_read_once():
+def test_a_copy_of_a_classifiers_model_is_converted_only_once():
     problem = Problem(ROWS["noisy"])
     classifier = problem.classifier()
     again = Classifier(classifier.module(classifier.theta_hat))

@@ -1,4 +1,4 @@
-"""Copies of models, whatever they keep."""
+"""Copies of models that hold computed tensors."""
 
 from contextlib import suppress
 from warnings import catch_warnings

@@ -1,4 +1,4 @@
-"""Somebody's own model."""
+"""User models."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_the_last_block_of_a_resnet_is_its_last_layers():
     assert {name.split(".")[0] for name in names} == {"layer4", "fc"}
 
 
-def test_what_the_owner_has_frozen_stays_frozen():
+def test_parameters_frozen_by_the_user_stay_frozen():
     model = net()
     model[0].requires_grad_(False)
     assert adapted(freeze(model, "all")) == {"2.weight", "2.bias", "4.weight", "4.bias"}

@@ -1,4 +1,4 @@
-"""Weights as others save them: without tied tensors, under prefixes, beside what belongs to something else."""
+"""Weights files without tied tensors, with name prefixes, or with further tensors."""
 
 import pytest
 import torch
@@ -61,14 +61,14 @@ def test_tied_tensors_are_loaded_as_safetensors_does(make, tmp_path, caplog):
 
 @pytest.mark.parametrize("make", [Tied, plain])
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "net.inner.", "student."])
-def test_a_prefix_is_taken_off_and_said(make, prefix, caplog):
+def test_a_prefix_is_ignored_with_a_warning(make, prefix, caplog):
     trained, loaded = make(), make()
     load_weights(loaded, under(prefix, trained), "w")
     assert same(loaded, trained)
     assert [r.getMessage() for r in caplog.records] == [f"the names in w begin with {prefix!r}: the prefix is ignored"]
 
 
-def test_what_stands_beside_a_complete_model_is_left_out_by_name(caplog):
+def test_further_tensors_are_ignored_with_a_warning(caplog):
     trained, loaded = plain(), plain()
     beside = {"criterion.weight": torch.ones(2), **under("ema.", plain())}
     load_weights(loaded, under("model.", trained) | beside, "w")
@@ -77,7 +77,7 @@ def test_what_stands_beside_a_complete_model_is_left_out_by_name(caplog):
     assert caplog.records[0].getMessage() == message + "ema.2.bias, ema.2.weight ignored"
 
 
-def test_a_compiled_part_and_a_wrapped_model_are_known(caplog):
+def test_compiled_parts_and_wrapped_models_are_recognised(caplog):
     trained, loaded = plain(), plain()
     inner = {name.replace("0.", "0._orig_mod."): value for name, value in under("", trained).items()}
     load_weights(loaded, inner, "w")
@@ -91,7 +91,7 @@ def test_a_compiled_part_and_a_wrapped_model_are_known(caplog):
     assert len(caplog.records) == 3
 
 
-def test_the_names_of_its_own_stand_first(caplog):
+def test_exact_names_take_precedence(caplog):
     trained, loaded = nn.DataParallel(plain()), nn.DataParallel(plain())
     load_weights(loaded, under("", trained), "w")
     assert same(loaded, trained)
