@@ -199,7 +199,7 @@ def simulated(seed, holdout, shift, ease):
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("holdout", [30, 300, 3000])
 @pytest.mark.parametrize(("ease", "most"), [(0, 22), (-2.5, 32)])
-def test_a_repair_no_better_than_its_controls_is_rarely_accepted(holdout, shift, ease, most):
+def test_a_repair_no_better_than_its_controls_is_seldom_accepted_however_many_rows(holdout, shift, ease, most):
     verdicts = [judged(simulated(seed, holdout, shift, ease), resamples=100).verdict for seed in range(400)]
     # 2.5% are meant; where the controls fix a tenth, shares are skewed and it is about 5%. By chance more than 22 and
     # 32 of 400 would be let through once in 4,000 and 300 times.
