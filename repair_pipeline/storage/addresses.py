@@ -30,9 +30,9 @@ def addressable(folder: Path) -> Path:
         raise InputError(f"neither {folder} nor {link} can hold a database, because of % or ? in the path: set TMPDIR")
     folder.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
-        with tempfile.TemporaryDirectory(dir=link.parent) as beside:
-            (Path(beside) / "link").symlink_to(folder)
-            os.replace(Path(beside) / "link", link)  # another process may have made it meanwhile
+        with tempfile.TemporaryDirectory(dir=link.parent) as scratch:
+            (Path(scratch) / "link").symlink_to(folder)
+            os.replace(Path(scratch) / "link", link)  # another process may have made it meanwhile
     return link
 
 

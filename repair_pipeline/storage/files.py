@@ -31,16 +31,16 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         write: fills the temporary file that it is given, which is flushed to disk and renamed to ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
     try:
-        write(Path(beside))
-        with open(beside, "rb") as written:
+        write(Path(temporary))
+        with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(beside, 0o644)  # mkstemp's 0600 would hide results from others who share the folder
-        os.replace(beside, path)
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from others who share the folder
+        os.replace(temporary, path)
     except BaseException:
-        os.unlink(beside)
+        os.unlink(temporary)
         raise
 
 
@@ -52,8 +52,8 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes."""
 
-    def write(beside: Path) -> None:
-        beside.write_bytes(content)
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
 
     write_whole(path, write)
 
@@ -62,7 +62,7 @@ def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
     """Write a table with ``notes`` in its schema's metadata."""
     metadata = {**(table.schema.metadata or {}), _NOTES: json.dumps(dict(notes)).encode()}
     write_whole(
-        path, lambda beside: pq.write_table(table.replace_schema_metadata(metadata), beside, compression="zstd")
+        path, lambda temporary: pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
     )
 
 
@@ -75,12 +75,12 @@ def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> N
         parts: consecutive rows of the array, at least one part.
     """
 
-    def write(beside: Path) -> None:
+    def write(temporary: Path) -> None:
         start, array = 0, None
         for part in parts:
             if array is None:
                 dtype = part.numpy().dtype
-                array = np.lib.format.open_memmap(beside, mode="w+", dtype=dtype, shape=tuple(shape))
+                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
             array[start : start + len(part)] = part.numpy()
             start += len(part)
         assert array is not None
@@ -104,7 +104,7 @@ def read_parquet(path: Path) -> tuple[pa.Table, Notes]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Notes) -> None:
     """Write named tensors with ``notes`` in the header."""
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_whole(path, lambda beside: save_file(contiguous, beside, {_NOTES.decode(): json.dumps(dict(notes))}))
+    write_whole(path, lambda temporary: save_file(contiguous, temporary, {_NOTES.decode(): json.dumps(dict(notes))}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Notes]:

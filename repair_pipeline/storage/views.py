@@ -109,7 +109,7 @@ def _require_select_over_views(connection: duckdb.DuckDBPyConnection, sql: str, 
             case "BASE_TABLE":
                 name = node["table_name"]
                 if node["schema_name"] or node["catalog_name"] or name not in own_names | set(views):
-                    raise InputError(f"there is no view {name!r}: the views are {', '.join(views)}")
+                    raise InputError(f"there is no view {name!r}: select from {', '.join(views)}")
             case "TABLE_FUNCTION":
                 name = node["function"]["function_name"]
                 if name not in _HARMLESS_FUNCTIONS:

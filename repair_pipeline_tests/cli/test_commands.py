@@ -103,7 +103,7 @@ BAD_INPUT = {
     "nothing to compare": (["report", "--all"], "no finished case", "repair run"),
     "not a select": (["query", "DROP TABLE cases"], "DROP", "SELECT"),
     "two selects": (["query", "SELECT 1; SELECT 2"], "SELECT and SELECT", "exactly one"),
-    "a file": (["query", "SELECT * FROM '/etc/passwd'"], "/etc/passwd", "ask"),
+    "a file": (["query", "SELECT * FROM '/etc/passwd'"], "/etc/passwd", "select from"),
     "not sql": (["query", "hello"], "hello", "fails"),
 }
 

@@ -128,5 +128,5 @@ def test_a_case_is_named_in_one_way_only(home):
 
 def test_nothing_is_written_if_nothing_was_tracked(tmp_path, monkeypatch):
     monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "empty"))
-    assert "there is no MLflow run 'abc', nor any other" in refused("--from-mlflow", "abc")
+    assert "there is no MLflow run 'abc', as " in refused("--from-mlflow", "abc")
     assert not (tmp_path / "empty").exists()
