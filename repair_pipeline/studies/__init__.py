@@ -1,1 +1,1 @@
-"""Studies: many cases, one question, one command."""
+"""Studies: many cases that answer one question, run by one command."""

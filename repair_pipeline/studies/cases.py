@@ -1,4 +1,4 @@
-"""Pieces of studies that are cases."""
+"""Running cases as pieces of a study, and reading their tables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from repair_pipeline.studies.study import Piece
 from repair_pipeline.types import silent
 
 SHARED = tuple(step for step in STEPS if step.name in ("corrupted_dataset", "base_model", "fisher_diagonal"))
-"""What lies upstream of the failures, which cases share."""
+"""The steps upstream of the failures, whose results cases share."""
 
 
 def upto(last: str, after: str | None = None) -> Sequence[Step]:
-    """The steps up to ``last``, all or those that follow ``after``.
+    """The steps up to and including ``last``, from the first one or from the one that follows ``after``.
 
-    A study needs no report and no tracked run for each of its cases.
+    Studies stop before the report and the tracked run, which they do not need.
     """
     names = [step.name for step in STEPS]
     return STEPS[names.index(after) + 1 if after else 0 : names.index(last) + 1]
 
 
 def run_cases(name: str, cases: Sequence[Case], steps: Sequence[Step]) -> Piece:
-    """Cases one after the other, as what they share is made once."""
+    """A piece that runs cases in turn, because they share results."""
     files = {
         file.path: costs.STEPS.get(step.name, 1.0) for case in cases for step in steps for file in step.files(case)
     }
@@ -48,5 +48,5 @@ def _run(cases: Sequence[Case], steps: Sequence[Step]) -> list[str]:
 
 
 def stored(layout: Layout, table: str, cases: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a view that belong to ``cases``, a table with a ``case_id``, beside what it says of each."""
+    """The rows of a view for the cases in ``cases``, joined to its columns by ``case_id``."""
     return cases.merge(query(layout, f"SELECT * FROM {table}").to_pandas(), on="case_id")

@@ -1,4 +1,4 @@
-"""What a file of an MNIST case is expected to take, in seconds on one of two busy cores."""
+"""Expected seconds for each file of an MNIST case, on one of two busy cores; used for plans only."""
 
 METHODS = {
     "ewc": 10.0,
@@ -44,6 +44,6 @@ STEPS = {
     **{f"repaired_{name}": seconds for name, seconds in TREATMENTS.items()},
 }
 MEGABYTES = 0.2
-"""An average file: weights of App. C's network, or a table."""
+"""The average size of a file: weights of App. C's network, or a table."""
 DIGITS_RETRAINING = 6.0
-"""Training the digits' network anew."""
+"""Training the digits' network once."""

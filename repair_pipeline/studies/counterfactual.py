@@ -1,4 +1,4 @@
-"""Is the sum of influences what retraining without the rows does (Eq. 2, 6)?"""
+"""Does the sum of influences predict the effect of retraining without the rows (Eq. 2, 6)?"""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _SPLITS = ("query", "holdout")
 class Counterfactual:
     """The study ``counterfactual``: D∖C retrained for random C and for each method's most harmful rows.
 
-    Random C hold half of D each, as in the linear datamodelling score, so that each method's sum has something to vary
-    over. The most harmful are as many as were planted. What is measured is Σ_z log p(z|D∖C), each p averaged over the
-    retrainings: of the joint log p(F|D∖C) three retrainings would show little but the luckiest of them. It is read on
-    the failures that influence was computed for (Eq. 6), and on the holdout.
+    Each random C holds half of D, as in the linear datamodelling score, so that the sums vary. As many most harmful
+    rows are removed as were planted. The outcome is Σ_z log p(z|D∖C), in nats, with each p averaged over retrainings;
+    the joint log p(F|D∖C) would be dominated by the best of the three retrainings. It is computed on the failures that
+    influence was computed for (Eq. 6), and on the holdout.
     """
 
     preset: str = "digits-label_noise-s0"
@@ -76,7 +76,7 @@ class Counterfactual:
         return Case(self.cases()[0], layout, data_dir, torch.device("cpu")).first_view
 
     def _sets(self) -> list[str]:
-        random = [f"random-{at}" for at in range(self.subsets)]
+        random = [f"random-{number}" for number in range(self.subsets)]
         return [_NOTHING, *random, *(f"top-{name}" for name in self.methods)]
 
     def _file(self, layout: Layout, name: str) -> Path:
@@ -84,23 +84,23 @@ class Counterfactual:
 
     def _removed(self, view: GroupView, name: str) -> Causes:
         rows = view.data.fit
-        kind, _, which = name.partition("-")
+        kind, _, method = name.partition("-")
         if kind == "top":
-            return load_scores(view.influence_path(which), rows.examples).top(len(rows.corrupted_ids))
+            return load_scores(view.influence_path(method), rows.examples).top(len(rows.corrupted_ids))
         if kind == "random":
             drawn = numpy_stream(view.spec.seed, f"counterfactual/{name}").permutation(rows.examples.ids)
             return Causes(tuple(drawn[: len(drawn) // 2].tolist()))
         return Causes(())
 
     def _run(self, view: GroupView, name: str) -> list[str]:
-        """Retrain without a set, and keep log p(z|θ) of the query and the holdout, one row a retraining."""
+        """Retrain without a set, and store log p(z|θ) on the query and the holdout, one row per retraining."""
         removed, data, spec = self._removed(view, name).as_set, view.data, view.spec
         rest, validation, tests = data.fit.examples.without(removed), data.validation.examples, view.partition.parts()
         log_p = defaultdict[str, list[Tensor]](list)
         with threads(spec.compute.threads):
-            for at in range(self.retrainings):
-                # The same stream for every set: they differ in their rows and not in their luck.
-                generator = torch_stream(spec.seed, f"counterfactual/retraining-{at}")
+            for number in range(self.retrainings):
+                # The same stream for every set, so that sets differ in their rows and not in their seeds.
+                generator = torch_stream(spec.seed, f"counterfactual/retraining-{number}")
                 model = fit(view.untrained(generator), rest, validation, spec.training, generator, mode="train")
                 classifier = Classifier(model)
                 for split in _SPLITS:
@@ -116,7 +116,7 @@ class Counterfactual:
         case = self._case(layout, Path())
         files = {name: path for name in self._sets() if (path := self._file(layout, name)).exists()}
         tensors = {name: read_tensors(path)[0] for name, path in files.items()}
-        measured = {split: {name: _predictive(kept[split]) for name, kept in tensors.items()} for split in _SPLITS}
+        measured = {split: {name: _predictive(log_p[split]) for name, log_p in tensors.items()} for split in _SPLITS}
         random = [name for name in files if name.startswith("random-")]
         if _NOTHING not in files or len(random) < 3:
             return {}
@@ -135,11 +135,12 @@ class Counterfactual:
 
 
 def _spearman(sums: Float64[np.ndarray, " n"], change: Float64[np.ndarray, " n"]) -> str:
-    """The rank correlation over sets, with its bootstrap interval."""
-    found = bootstrap((sums, change), lambda a, b: spearmanr(a, b).statistic, paired=True, rng=0).confidence_interval
-    return f"{spearmanr(sums, change).statistic:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    """Spearman's correlation over sets, with its 95% bootstrap interval."""
+    resampled = bootstrap((sums, change), lambda a, b: spearmanr(a, b).statistic, paired=True, rng=0)
+    interval = resampled.confidence_interval
+    return f"{spearmanr(sums, change).statistic:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _predictive(log_p: Float64[Tensor, "seeds n"]) -> float:
-    """The sum over rows of the log of the mean over retrainings of p(z|θ)."""
+    """Σ_z log (mean of p(z|θ) over retrainings), in nats."""
     return float((log_p.logsumexp(dim=0) - np.log(len(log_p))).sum())

@@ -1,4 +1,4 @@
-"""Few failures: who still finds the planted rows when 10, 20, 40 or 80 failures are known."""
+"""Few failures: how well methods detect the planted rows when 10, 20, 40 or 80 failures are known."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from repair_pipeline.studies.tables import gain, mean_sd
 from repair_pipeline.types import Causes, InfluenceScores, silent
 
 _FAILURES = (10, 20, 40, 80, None)
-"""|F_q|; None is all of them."""
+"""|F_q|; None is all failures."""
 _GUARDS = (0.0, 0.1, 1.0, 3.0, None)
-"""|B_q| / |F_q|; None draws on the whole guard pool."""
+"""|B_q| / |F_q|; None uses the whole guard pool."""
 _FULL_BATCH = 128
 _EVERYWHERE = ("ewc", "finetune_loss", "clean_reference")
 _DEFAULT = "ewc: posterior_loss"
-_AT_EQUAL = ("ewc, 0.1 γ", "ewc, 0.01 γ", "ewc_kfac", "linear_gd", "trak", "ekfac")
-"""What is tried with as many guard cases as failures only: stronger penalties, a richer posterior, and the peers."""
+_AT_RATIO_1 = ("ewc, 0.1 γ", "ewc, 0.01 γ", "ewc_kfac", "linear_gd", "trak", "ekfac")
+"""Run only with as many guard cases as failures: stronger penalties, a richer posterior, external baselines."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class FewFailures:
         rows = pd.concat([pd.read_json(path, dtype={"failures": str, "guard": str}) for path in files])
         tables = {}
         for family in self.families:
-            of_family = rows[rows["family"] == family]
+            family_rows = rows[rows["family"] == family]
             for guard in ("1.0", "0.0", "0.1", "3.0", "all"):
-                cells = of_family[of_family["guard"] == guard]
+                cells = family_rows[family_rows["guard"] == guard]
                 tables[f"{family} guard {guard}"] = _by_failures(
                     mean_sd(cells, ["method", "failures"], ["auc"], digits=2), "auc"
                 )
@@ -111,14 +111,14 @@ class FewFailures:
 
 
 def _methods(guard: float | None) -> tuple[str, ...]:
-    return _EVERYWHERE + (_AT_EQUAL if guard == 1 else ())
+    return _EVERYWHERE + (_AT_RATIO_1 if guard == 1 else ())
 
 
 def _seconds(method: str, failures: int | None, guard: float | None) -> float:
-    """What a method is expected to take: where few rows are learnt, batches are as small."""
+    """The expected seconds of a method; with few rows to learn, batches are small."""
     if method not in ("ewc", "ewc_kfac", "finetune_loss", "clean_reference"):
         return costs.METHODS[method]
-    # A row of the guard has the weight τ = |F_q| / |B_q|, and an epoch as many rows as the heaviest allows.
+    # A guard row has the weight τ = |F_q| / |B_q|; the rows with the largest weight limit the length of an epoch.
     learnt = (failures or _FULL_BATCH) * (1.0 if guard == 0 else 2 * min(1.0, guard or 1.0))
     return costs.METHODS[method] * max(0.2, min(1.0, learnt / _FULL_BATCH))
 
@@ -126,9 +126,10 @@ def _seconds(method: str, failures: int | None, guard: float | None) -> float:
 def _cell(view: GroupView, failures: int | None, guard: float | None) -> Iterator[dict[str, Any]]:
     known = {"failures": str(failures or "all"), "guard": "all" if guard is None else str(guard)}
 
-    def measured(name: str, scores: InfluenceScores, seconds: float) -> dict[str, Any]:
-        found = detect(scores, view.data.fit.corrupted, Causes(()))
-        return {**known, "method": name, "auc": found.auc, "precision_at_n": found.precision_at_n, "seconds": seconds}
+    def row(name: str, scores: InfluenceScores, seconds: float) -> dict[str, Any]:
+        detection = detect(scores, view.data.fit.corrupted, Causes(()))
+        metrics = {"auc": detection.auc, "precision_at_n": detection.precision_at_n}
+        return {**known, "method": name, **metrics, "seconds": seconds}
 
     for label in _methods(guard):
         name, _, scaled = label.partition(", ")
@@ -141,21 +142,21 @@ def _cell(view: GroupView, failures: int | None, guard: float | None) -> Iterato
             before, after = method.learnt(task)
             seconds = time.perf_counter() - started
             for reading, read in READINGS.items():
-                yield measured(f"{label}: {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
+                yield row(f"{label}: {reading}", InfluenceScores(task.fit.ids, read(task, before, after)), seconds)
         else:
-            yield measured(label, method.scores(task), time.perf_counter() - started)
-    yield measured("loss", METHODS["loss"]().scores(_fewer(view, failures, "loss")), 0.0)
+            yield row(label, method.scores(task), time.perf_counter() - started)
+    yield row("loss", METHODS["loss"]().scores(_fewer(view, failures, "loss")), 0.0)
 
 
 def _fewer(view: GroupView, failures: int | None, method: str) -> RepairTask:
-    """The case's task with ``failures`` of its query failures, the same for every method, the fewer among the more."""
+    """The case's task with ``failures`` of its query failures: nested subsets, the same for every method."""
     task = view.task(f"few_failures/{method}", silent)
     order = torch.randperm(len(task.tests.query), generator=torch_stream(view.spec.seed, "few_failures"))
     return replace(task, tests=replace(task.tests, query=task.tests.query[order[:failures]]))
 
 
 def _gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """How far the default reading's AUC is above each other method's, paired over seeds."""
+    """The gain in AUC of the default reading over each other method, paired over seeds."""
     default, others = rows[rows["method"] == _DEFAULT], rows[rows["method"] != _DEFAULT]
     return pd.concat(
         gain(default, other, ["seed", "failures"], ["failures"], "auc").assign(method=method)

@@ -1,4 +1,4 @@
-"""The gate: how often it accepts a repair of a model whose data are clean, and one whose data are not."""
+"""The gate: how often it accepts repairs of models trained on clean data, and on data with planted noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method and every treatment on label noise: who finds the planted rows, and what removing them repairs."""
+"""Every method and every treatment on label noise: detection of the planted rows, and recovery without them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from repair_pipeline.studies.tables import gain, mean_sd
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 _GAMMAS = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""γ as multiples of the posterior's own."""
+"""Multiples of the posterior's γ, 2/N."""
 _CAUSES = ("ewc", "oracle", "random")
-"""Whose causes every treatment is given: the method's, the best there are, and the control."""
-
+"""The methods whose causes every treatment gets: EWC-influence, the planted rows, and a control."""
 
 _CONTROLS = ("base", "finetune", "reseed", "semi_oracle")
 GROUPS = {
@@ -33,7 +32,7 @@ GROUPS = {
     "beyond it": ("ewc_kfac", "vcl", "functional"),
     "peers": ("confident_learning", "trak", "ekfac"),
 }
-"""Every method, in cases of their own, so that a new one does not make the others anew."""
+"""Every method, by group. Each group is a case, so that a new method does not rerun the others."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,9 @@ class Methods:
         detection, recovery = (self._rows(layout, table) for table in ("detection", "recovery"))
         tables = {}
         for family in self.families:
-            found, repaired = (rows[rows["family"] == family] for rows in (detection, recovery))
+            detected, repaired = (rows[rows["family"] == family] for rows in (detection, recovery))
             for title, table in {
-                "detection": _detection(found),
+                "detection": _detection(detected),
                 "fine-tuning": _fine_tuning(repaired),
                 "treatments": _treatments(repaired),
                 "gamma": _gamma(repaired),
@@ -105,12 +104,12 @@ class Methods:
         if table == "recovery":
             pools = rows["setting"].str.contains('"all"').map({True: "auto, all", False: "auto, data_only"})
             rows["treatment"] = rows["treatment"].where(rows["treatment"] != "auto", pools)
-        # The groups' cases share their controls, and the methods that every treatment is given.
+        # The cases of the groups repeat the controls and the methods whose causes are treated.
         return rows.drop_duplicates(["family", "seed", *_KEYS[table]])
 
 
 def _detection(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each method's ranking, the best first."""
+    """The detection metrics of each method, the best first."""
     table = mean_sd(rows, ["method"], ["auc", "precision_at_n"]).merge(mean_sd(rows, ["method"], ["seconds"], 1))
     order = rows.groupby("method")["auc"].agg(["mean", "min"])
     unsolved = rows[rows["converged"].eq(False)].groupby("method").size()
@@ -120,20 +119,20 @@ def _detection(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fine_tuning(rows: pd.DataFrame) -> pd.DataFrame:
-    """Fine-tuning without each method's causes, and what it gains over as many random rows."""
+    """Fine-tuning without each method's causes, and its gain over removing as many random rows."""
     tuned = rows[rows["treatment"].isin(["finetune", "reseed", "semi_oracle"])]
     random = tuned[(tuned["treatment"] == "finetune") & (tuned["influence_method"] == "random")]
     return _recovery(tuned, random, pair=_RUN)
 
 
 def _treatments(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every treatment of the causes of {ewc, oracle, random}, at its chosen setting; gains over the same on random."""
+    """Every treatment at its chosen setting, on the causes of {ewc, oracle, random}; gains over those of random."""
     kept = rows[rows["chosen"] & (rows["influence_method"].isin(_CAUSES) | rows["influence_method"].isna())]
     return _recovery(kept, kept[kept["influence_method"] == "random"], pair=[*_RUN, "treatment"])
 
 
 def _gamma(rows: pd.DataFrame) -> pd.DataFrame:
-    """The whole curve of the treatments that have a γ."""
+    """EWC-deletion at every γ."""
     curve = rows[rows["treatment"].eq("ewc_deletion") & (rows["influence_method"] == "ewc")]
     return mean_sd(curve, ["treatment", "gamma"], ["holdout_accuracy", "remaining_accuracy"])
 

@@ -1,4 +1,4 @@
-"""Every study by name."""
+"""The studies, by name."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ STUDIES: Mapping[str, Study] = {
 
 
 def find_study(name: str, only: Sequence[str] = ()) -> Study:
-    """A study, or those of its parts that ``only`` names.
+    """A study, restricted to the parts in ``only`` if there are any.
 
     Raises:
         InputError: there is no such study, or it has no such part.

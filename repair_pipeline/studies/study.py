@@ -1,4 +1,4 @@
-"""What a study is, and how one is run: piece by piece, in processes, resumed where it stopped."""
+"""Studies, and running them: piece by piece, in several processes, resuming where the last run stopped."""
 
 from __future__ import annotations
 
@@ -22,71 +22,77 @@ from repair_pipeline.types import Progress
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a study that needs no other part."""
+    """A unit of work of a study, independent of the other pieces of its stage."""
 
     name: str
     files: Mapping[Path, float]
-    """What it makes, each whole or not at all, and the seconds that each is expected to take on one core. Those that
-    are there are not made again."""
+    """The files that it writes, each atomically, with the expected seconds for each on one core. Files that exist are
+    not made again."""
     make: Callable[[], list[str]]
-    """Makes what is missing, in a process of its own; returns a line for everything that failed in it."""
+    """Writes the missing files, in a process of its own; returns a line for each failure."""
     stale: frozenset[Path] = frozenset()
-    """Files that were there when the study was planned, and are made again."""
+    """Files that exist when the study is planned, but are out of date and made again."""
 
     @property
     def left(self) -> list[Path]:
-        """Its files that are not there yet, or are made again."""
+        """The files that are missing or out of date."""
         return [path for path in self.files if path in self.stale or not path.exists()]
 
     @property
     def seconds_left(self) -> float:
-        """What they are expected to take on one core."""
+        """The expected seconds for the files that are left, on one core."""
         return sum(self.files[path] for path in self.left)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Pieces that need no other of the same stage."""
+    """Pieces that can run at the same time."""
 
     pieces: Sequence[Piece]
     alone: bool = False
-    """One piece at a time: their seconds are a result."""
+    """Whether to run one piece at a time, because their run times are results."""
 
     def workers(self, available: int) -> int:
-        """How many of ``available`` processes it is run by."""
+        """The number of processes to use, of ``available``."""
         return 1 if self.alone else max(1, min(available, len(self.pieces)))
 
     def seconds_left(self, workers: int) -> float:
-        """What is left of it, shared among the workers."""
+        """The expected seconds for what is left, divided among the workers."""
         return sum(piece.seconds_left for piece in self.pieces) / self.workers(workers)
 
 
 class Study(Protocol):
-    """A question that many cases answer together."""
+    """A question that is answered by many cases."""
 
     @property
     def name(self) -> str:
-        """What the command calls it."""
+        """Its name on the command line."""
 
     def cases(self) -> Sequence[CaseSpec]:
-        """The cases among what it runs."""
+        """The cases that it runs; it may run other measurements too."""
 
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
-        """All that it has to run: a stage's pieces need those of the stages before it."""
+        """The work, in order: the pieces of a stage need those of earlier stages."""
 
     def tables(self, layout: Layout) -> dict[str, pd.DataFrame]:
-        """What it found so far, by title."""
+        """The results so far, by title."""
 
     def figures(self, layout: Layout) -> Mapping[str, Picture]:
-        """The same drawn, by file name."""
+        """Charts of the results so far, by file name."""
 
 
 def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progress: Progress) -> list[str]:
-    """Make what is missing of a study and write its tables; returns a line for everything that failed.
+    """Run what is left of a study, and write its tables and figures.
 
     Args:
-        workers: processes, one core each.
-        progress: called about every second with the files that are there, of all.
+        study: the study.
+        layout: where results are stored.
+        data_dir: where data sets are read from.
+        workers: number of processes, one core each.
+        progress: called about every second with the numbers of finished files and of all files.
+
+    Returns:
+        A line for each failure.
     """
     stages, failed = study.stages(layout, data_dir), list[str]()
     pieces = [piece for stage in stages for piece in stage.pieces]
@@ -109,7 +115,7 @@ def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progre
 
 
 def write_results(study: Study, layout: Layout) -> None:
-    """The study's tables, each as CSV, its figures, each as SVG and PNG, and a page that has them all."""
+    """Write the study's tables as CSV, its figures as SVG and PNG, and a page with all of them."""
     folder, sections = layout.study(study.name), []
     for name, picture in study.figures(layout).items():
         write_bytes(folder / "figures" / f"{name}.svg", svg(name, picture))

@@ -1,4 +1,4 @@
-"""Means and deviations over seeds, as a reader wants them."""
+"""Tables of means, deviations and gains over seeds."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from scipy.stats import t
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown, cells as they are."""
+    """A table in Markdown, with unescaped cells."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
     return "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
 
 
 def mean_sd(rows: pd.DataFrame, keys: list[str], values: list[str], digits: int = 3) -> pd.DataFrame:
-    """``mean ± sd`` of each value over the rows that share ``keys``, in the order of first appearance."""
+    """``mean ± sd`` of each value over the rows that agree in ``keys``, in order of first appearance; and the seeds."""
 
-    def shown(column: pd.Series) -> str:
+    def formatted(column: pd.Series) -> str:
         known = column.dropna()
         return f"{known.mean():.{digits}f} ± {known.std():.{digits}f}" if len(known) else "–"
 
     groups = rows.groupby(keys, sort=False, dropna=False)
     return (
-        groups.agg({"seed": "nunique", **dict.fromkeys(values, shown)}).rename(columns={"seed": "seeds"}).reset_index()
+        groups.agg({"seed": "nunique", **dict.fromkeys(values, formatted)})
+        .rename(columns={"seed": "seeds"})
+        .reset_index()
     )
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and Student's 95% interval about it."""
+    """A mean over seeds with Student's 95% confidence interval."""
 
     mean: float
     half: float
-    """Half its width; nan of a single seed."""
+    """Half the width of the interval; nan for a single seed."""
 
     @staticmethod
     def of(values: pd.Series) -> Interval:
-        """Of one value a seed."""
+        """The interval for one value per seed."""
         known = values.dropna()
         half = t.ppf(0.975, len(known) - 1) * known.std() / np.sqrt(len(known)) if len(known) > 1 else np.nan
         return Interval(known.mean(), half)
@@ -56,7 +58,7 @@ class Interval:
 
 
 def gain(rows: pd.DataFrame, control: pd.DataFrame, pair: list[str], keys: list[str], value: str) -> pd.DataFrame:
-    """The mean gain of ``value`` over the control with the same ``pair``, with its interval over seeds."""
+    """The mean gain in ``value`` over the control that agrees in ``pair``, with an interval over seeds, by ``keys``."""
     paired = rows.merge(control[[*pair, value]], on=pair, suffixes=("", "_control"))
     paired["gain"] = paired[value] - paired[f"{value}_control"]
     return (

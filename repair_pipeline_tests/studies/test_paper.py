@@ -1,4 +1,4 @@
-"""The paper's study: what is claimed, what each part asks for, and that an interrupted run ends the same."""
+"""The paper's study: judging claims, the files of its parts, and resuming an interrupted run."""
 
 import json
 
@@ -30,7 +30,7 @@ WIDE = pd.Series([0.5, -0.4, 0.1, 0.3, -0.2])
         (LOW, WIDE, "not reproduced", True),
     ],
 )
-def test_a_claim_on_the_method_holds_as_described_or_only_as_we_run_it(papers, ours, verdict, left_open):
+def test_a_claim_holds_as_described_or_only_with_our_defaults(papers, ours, verdict, left_open):
     values = {"ewc_paper": papers, "ewc": ours}
     judged = judging.of_ewc("gain", values.__getitem__)
     assert judged.verdict == verdict
@@ -38,7 +38,7 @@ def test_a_claim_on_the_method_holds_as_described_or_only_as_we_run_it(papers, o
     assert f"{papers.mean():+.3f}" in judged.figures
 
 
-def test_a_bound_is_a_bound():
+def test_a_claim_holds_only_above_its_bound():
     assert judging.of_ewc("gain", lambda method: HIGH, above=0.05).verdict == "reproduced"
     assert judging.of_ewc("gain", lambda method: HIGH, above=0.15).verdict == "not reproduced"
 
@@ -57,7 +57,7 @@ def test_a_claim_on_all_methods_holds_for_all_and_one_on_most_for_most(values, m
     assert judging.of_each("gain", dict(zip("abc", values, strict=True)), most=most).verdict == verdict
 
 
-def test_what_was_not_measured_is_not_judged():
+def test_a_claim_without_measurements_is_not_judged():
     with pytest.raises(judging.NotMeasuredError):
         judging.above_zero("gain", pd.Series([None, None], dtype=float))
 
@@ -69,12 +69,12 @@ def test_the_best_baseline_is_the_best_of_each_seed():
     assert judging.best_baseline(rows, "x").to_dict() == {0: 3.0, 1: 5.0}
 
 
-def test_at_least_fifteen_claims_each_told_once():
-    told = [claim.says for claim in claims.CLAIMS]
-    assert len(set(told)) == len(told) >= 15
+def test_at_least_fifteen_claims_without_repetition():
+    sentences = [claim.says for claim in claims.CLAIMS]
+    assert len(set(sentences)) == len(sentences) >= 15
 
 
-def test_parts_are_run_alone_and_unknown_ones_named():
+def test_parts_can_be_selected_and_unknown_ones_are_refused():
     paper = Paper("paper", "mnist")
     assert [part.name for part in paper.only(["fig6", "fig3", "fig6"]).parts] == ["fig6", "fig3"]
     with pytest.raises(InputError, match=r"fig99.*fig2"):
@@ -82,7 +82,7 @@ def test_parts_are_run_alone_and_unknown_ones_named():
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
-def test_a_part_asks_for_no_file_that_the_whole_does_not(part, tmp_path):
+def test_a_part_alone_makes_only_files_of_the_whole_study(part, tmp_path):
     def files(paper):
         stages = paper.stages(Layout(tmp_path), tmp_path)
         return [path for stage in stages for each in stage.pieces for path in each.files]
@@ -106,9 +106,9 @@ def test_a_method_looks_the_same_in_every_chart():
 
 def test_a_cell_knows_its_seed_and_corruption(tmp_path):
     path = tmp_path / "fig" / "a.json"
-    made = piece(case_at(tmp_path), path, 3.0, lambda case: [{"share": 0.2}, {"share": 0.4}])
-    assert made.files == {path: 3.0}
-    assert made.make() == []
+    cell = piece(case_at(tmp_path), path, 3.0, lambda case: [{"share": 0.2}, {"share": 0.4}])
+    assert cell.files == {path: 3.0}
+    assert cell.make() == []
     assert json.loads(path.read_text()) == [
         {"seed": 1, "corruption": "label_noise", "share": share} for share in (0.2, 0.4)
     ]
@@ -121,7 +121,7 @@ def test_a_group_is_the_classes_that_are_mistaken_for_each_other(tmp_path):
 
 
 class Thinned(Imbalance):
-    """The same of fewer rows."""
+    """The part with fewer rows."""
 
     def cases(self, scope, seed):
         settings = {"dataset": {"name": "digits", "train_size": 300}, "failures": None, "training": {"max_epochs": 10}}
@@ -137,7 +137,7 @@ class Thinned(Imbalance):
         ]
 
 
-def test_a_study_that_was_cut_off_gives_the_tables_of_one_that_was_not(tmp_path):
+def test_a_resumed_study_gives_the_same_tables(tmp_path):
     study = Paper("small", "digits", seeds=(0,), parts=(Thinned(),))
     layout = Layout(tmp_path)
 
@@ -149,8 +149,8 @@ def test_a_study_that_was_cut_off_gives_the_tables_of_one_that_was_not(tmp_path)
 
     whole = tables()
     assert whole.count("finetune") == 2
-    made = [path for stage in study.stages(layout, tmp_path) for each in stage.pieces for path in each.files]
-    assert all(path.exists() for path in made)
-    for path in made[len(made) // 2 :]:
+    files = [path for stage in study.stages(layout, tmp_path) for each in stage.pieces for path in each.files]
+    assert all(path.exists() for path in files)
+    for path in files[len(files) // 2 :]:
         path.unlink()
     assert tables() == whole

@@ -1,4 +1,4 @@
-"""Studies: what they run, resume and count."""
+"""Studies: their pieces, resuming them, and their tables."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from repair_pipeline_tests.studies.touching import touched
 
 @dataclass(frozen=True)
 class Small:
-    """A study of two stages, whose pieces write a line each."""
+    """A study of two stages, whose pieces each write one line."""
 
     home: Path
     fails: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Small:
         return {"lines": pd.DataFrame([{"piece": path.name, "says": path.read_text()} for path in self.home.iterdir()])}
 
 
-def test_a_study_makes_what_is_missing_and_only_that(tmp_path):
+def test_a_study_makes_only_missing_files(tmp_path):
     layout, study = Layout(tmp_path / "home"), Small(tmp_path / "pieces")
     touched(study.home / "second", fails=False)
     seen = []
@@ -58,7 +58,7 @@ def test_a_study_makes_what_is_missing_and_only_that(tmp_path):
     assert "## lines" in (layout.study("small") / "tables.md").read_text()
 
 
-def test_a_piece_that_fails_stops_no_other_and_is_made_up_for(tmp_path, caplog):
+def test_a_piece_that_fails_stops_no_other_and_is_run_again(tmp_path, caplog):
     layout, home = Layout(tmp_path / "home"), tmp_path / "pieces"
     failed = run_study(Small(home, fails=("first",)), layout, tmp_path, 1, lambda done, total: None)
     assert failed == ["first failed: no luck", "grumbling: grumbled"]
@@ -67,7 +67,7 @@ def test_a_piece_that_fails_stops_no_other_and_is_made_up_for(tmp_path, caplog):
     assert (home / "first").read_text() == "once\n"
 
 
-def test_what_is_left_of_a_piece_is_what_is_not_there(tmp_path):
+def test_the_files_left_of_a_piece_are_the_missing_ones(tmp_path):
     piece = Piece("half", {tmp_path / "there": 5.0, tmp_path / "absent": 7.0}, list)
     (tmp_path / "there").touch()
     assert (piece.left, piece.seconds_left) == ([tmp_path / "absent"], 7.0)
@@ -82,7 +82,7 @@ def test_no_two_pieces_of_a_study_make_the_same_file(study, tmp_path):
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
-def test_the_tables_of_what_is_not_there_are_empty(study, tmp_path):
+def test_without_results_all_tables_are_empty(study, tmp_path):
     assert all(table.empty for table in study.tables(Layout(tmp_path)).values())
 
 

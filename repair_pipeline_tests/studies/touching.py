@@ -1,10 +1,10 @@
-"""What a piece of a study under test does. Processes import it, so it imports nothing heavy."""
+"""The work of a piece in tests. Worker processes import this module, so it imports nothing heavy."""
 
 from pathlib import Path
 
 
 def touched(path: Path, fails: bool) -> list[str]:
-    """One line in the piece's file, whoever ran it."""
+    """Write one line to the piece's file."""
     if fails:
         raise ValueError("no luck")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Cells that are no case: fine-tuning without some rows, measured."""
+"""Measurements of the study that are not cases: a treatment without some rows, and its accuracies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def piece(case: GroupView, path: Path, seconds: float, rows: Callable[[GroupView], Iterable[Row]]) -> Piece:
-    """A piece that makes one file of rows; each row is given the case's seed and corruption."""
+    """A piece that writes one file of rows, adding the case's seed and corruption to each."""
     return Piece(f"{path.parent.name} {path.stem}", {path: seconds}, partial(_make, case, path, rows))
 
 
@@ -36,6 +36,6 @@ def _make(case: GroupView, path: Path, rows: Callable[[GroupView], Iterable[Row]
 
 
 def treated(view: GroupView, name: str, treatment: Treatment, causes: Causes) -> tuple[nn.Module, Row]:
-    """The model that a treatment makes of the view without ``causes``, and its row of the recovery table."""
+    """The model that a treatment makes without ``causes``, and its accuracies as a row."""
     model = treatment.repaired(view.task(f"treatment/{name}", silent), causes)
     return model, {"treatment": name, "removed": len(causes), **asdict(recovery(model, view.partition))}

@@ -1,4 +1,4 @@
-"""The study's charts: means over seeds, with deviations."""
+"""The study's charts: means over seeds with standard deviations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from repair_pipeline.reporting.picture import FAINT, GREY, INK, WIDTH, Picture, 
 from repair_pipeline.studies.paper.scope import METHODS
 
 SHARES = {"holdout_accuracy": "holdout", "remaining_accuracy": "remaining"}
-"""What a repair is judged by, as axes call it."""
+"""The accuracies that a repair is judged by, and their names in charts."""
 _ORDER = (*METHODS, "loss", "oracle", "random")
 _NEAR = 0.95
 _DASHES: Sequence[object] = (":", (0, (6, 2)), (0, (2, 2, 6, 2)), (0, (1, 3)))
@@ -24,11 +24,15 @@ _DASHES: Sequence[object] = (":", (0, (6, 2)), (0, (2, 2, 6, 2)), (0, (1, 3)))
 def curves(
     rows: pd.DataFrame, x: str, xlabel: str, panels: Mapping[str, str], references: pd.DataFrame | None = None
 ) -> Picture:
-    """A panel for every column in ``panels``: its mean over seeds against ``x``, a line a method.
+    """Line charts of means over seeds against ``x``: a panel for every column, a line for every method.
 
     Args:
         rows: columns ``method``, ``seed``, ``x`` and those of ``panels``.
-        references: what depends on no method, drawn as level lines; column ``name`` instead of ``method`` and ``x``.
+        x: the column on the horizontal axis.
+        xlabel: its label.
+        panels: the columns to draw, with their labels.
+        references: values that depend on no method, drawn as horizontal lines; column ``name`` instead of ``method``
+            and ``x``.
     """
     with look():
         columns = min(2, len(panels))
@@ -48,15 +52,15 @@ def curves(
             ax.set_axis_off()
         handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
-    return Picture(figure, f"Line charts against {xlabel}. {_said(rows, x, panels)}")
+    return Picture(figure, f"Line charts against {xlabel}. {_final_means(rows, x, panels)}")
 
 
 def trade_off(rows: pd.DataFrame, varied: str) -> Picture:
-    """Holdout against remaining accuracy, a mark for the mean of each setting, larger where ``varied`` is.
+    """Holdout against remaining accuracy: a mark for the mean of each setting, larger for a larger setting.
 
     Args:
         rows: columns ``name``, ``setting``, ``seed`` and both accuracies; the settings of a name in increasing order.
-        varied: what its settings differ in, as the axis calls it.
+        varied: the name of the varied setting, for the axis.
     """
     points = rows.groupby(["name", "setting"], sort=False)[list(SHARES)].mean().reset_index()
     with look():
@@ -66,8 +70,8 @@ def trade_off(rows: pd.DataFrame, varied: str) -> Picture:
             for name, group in points.groupby("name", sort=False):
                 x, y = group["remaining_accuracy"], group["holdout_accuracy"]
                 (line,) = ax.plot(x, y, lw=0.9, ms=0)
-                look_of = {"color": line.get_color(), "marker": line.get_marker(), "label": name}
-                ax.scatter(x, y, s=24 + 22 * np.arange(len(group)), zorder=3, **look_of)
+                style = {"color": line.get_color(), "marker": line.get_marker(), "label": name}
+                ax.scatter(x, y, s=24 + 22 * np.arange(len(group)), zorder=3, **style)
             ax.set(xlabel=f"remaining accuracy; larger marks: larger {varied}", ylabel="holdout accuracy")
         near.set(xlim=(_NEAR, 1.002), title=f"the same, from {_NEAR:g} on")
         figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -79,7 +83,7 @@ def trade_off(rows: pd.DataFrame, varied: str) -> Picture:
 
 
 def bars(ax: Axes, rows: pd.DataFrame, column: str, title: str, levels: Mapping[str, float]) -> None:
-    """The mean of ``column`` for every method with its deviation, and level lines to compare with."""
+    """The mean of ``column`` for every method with its standard deviation, and horizontal lines at ``levels``."""
     values = rows.groupby("method", sort=False)[column].agg(["mean", "std"])
     ax.bar(
         values.index, values["mean"], yerr=values["std"].fillna(0), color=FAINT, edgecolor=GREY, ecolor=GREY, capsize=2
@@ -92,7 +96,7 @@ def bars(ax: Axes, rows: pd.DataFrame, column: str, title: str, levels: Mapping[
 
 
 def matrix(table: pd.DataFrame, xlabel: str, ylabel: str) -> Picture:
-    """Signed numbers in a grid, blue above and red below zero."""
+    """Signed numbers as a heat map, blue above zero and red below."""
     values = table.to_numpy(dtype=float)
     with look():
         figure = Figure(figsize=(WIDTH, 0.9 + 0.55 * len(table)), layout="constrained")
@@ -110,14 +114,14 @@ def matrix(table: pd.DataFrame, xlabel: str, ylabel: str) -> Picture:
 
 
 def _styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A style for each, a method's the same in every chart."""
+    """A line style for each method, the same in every chart."""
     cycle = list(rcParams["axes.prop_cycle"])
     known = [method for method in _ORDER if method in set(methods)]
     others = [method for method in methods if method not in known]
     return {m: cycle[_ORDER.index(m)] for m in known} | dict(zip(others, cycle, strict=False))
 
 
-def _said(rows: pd.DataFrame, x: str, panels: Mapping[str, str]) -> str:
+def _final_means(rows: pd.DataFrame, x: str, panels: Mapping[str, str]) -> str:
     last = rows.groupby("method", sort=False)[x].transform("max") == rows[x]
     means = rows[last].groupby("method", sort=False)[list(panels)].mean()
     return "; ".join(

@@ -1,9 +1,9 @@
-"""What the paper's text claims, one by one, and whether it holds here.
+"""The claims of the paper's text, and whether each of them holds here.
 
-A claim about EWC-influence is judged twice: as the paper describes the method (``ewc_paper``) and as we run it
-(``ewc``). It is reproduced where it holds as described, different where it holds only as we run it or only in part, and
-else not reproduced. To hold, the 95% interval over seeds must lie on the claimed side; where it only reaches that side,
-the claim is not reproduced and left open.
+A claim about EWC-influence is judged for two versions of the method: as the paper describes it (``ewc_paper``) and
+with this project's defaults (``ewc``). The verdict is "reproduced" if the claim holds as described, "different" if it
+holds only with our defaults or only in part, and "not reproduced" otherwise. A claim holds if the 95% interval over
+seeds lies on the claimed side. If the interval only reaches that side, the claim is not reproduced and left open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLAIMS: tuple[Claim, ...] = (*LABELS, *INPUTS, *TREATMENTS)
 
 
 class Claims(Part):
-    """Every claim beside what all other parts found."""
+    """Every claim, judged on the results of the other parts."""
 
     name = "claims"
 

@@ -1,4 +1,4 @@
-"""What the paper claims of random input noise and of poisoning (Sec. 4.1, App. B.3)."""
+"""The paper's claims about random input noise and poisoning (Sec. 4.1, App. B.3)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from repair_pipeline.studies.paper.judging import (
 from repair_pipeline.studies.paper.scope import Scope
 
 _AS_MUCH = 0.01
-"""Within this, an accuracy counts as kept."""
+"""An accuracy counts as kept within this tolerance."""
 _MUCH = 0.1
-"""What a gain in accuracy is called more than a little from."""
+"""A gain in accuracy from here on counts as more than small."""
 
 # Sec. 4.1, input noise and poisoning; B.3.
 
@@ -40,7 +40,7 @@ def _planted_share(scope: Scope) -> Judgement:
     return Judgement("reproduced" if abs(share.mean - 0.12) < 0.01 else "different", f"{share.mean:.3f} of D")
 
 
-def _top(scope: Scope, corruption: str) -> pd.DataFrame:
+def _most_harmful(scope: Scope, corruption: str) -> pd.DataFrame:
     rows = inputs.causes(scope, corruption)
     if rows.empty:
         raise NotMeasuredError
@@ -48,7 +48,7 @@ def _top(scope: Scope, corruption: str) -> pd.DataFrame:
 
 
 def _avoids(scope: Scope) -> Judgement:
-    rows = _top(scope, "input_noise")
+    rows = _most_harmful(scope, "input_noise")
     random = by_seed(rows, "planted", method="random")
     return of_ewc(
         f"planted rows among random ones ({random.mean():.0f}) less those among the top 1000",
@@ -83,8 +83,8 @@ def _reference_gain(scope: Scope, corruption: str) -> pd.Series:
 def _harmless_noise(scope: Scope) -> Judgement:
     gained = interval_of(_reference_gain(scope, "input_noise"))
     verdict: Verdict = "reproduced" if gained.high < _MUCH else "not reproduced"
-    said = f"holdout accuracy retrained without the planted rows less retrained on all, asked to be below {_MUCH:g}"
-    return Judgement(verdict, f"{said}: {gained}{left_open(verdict, gained.low < _MUCH)}")
+    what = f"holdout accuracy retrained without the planted rows less retrained on all, asked to be below {_MUCH:g}"
+    return Judgement(verdict, f"{what}: {gained}{left_open(verdict, gained.low < _MUCH)}")
 
 
 def _harmful_poison(scope: Scope) -> Judgement:
@@ -96,7 +96,7 @@ def _harmful_poison(scope: Scope) -> Judgement:
 
 
 def _detects_poison(scope: Scope) -> Judgement:
-    rows = _top(scope, "poison")
+    rows = _most_harmful(scope, "poison")
     random = by_seed(rows, "planted", method="random")
     return of_each(
         f"planted rows among the top 1000, less those among as many random ones ({random.mean():.0f})",

@@ -1,4 +1,4 @@
-"""What the paper claims of wrong labels (Sec. 4.1), and of few failures (App. B.1)."""
+"""The paper's claims about wrong labels (Sec. 4.1) and few failures (App. B.1)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from repair_pipeline.studies.paper.query_size import QuerySize
 from repair_pipeline.studies.paper.scope import Scope
 
 _AS_MUCH = 0.01
-"""Within this, an accuracy counts as kept."""
+"""An accuracy counts as kept within this tolerance."""
 _MUCH = 0.1
-"""What a gain in accuracy is called more than a little from."""
+"""A gain in accuracy from here on counts as more than small."""
 
 # Sec. 4.1, annotation noise.
 
@@ -52,7 +52,7 @@ def _detection(scope: Scope, column: str) -> Callable[[str], pd.Series]:
 
 
 def _removal(scope: Scope) -> pd.DataFrame:
-    rows = scope.found(removal.Removal.name)
+    rows = scope.measured(removal.Removal.name)
     if rows.empty:
         raise NotMeasuredError
     return rows

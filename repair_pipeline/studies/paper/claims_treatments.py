@@ -1,4 +1,4 @@
-"""What the paper claims of run time (App. B.2) and of treatments (Sec. 4.2, App. B.4)."""
+"""The paper's claims about run time (App. B.2) and treatments (Sec. 4.2, App. B.4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _treated(scope: Scope) -> pd.DataFrame:
 def _deletion(scope: Scope, against: Callable[[pd.DataFrame, str], pd.Series], what: str) -> Judgement:
     rows = _treated(scope)
     names = {"the paper's": "ewc_deletion_paper", "ours": "ewc_deletion"}
-    return first_or_second({said: against(rows, name) for said, name in names.items()}, what)
+    return first_or_second({label: against(rows, name) for label, name in names.items()}, what)
 
 
 def _beats_newton(scope: Scope) -> Judgement:

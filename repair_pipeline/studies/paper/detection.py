@@ -1,4 +1,4 @@
-"""Fig. 2 and 7: who finds the planted rows."""
+"""Fig. 2 and 7: detection of the planted rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Detection(Part):
         return {"Fig. 2c detection": mean_sd(rows, ["method"], ["auc", "average_precision", "precision_at_n"])}
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        """2a, 2b, 2d and 7 of the first seed, as the paper's are of a single run; 2c over all seeds."""
+        """Fig. 2a, 2b, 2d and 7 for the first seed, as in the paper, which shows a single run; 2c over all seeds."""
         drawn = {}
         evidence = scope.evidence(scope.scored("label_noise", scope.seeds[0]))
         if evidence is not None:
@@ -42,13 +42,13 @@ class Detection(Part):
                     "fig2d": gallery.training_rows(evidence, most, f"The {len(most)} most harmful rows"),
                     "fig7": gallery.training_rows(evidence, least, f"The {len(least)} least harmful rows"),
                 }
-        found = scope.stored("detection_curve", scope.over_seeds(scope.scored, "label_noise"))
-        found = found[found["method"].isin(_SHOWN) & (found["inspected"] > 0)].copy()
-        if len(found):
-            found["precision"] = found["found"] / found["inspected"]
-            found["share"] = (found["inspected"] / found.groupby("case_id")["inspected"].transform("max")).round(2)
-            found = found.drop_duplicates(["case_id", "method", "share"])
+        curve = scope.stored("detection_curve", scope.over_seeds(scope.scored, "label_noise"))
+        curve = curve[curve["method"].isin(_SHOWN) & (curve["inspected"] > 0)].copy()
+        if len(curve):
+            curve["precision"] = curve["found"] / curve["inspected"]
+            curve["share"] = (curve["inspected"] / curve.groupby("case_id")["inspected"].transform("max")).round(2)
+            curve = curve.drop_duplicates(["case_id", "method", "share"])
             panels = {"found": "planted rows found", "precision": "share of planted among them"}
             xlabel = "share of the rows inspected, most harmful first"
-            drawn["fig2c"] = curves(found[found["share"].isin(_INSPECTED)], "share", xlabel, panels)
+            drawn["fig2c"] = curves(curve[curve["share"].isin(_INSPECTED)], "share", xlabel, panels)
         return drawn

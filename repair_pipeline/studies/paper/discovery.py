@@ -1,4 +1,4 @@
-"""Corrective unlearning's stress test, not the paper's: only some of the planted rows are known."""
+"""A stress test from corrective unlearning, not in the paper: only some of the planted rows are known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TREATMENTS = ("finetune", "ewc_deletion")
 
 
 class Discovery(Part):
-    """C is a random part of the planted rows, 10% to all of them."""
+    """C is a random subset of the planted rows, from 10% to all of them."""
 
     name = "discovery"
     corruptions = ("label_noise",)
@@ -33,19 +33,19 @@ class Discovery(Part):
     def cells(self, scope: Scope, seed: int) -> list[Piece]:
         case = scope.case(scope.scored("label_noise", seed))
         seconds = len(_RATES) * sum(costs.TREATMENTS[name] for name in _TREATMENTS)
-        return [piece(case, scope.cell(self.name, f"s{seed}"), seconds, _discovered)]
+        return [piece(case, scope.cell(self.name, f"s{seed}"), seconds, _treat_known_rows)]
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
-        rows = scope.found(self.name)
+        rows = scope.measured(self.name)
         return {"Discovery": mean_sd(rows, ["treatment", "rate"], list(_PANELS))} if len(rows) else {}
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        rows = scope.found(self.name).rename(columns={"treatment": "method"})
+        rows = scope.measured(self.name).rename(columns={"treatment": "method"})
         xlabel = "share of the planted rows that is known"
         return {"discovery": curves(rows, "rate", xlabel, _PANELS)} if len(rows) else {}
 
 
-def _discovered(case: Case) -> Iterator[Row]:
+def _treat_known_rows(case: Case) -> Iterator[Row]:
     planted = numpy_stream(case.spec.seed, "discovery").permutation(sorted(case.data.fit.corrupted_ids))
     for rate in _RATES:
         causes = Causes(tuple(planted[: round(rate * len(planted))].tolist()))

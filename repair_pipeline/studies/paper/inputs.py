@@ -1,4 +1,4 @@
-"""Fig. 4 and 8: random input noise and adversarial poisoning; and imbalance, which the paper names and never shows."""
+"""Fig. 4 and 8: random input noise and adversarial poisoning; and imbalance, which the paper only mentions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REFERENCES = {
 
 
 class InputCorruptions(Part):
-    """Fig. 4, and Fig. 8."""
+    """Fig. 4 and 8."""
 
     name = "fig4"
     corruptions = references = _CORRUPTIONS
@@ -49,7 +49,7 @@ class InputCorruptions(Part):
         drawn = {}
         for corruption in _CORRUPTIONS:
             if len(repairs(scope, corruption)):
-                drawn[f"fig4-{corruption}"] = _rows_of_bars(scope, corruption)
+                drawn[f"fig4-{corruption}"] = _bar_charts(scope, corruption)
             evidence = scope.evidence(scope.scored(corruption, scope.seeds[0]))
             if evidence is not None:
                 most, _ = gallery.most_and_least_harmful(evidence)
@@ -63,7 +63,7 @@ class InputCorruptions(Part):
 
 
 def causes(scope: Scope, corruption: str) -> pd.DataFrame:
-    """Of each method's causes, how many were planted and how many are labelled as a target class, a row a seed."""
+    """How many of each method's causes were planted, and how many have a target class as label; one row per seed."""
     specs = scope.over_seeds(scope.scored, corruption)
     counts = scope.stored("detection", specs)
     rows = scope.stored(
@@ -78,19 +78,19 @@ def causes(scope: Scope, corruption: str) -> pd.DataFrame:
 
 
 def repairs(scope: Scope, corruption: str) -> pd.DataFrame:
-    """Fine-tuning without each method's causes, a row a method and seed."""
+    """Accuracies after fine-tuning without each method's causes; one row per method and seed."""
     rows = scope.stored("recovery", scope.over_seeds(scope.scored, corruption))
     return rows[rows["influence_method"].isin(TREATED)].rename(columns={"influence_method": "method"})
 
 
 def references(scope: Scope, corruption: str) -> pd.DataFrame:
-    """What is without the planted rows and what is without nothing, by name, a row a seed."""
+    """Accuracies with the planted rows removed, and with nothing removed; one row per reference and seed."""
     rows = scope.stored("recovery", scope.over_seeds(scope.references, corruption))
     return rows.assign(name=rows["treatment"].map(_REFERENCES)).dropna(subset=["name"])
 
 
-def _rows_of_bars(scope: Scope, corruption: str) -> Picture:
-    known, repaired, reference = (of(scope, corruption) for of in (causes, repairs, references))
+def _bar_charts(scope: Scope, corruption: str) -> Picture:
+    known, repaired, reference = (read(scope, corruption) for read in (causes, repairs, references))
     known = known[known["method"].isin(TREATED)]
     levels = reference.groupby("name", sort=False)[_ACCURACIES].mean()
     with look():
@@ -104,11 +104,11 @@ def _rows_of_bars(scope: Scope, corruption: str) -> Picture:
             bars(ax, repaired, column, f"{part} accuracy", dict(zip(levels.index, levels[column], strict=True)))
             ax.set_ylim(bottom=max(0.0, 0.95 * min(repaired[column].min(), levels[column].min())))
         figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    found = known.groupby("method", sort=False)[["planted", "in target classes"]].mean()
+    counts = known.groupby("method", sort=False)[["planted", "in target classes"]].mean()
     means = repaired.groupby("method", sort=False)[_ACCURACIES].mean()
     listed = "; ".join(
-        f"{method}: {found.loc[method, 'planted']:.0f} planted, "
-        f"{found.loc[method, 'in target classes']:.0f} labelled as a target class, "
+        f"{method}: {counts.loc[method, 'planted']:.0f} planted, "
+        f"{counts.loc[method, 'in target classes']:.0f} labelled as a target class, "
         f"holdout {means.loc[method, 'holdout_accuracy']:.3f}, "
         f"remaining {means.loc[method, 'remaining_accuracy']:.3f}"
         for method in means.index
@@ -117,7 +117,7 @@ def _rows_of_bars(scope: Scope, corruption: str) -> Picture:
 
 
 class Imbalance(Part):
-    """A class thinned: nothing is planted, so recovery is all there is to see."""
+    """Most rows of one class are missing: nothing is planted, so only recovery is measured."""
 
     name = "imbalance"
 
@@ -134,7 +134,7 @@ class Imbalance(Part):
 
 
 class Sensitivity(Part):
-    """How much rests on the numbers that the paper does not state: the density of the noise, and FGSM's ε."""
+    """Sensitivity to two numbers that the paper does not state: the density of the noise, and FGSM's ε."""
 
     name = "sensitivity"
 

@@ -13,26 +13,26 @@ from repair_pipeline.studies.study import Piece
 
 
 class Part:
-    """What it runs, and what it shows of it. ``--only`` names it."""
+    """The work and the results of a part. ``--only`` selects it by name."""
 
     name: str
     corruptions: Sequence[str] = ()
-    """Those whose every method is run and timed before the part."""
+    """The corruptions for which every method is run and timed before the part."""
     references: Sequence[str] = ()
-    """Those of which it shows what needs no method: the controls, and what is without the planted rows."""
+    """The corruptions for which it shows references without a method: controls, and models without the planted rows."""
 
     def cases(self, scope: Scope, seed: int) -> list[CaseSpec]:
-        """Further cases that it needs."""
+        """Additional cases that it needs."""
         return []
 
     def cells(self, scope: Scope, seed: int) -> list[Piece]:
-        """What it runs that is no case: it may need the timed influence, and no other case."""
+        """Measurements that are not cases; they may use the timed influence, but no other case."""
         return []
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
-        """What it found so far, by title."""
+        """The results so far, by title."""
         raise NotImplementedError
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        """The same drawn, by file name."""
+        """Charts of the results so far, by file name."""
         return {}

@@ -16,7 +16,7 @@ from repair_pipeline.studies.tables import mean_sd
 
 _FRACTIONS = (0.05, 0.2, 1.0)
 _COMPARED = tuple(method for method in METHODS if method != "linear_sa")
-"""``linear_sa`` solves what ``linear_gd`` solves."""
+"""Without ``linear_sa``, which solves the same system as ``linear_gd``."""
 _DETECTED = {"precision": "precision of the causes", "recall": "recall of the causes"}
 _REPAIRED = {"holdout_accuracy": "holdout accuracy", "remaining_accuracy": "remaining accuracy"}
 
@@ -43,7 +43,7 @@ class QuerySize(Part):
         ]
 
     def rows(self, scope: Scope) -> pd.DataFrame:
-        """Precision, recall and what fine-tuning repairs, a row a method, fraction and seed."""
+        """Precision, recall and accuracies after fine-tuning; one row per method, fraction and seed."""
         specs = [spec for seed in scope.seeds for spec in self.cases(scope, seed)]
         repaired = scope.stored("recovery", specs).dropna(subset=["influence_method"])
         repaired = repaired.rename(columns={"influence_method": "method"})

@@ -1,4 +1,4 @@
-"""Fig. 3: what fine-tuning repairs as more of each method's causes are removed."""
+"""Fig. 3: accuracy after fine-tuning, as more of each method's causes are removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from repair_pipeline.studies.tables import mean_sd
 from repair_pipeline.treatment.training import Finetune
 
 _SHARES = (0.04, 0.1, 0.2, 0.4, 0.6)
-"""Of D; the paper's axis goes on to about 10³ rows of 2,700 and says the planted rows are passed on the way."""
+"""Shares of D. The paper's axis ends at about 10³ of 2,700 rows, beyond the number of planted rows."""
 PANELS = {
     "holdout_accuracy": "holdout accuracy",
     "query_accuracy": "query accuracy",
@@ -44,19 +44,19 @@ class Removal(Part):
         ]
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
-        rows = scope.found(self.name).round({"share": 2})  # JSON gives 0.6 back as 0.6000000000000001
+        rows = scope.measured(self.name).round({"share": 2})  # JSON gives 0.6 back as 0.6000000000000001
         tables = {"Fig. 3 controls": mean_sd(controls(scope), ["name"], list(PANELS))}
         if len(rows):
             tables["Fig. 3 removal"] = mean_sd(rows, ["method", "share"], list(PANELS))
         return tables
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        rows, xlabel = scope.found(self.name), "share of the rows removed, most harmful first"
+        rows, xlabel = scope.measured(self.name), "share of the rows removed, most harmful first"
         return {"fig3": curves(rows, "share", xlabel, PANELS, controls(scope))} if len(rows) else {}
 
 
 def controls(scope: Scope) -> pd.DataFrame:
-    """What no method is needed for, by name, a row a seed."""
+    """Accuracies of the controls, which need no method; one row per control and seed."""
     rows = scope.stored("recovery", scope.over_seeds(scope.references, "label_noise"))
     return rows.assign(name=rows["treatment"].map(_CONTROLS)).dropna(subset=["name"])
 

@@ -1,4 +1,4 @@
-"""Table 1: what a method takes, run alone."""
+"""Table 1: the run time of each method, run alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from repair_pipeline.studies.paper.scope import CORRUPTIONS, METHODS, Scope
 from repair_pipeline.studies.tables import mean_sd
 
 _SHARED = "fisher_diagonal"
-"""F̂ and log p(z|θ̂): made once a base, for every method that reads them."""
+"""The step that computes F̂ and log p(z|θ̂), once per base, for all methods that use them."""
 _NEEDS_SHARED = ("ewc", "ewc_paper")
 
 
@@ -20,7 +20,7 @@ class RunTime(Part):
     corruptions = CORRUPTIONS
 
     def rows(self, scope: Scope) -> pd.DataFrame:
-        """Seconds of each method's own, and of what it shares, a row a corruption, method and seed."""
+        """Each method's own seconds, and those of the shared step; one row per corruption, method and seed."""
         specs = [spec for corruption in CORRUPTIONS for spec in scope.over_seeds(scope.scored, corruption)]
         timings = scope.stored("timings", specs)
         own = timings[(timings["step"] == "influence") & timings["method"].isin(METHODS)]

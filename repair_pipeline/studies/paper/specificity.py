@@ -1,4 +1,4 @@
-"""App. A.1, argued there and not shown: repairing one kind of failure, and what it does to the others."""
+"""App. A.1, argued there but not measured: how repairing one kind of failure affects the others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from repair_pipeline.treatment.training import Finetune
 from repair_pipeline.types import Examples, silent
 
 _SHARE = 0.06
-"""Of D, removed for one group: a third of what is planted in all three."""
-_OF = "holdout "
+"""Share of D removed for one group: a third of the rows planted in all three."""
+_PREFIX = "holdout "
 _METHODS = ("ewc", "random")
 
 
@@ -41,7 +41,7 @@ class Specificity(Part):
         return [piece(case, scope.cell(self.name, f"s{seed}"), seconds, _repaired)]
 
     def tables(self, scope: Scope) -> dict[str, pd.DataFrame]:
-        rows = scope.found(self.name)
+        rows = scope.measured(self.name)
         if rows.empty:
             return {}
         columns = _columns(rows)
@@ -53,26 +53,28 @@ class Specificity(Part):
         return {"Specificity": table}
 
     def figures(self, scope: Scope) -> Mapping[str, Picture]:
-        rows = scope.found(self.name)
+        rows = scope.measured(self.name)
         if rows.empty:
             return {}
         means = rows.pivot_table(index="repaired", columns="method", values=_columns(rows), sort=False)
-        gains = {column.removeprefix(_OF): means[column]["ewc"] - means[column]["random"] for column in _columns(rows)}
+        gains = {
+            column.removeprefix(_PREFIX): means[column]["ewc"] - means[column]["random"] for column in _columns(rows)
+        }
         return {"specificity": matrix(pd.DataFrame(gains), "failures of", "holdout gain, repaired for")}
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
-    return [str(column) for column in rows if str(column).startswith(_OF)]
+    return [str(column) for column in rows if str(column).startswith(_PREFIX)]
 
 
 def _groups(case: Case) -> dict[str, tuple[int, ...]]:
-    """The classes that are mistaken for each other, by a name."""
+    """The classes that are mistaken for each other, by group name."""
     assert isinstance(case.spec.corruption, LabelNoiseSpec)
     pairs = {tuple(sorted({clean, *shares})) for clean, shares in case.spec.corruption.confusion.items()}
     return {"↔".join(map(str, pair)): pair for pair in sorted(pairs)}
 
 
-def _of(examples: Examples, classes: tuple[int, ...]) -> Examples:
+def _in_classes(examples: Examples, classes: tuple[int, ...]) -> Examples:
     return examples[torch.isin(examples.labels, torch.tensor(classes))]
 
 
@@ -81,8 +83,15 @@ def _repaired(view: GroupView) -> Iterator[Row]:
     for group, classes in groups.items():
         for method in _METHODS:
             task = view.task(f"specificity/{group}", silent)
-            task = replace(task, tests=replace(task.tests, query=_of(task.tests.query, classes)))
+            task = replace(task, tests=replace(task.tests, query=_in_classes(task.tests.query, classes)))
             causes = METHODS[method]().scores(task).top(rows)
             model, row = treated(view, "finetune", Finetune(), causes)
-            of_group = {name: accuracy(model, _of(view.partition.holdout, those)) for name, those in groups.items()}
-            yield {"repaired": group, "method": method, **row, **{f"{_OF}{name}": of_group[name] for name in groups}}
+            accuracies = {
+                name: accuracy(model, _in_classes(view.partition.holdout, members)) for name, members in groups.items()
+            }
+            yield {
+                "repaired": group,
+                "method": method,
+                **row,
+                **{f"{_PREFIX}{name}": accuracies[name] for name in groups},
+            }

@@ -1,4 +1,4 @@
-"""The study ``paper``: all its parts, or some."""
+"""The study ``paper``, which consists of parts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LAST_METHOD = f"influence_{list(METHODS)[-1]}"
 
 @dataclass(frozen=True)
 class Paper:
-    """The paper's figures and tables on one data set."""
+    """The paper's figures, tables and claims on one data set."""
 
     name: str
     dataset: str
@@ -56,7 +56,7 @@ class Paper:
     parts: tuple[Part, ...] = PARTS
 
     def only(self, names: Sequence[str]) -> Paper:
-        """The parts of these names.
+        """The study with only the named parts.
 
         Raises:
             InputError: there is no such part.
@@ -75,18 +75,18 @@ class Paper:
         return [*self._scored(scope), *self._others(scope)]
 
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
-        """Bases; the timed methods, one at a time on an idle machine; all that rests on them."""
+        """The bases; then the timed methods, one at a time; then everything that uses their results."""
         scope = self.scope(layout, data_dir)
         scored = [scope.case(spec) for spec in self._scored(scope)]
         others = [scope.case(spec) for spec in self._others(scope)]
         bases = list({case.spec.base_id: case for case in (*scored, *others)}.values())
         return [
             Stage([_steps("base of", case, SHARED) for case in bases]),
-            Stage([_steps("influence in", case, _own(_LAST_METHOD)) for case in scored], alone=True),
+            Stage([_steps("influence in", case, _not_shared(_LAST_METHOD)) for case in scored], alone=True),
             Stage(
                 [
                     *(_steps("repairs in", case, upto("evaluation", _LAST_METHOD)) for case in scored),
-                    *(_steps("all of", case, _own("evaluation")) for case in others),
+                    *(_steps("all of", case, _not_shared("evaluation")) for case in others),
                     *(cell for part in self.parts for seed in self.seeds for cell in part.cells(scope, seed)),
                 ]
             ),
@@ -110,8 +110,8 @@ class Paper:
         return {name: picture for part in self.parts for name, picture in part.figures(scope).items()}
 
 
-def _own(last: str) -> Sequence[Step]:
-    """The steps up to ``last`` that cases do not share."""
+def _not_shared(last: str) -> Sequence[Step]:
+    """The steps up to ``last`` whose results cases do not share."""
     return [step for step in upto(last) if step not in SHARED]
 
 

@@ -17,17 +17,17 @@ from repair_pipeline.studies.tables import mean_sd
 from repair_pipeline.treatment.learning import L2Query
 
 _SHARE = 0.15
-"""Of D, removed by every treatment (Sec. 4.2)."""
+"""Share of D that every treatment removes (Sec. 4.2)."""
 _GAMMAS = (0.01, 0.05)
 """The ends of App. C's range."""
 _STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)
-"""λ of B.4's locality constraint; ours."""
+"""λ of B.4's locality constraint; the paper does not give values."""
 _DELETIONS = ("newton", "ewc_deletion_paper", "ewc_deletion")
 _ACCURACIES = ["holdout_accuracy", "query_accuracy", "remaining_accuracy"]
 
 
 class Treatments(Part):
-    """Fig. 5 (γ under both readings) and Fig. 9 (λ), of the same causes."""
+    """Fig. 5 (γ under both readings) and Fig. 9 (λ), with the same causes."""
 
     name = "fig5"
 
@@ -55,16 +55,16 @@ class Treatments(Part):
         ]
 
     def _gammas(self, scope: Scope) -> dict[float, str]:
-        """γ as the code has it, and as the paper's text does.
+        """γ in the code's convention, with the paper's γ as label.
 
-        App. C does not say whether log p(C|θ) is a sum or a mean; a mean is |C| times less, and its γ as much smaller.
+        App. C does not say whether log p(C|θ) is a sum or a mean. A mean is smaller by a factor |C|, and so is its γ.
         """
         causes = round(_SHARE * scope.rows)
         sums = {gamma: f"γ={gamma:g}" for gamma in _GAMMAS}
         return sums | {gamma / causes: f"γ={gamma:g} (mean)" for gamma in _GAMMAS}
 
     def rows(self, scope: Scope) -> pd.DataFrame:
-        """The recovery table, with a ``name`` for each treatment and what of it was varied as ``setting``."""
+        """The recovery table, with each treatment's ``name``, and its varied γ or λ as ``setting``."""
         rows = scope.stored("recovery", (spec for seed in scope.seeds for spec in self.cases(scope, seed)))
         settings = rows["setting"].map(json.loads)
         rows["name"] = rows["treatment"].where(rows["treatment"] != "combined", _combined(rows))
