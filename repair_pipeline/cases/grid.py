@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from repair_pipeline.cases.spec import CaseSpec, Settings, hash_of
-from repair_pipeline.treatment.auto import Auto
-from repair_pipeline.treatment.protocol import Removes, Treatment
+from repair_pipeline.treatment.protocol import Removes, Search, Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 
@@ -27,7 +26,7 @@ class Variant:
         settings_hash = [hash_of(self.settings)[:8]] if self.settings else []
         return "-".join([self.influence_method or self.removes, self.treatment, *settings_hash])
 
-    def make(self) -> Treatment | Auto:
+    def make(self) -> Treatment | Search:
         """The treatment with the variant's settings."""
         return TREATMENTS[self.treatment].treatment(**self.settings)
 

@@ -16,8 +16,7 @@ from repair_pipeline.library.settings import configured, name_of, require_no_set
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.likelihoods.protocol import off
 from repair_pipeline.training.fit import accuracy
-from repair_pipeline.treatment.auto import Auto
-from repair_pipeline.treatment.protocol import Treatment
+from repair_pipeline.treatment.protocol import Search, Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes
 
@@ -82,7 +81,7 @@ def repair(
         removed = Causes(tuple(sorted(problem.corrupted)))
     elif "causes" not in removes:
         removed = Causes(())
-    if isinstance(chosen, Auto):
+    if isinstance(chosen, Search):
         raise InputError(
             "auto searches over methods and treatments, which only repair run does: choose a treatment here"
         )

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from repair_pipeline.cases.grid import Variant
 from repair_pipeline.storage.files import read_tensor_notes
-from repair_pipeline.treatment.auto import Candidate, Choice
+from repair_pipeline.treatment.candidates import Candidate, Choice
 from repair_pipeline.treatment.fitness import Fitness
 
 

@@ -14,7 +14,8 @@ from repair_pipeline.pipeline.repair_record import RepairRecord, read_repair_rec
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
-from repair_pipeline.treatment.auto import Auto, Candidate
+from repair_pipeline.treatment.auto import Auto
+from repair_pipeline.treatment.candidates import Candidate
 from repair_pipeline.treatment.fitness import fitness
 from repair_pipeline.treatment.protocol import Penalised, Treatment
 from repair_pipeline.types import Causes, Progress
@@ -35,10 +36,10 @@ def repaired(case: Case, treatment: str) -> list[File]:
 
 def _make(view: GroupView, variant: Variant, path: Path, progress: Progress) -> None:
     treatment = variant.make()
-    if isinstance(treatment, Auto):
-        _choose(view, variant, treatment, path, progress)
-    else:
+    if isinstance(treatment, Treatment):
         _treat(view, variant, treatment, path, progress)
+    elif isinstance(treatment, Auto):
+        _choose(view, variant, treatment, path, progress)
 
 
 def _treat(view: GroupView, variant: Variant, treatment: Treatment, path: Path, progress: Progress) -> None:

@@ -291,7 +291,7 @@ def _candidate(case: Case) -> list[File]:
 
 
 def _version(treatment: str) -> int:
-    """The version of a treatment's code; of a search, one more for each new version of a treatment that it evaluates."""
+    """The version of a treatment's code. That of a search rises with those of the treatments that it evaluates."""
     tried = EVALUATED if treatment == "auto" else ()
     return TREATMENTS[treatment].version + sum(TREATMENTS[name].version - 1 for name in tried)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass as value
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -15,37 +14,14 @@ from torch import nn
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import predictions
+from repair_pipeline.treatment.candidates import Candidate, Choice
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
-from repair_pipeline.treatment.fitness import Fitness, fitness
+from repair_pipeline.treatment.fitness import fitness
 from repair_pipeline.treatment.guarded import Tolerance
 from repair_pipeline.treatment.learning import LearnQuery, Relabel
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Combined, Finetune
 from repair_pipeline.types import Causes, Examples, InfluenceScores
-
-
-@value(frozen=True, eq=False)
-class Candidate:
-    """A repair that was evaluated: a treatment of one method's most harmful rows."""
-
-    influence_method: str | None
-    treatment: str
-    causes: Causes
-    fitness: Fitness
-    model: nn.Module
-
-
-@value(frozen=True, eq=False)
-class Choice:
-    """The evaluated candidates, and the selected one."""
-
-    tried: list[Candidate]
-    """The first is the control: fine-tuning with nothing removed."""
-    kept: Candidate | None
-    """None: no candidate within the tolerance beats the control, so it is not a data problem and nothing is changed."""
-    p_value: float
-    """Of a one-sided sign test on the tuning failures, the best candidate against the control, times the number of
-    candidates it was selected from (Bonferroni); 1 if none was selected."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

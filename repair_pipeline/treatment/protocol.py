@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.types import Causes, Role
-
-if TYPE_CHECKING:
-    from repair_pipeline.treatment.auto import Auto
+from repair_pipeline.treatment.candidates import Candidate, Choice
+from repair_pipeline.types import Causes, InfluenceScores, Role
 
 
 @runtime_checkable
@@ -26,6 +24,14 @@ class Treatment(Protocol):
             task: the model, its data and the query side.
             causes: the rows of D to erase; may be empty.
         """
+
+
+@runtime_checkable
+class Search(Protocol):
+    """Evaluates treatments of several methods' causes, and selects a repair before the verdict."""
+
+    def choose(self, task: RepairTask, rankings: Mapping[str, InfluenceScores], settled: Candidate | None) -> Choice:
+        """The evaluated candidates and the selected one, by query_tuning and guard alone."""
 
 
 @runtime_checkable
@@ -47,7 +53,7 @@ class Recipe:
     ``chosen`` that the treatment itself selects rows from several methods' scores.
     """
 
-    treatment: Callable[..., Treatment | Auto]
+    treatment: Callable[..., Treatment | Search]
     removes: tuple[Removes, ...]
     opposes: bool = False
     """Whether it moves away from the given labels of the removed rows, so that it predicts other labels for them."""
