@@ -91,7 +91,7 @@ BAD_INPUT = {
             *("--set", "influence={loss: {}}", "--set", "treat=[loss]"),
         ],
         "5000",
-        "leave some",
+        "select between 1 and",
     ),
     "report before run": (["report", "digits-label_noise-s0"], "digits-label_noise-s0", "repair run"),
     "report on nothing": (["report"], "no case", "--all"),

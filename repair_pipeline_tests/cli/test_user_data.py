@@ -196,8 +196,8 @@ def desk(tmp_path, monkeypatch):
 
 
 BAD = {
-    "no such factory": ((*NET[:1], "repair_pipeline_tests.wards:lattice"), {}, "does not hold"),
-    "no such module": (("--factory", "my_wards:net"), {}, "no 'my_wards' here"),
+    "no such factory": ((*NET[:1], "repair_pipeline_tests.wards:lattice"), {}, "has no such name"),
+    "no such module": (("--factory", "my_wards:net"), {}, "no module 'my_wards'"),
     "too many outputs": (
         ("--factory", "repair_pipeline_tests.models.test_user_model:net"),
         {},
