@@ -161,7 +161,7 @@ def test_templates_are_kept_replaced_and_forgotten(layout):
         ({"nightly": {"failures": "outgoing"}}, "'outgoing', which is not in"),
         ({"gate": None}, "needs a gate"),
         ({"failures": {"where": "label = 'sick'"}}, "leave failures out"),
-        ({"model": {"name": "cnn"}}, "a model of yours"),
+        ({"model": {"name": "cnn"}}, "a model of your own"),
     ],
 )
 def test_what_cannot_be_a_template_is_refused(layout, change, says):
