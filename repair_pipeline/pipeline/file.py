@@ -46,10 +46,10 @@ class File:
         Args:
             version: the version of the code that makes it.
         """
-        if (reason := self.damaged(version)) is not None:
-            return reason
         before = read_origin(self.path)
-        assert before is not None, "a file without a record is damaged"
+        reason = self._damage(before, version)
+        if reason is not None or before is None:
+            return reason
         now = self.origin(case, before.step, version)
         # A finished result does not need the files of a data set of the studies, which may lie elsewhere today.
         gone = {"dataset.name"} - now.inputs.keys()
@@ -63,9 +63,11 @@ class File:
 
     def damaged(self, version: int) -> str | None:
         """Why the file is not what this version of the step made; None where it is, whatever its inputs are by now."""
+        return self._damage(read_origin(self.path), version)
+
+    def _damage(self, before: Origin | None, version: int) -> str | None:
         if not all(path.exists() for path in self.paths):
             return NOT_MADE
-        before = read_origin(self.path)
         if before is None:
             return UNRECORDED
         if before.digest is None:

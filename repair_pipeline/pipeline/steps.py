@@ -115,7 +115,8 @@ class Step:
                 return False
             with file.recorded(case, self.name, self.version):
                 file.make(file.path, progress)
-                require_unchanged(case.spec, case.layout, CODE)  # it may have been imported anew meanwhile
+                # The files may have changed while they were read, and the code may have been imported anew.
+                require_unchanged(case.spec, case.layout, (*file.inputs, *CODE))
         return True
 
 
@@ -129,7 +130,6 @@ def _corrupted_dataset(case: Case) -> list[File]:
         corruption = build_corruption(spec, len(dataset.classes), case.device)
         data = corrupt(dataset, corruption, spec.validation_fraction, numpy_stream(spec.seed, "corruption"))
         save_dataset(path, data, watch.notes, progress)
-        require_unchanged(spec, case.layout, _DATA)
 
     beside, inputs = (inputs_path(case.dataset_path),), (*_DATA, "dataset.name")
     return [File(case.dataset_path, case.patch_paths, make, beside=beside, inputs=inputs)]
@@ -152,7 +152,6 @@ def _base_model(case: Case) -> list[File]:
         else:
             model = fit(model, fit_rows, validation, spec.training, generator, "train", progress)
         write_tensors(path, model.state_dict(), watch.notes())
-        require_unchanged(spec, case.layout, _MODEL)
 
     return [File(case.base_model_path, (case.dataset_path,), make, inputs=_MODEL)]
 
@@ -176,7 +175,6 @@ def _failure_partition(case: Case) -> list[File]:
         groups = group_masks(spec, data, predicted)
         tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
         save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)
-        require_unchanged(spec, case.layout, _FAILURES)
 
     return [File(case.partition_path, (case.base_model_path,), make, inputs=_FAILURES)]
 
