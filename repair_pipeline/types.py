@@ -209,13 +209,17 @@ class TestPartition:
     @property
     def query_side(self) -> QuerySide:
         """The parts that influence methods and treatments may read."""
-        return QuerySide(self.query, self.query_tuning, self.guard)
+        failures, right = self._failures + len(self.other_failures), len(self.guard) + len(self.remaining)
+        return QuerySide(self.query, self.query_tuning, self.guard, failures / (failures + right))
 
     @property
     def failure_share(self) -> float:
         """The base model's error rate on the rows of this partition, ``other_failures`` excluded: the natural mix."""
-        failures = sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
-        return failures / (failures + len(self.guard) + len(self.remaining))
+        return self._failures / (self._failures + len(self.guard) + len(self.remaining))
+
+    @property
+    def _failures(self) -> int:
+        return sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
 
     def parts(self) -> dict[str, Examples]:
         """The parts by name, in the order of the fields."""
@@ -230,6 +234,14 @@ class QuerySide:
     query_tuning: Examples
     guard: Examples
     """In random order: its first rows are a fair sample, the same for every method that takes equally many."""
+    error_rate: float | None = None
+    """The base model's error rate on all test rows; None: unknown, as where rows are given without their test set."""
+
+    @property
+    def failure_share(self) -> float:
+        """The error rate, or if it is unknown the share of failures among these rows."""
+        failures = len(self.query) + len(self.query_tuning)
+        return failures / (failures + len(self.guard)) if self.error_rate is None else self.error_rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,8 +260,8 @@ class InfluenceScores:
     neutral: float | None = 0.0
     """The threshold above which a row counts as harmful (Algorithm 1): 0 for a difference; log 2 for −log p, above
     which the given label is less likely than not. None: the scores have no such threshold."""
-    null: Float64[Tensor, " m"] | None = None
-    """The null distribution: scores of correctly classified cases that were not trained on."""
+    probability: Float64[Tensor, " n"] | None = None
+    """P(harmful) of each row, calibrated on rows known to be clean; None if the scores are not calibrated."""
 
     def __post_init__(self) -> None:
         if not bool(torch.isfinite(self.values).all()):

@@ -116,7 +116,7 @@ class CaseSpec:
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_DEFAULT_METHODS))
     """Influence methods to run, each with its non-default settings."""
-    causes: CausesRule = Field(default_factory=lambda: CausesRule(positive=True))
+    causes: CausesRule = Field(default_factory=lambda: CausesRule(fdr=0.1))
     treat: tuple[str, ...] = ("ewc", "random")
     """Influence methods whose causes are removed by the treatments; ``random`` is the control."""
     treatments: dict[str, Settings | tuple[Settings, ...]] = Field(
@@ -216,6 +216,16 @@ class CaseSpec:
         if isinstance(data, UserData):
             return data.train
         return data.name if isinstance(data, KnownData) else data.torchvision
+
+    @property
+    def calibrated(self) -> frozenset[str]:
+        """The influence methods whose scores are calibrated: where ``causes.fdr`` is given, those that it counts by."""
+        if self.causes.fdr is None:
+            return frozenset()
+        searched = {method for settings in self.treatment_settings("auto") for method in Auto(**settings).methods}
+        return frozenset(
+            name for name in searched.union(self.treat) if METHODS[name].role not in ("control", "reference")
+        )
 
     def influence_method(self, name: str) -> InfluenceMethod:
         """The influence method ``name`` with the case's settings."""

@@ -2,13 +2,11 @@
 
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
-from scipy.stats import false_discovery_control
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.influence.calibration import within_false_share
 from repair_pipeline.types import Causes, InfluenceScores
 
 
@@ -27,9 +25,8 @@ class CausesRule:
     positive: Literal[True] | None = None
     """All rows with r̃ > 0 (Algorithm 1), or above the neutral value of the method's scores."""
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The bound on the false discovery rate, by the Benjamini-Hochberg procedure. The p-value of a row is the share of
-    correctly classified cases with at least its score. The bound is valid if harmless rows of D score like those cases,
-    which is only approximately true: D's rows were trained on, and some are hard."""
+    """The bound on the expected share of false causes, by the scores' calibrated P(harmful) (``calibration.py``): as
+    many of the most harmful rows as keep the mean of 1 − P at or below it. May select no row."""
 
     @property
     def asks_scores(self) -> bool:
@@ -37,10 +34,10 @@ class CausesRule:
         return self.positive is not None or self.fdr is not None
 
     def can_count(self, scores: InfluenceScores) -> bool:
-        """Whether these scores have what the rule needs: a neutral value for ``positive``, a null for ``fdr``."""
+        """Whether these scores have what the rule needs: a neutral value, or probabilities for ``fdr``."""
         if self.positive:
             return scores.neutral is not None
-        return self.fdr is None or scores.null is not None
+        return self.fdr is None or scores.probability is not None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "CausesRule":
@@ -56,14 +53,17 @@ class CausesRule:
             planted: number of planted rows.
 
         Raises:
-            InputError: ``top`` takes no row or all rows, or the scores lack the neutral value or null that is needed.
+            InputError: ``top`` takes no row or all rows, or the scores lack the neutral value or the
+                probabilities that are needed.
         """
         if self.positive:
             if scores.neutral is None:
                 raise InputError("causes.positive needs scores with a neutral value: treat ewc, or set causes.top")
             count = int((scores.values > scores.neutral).sum())
         elif self.fdr is not None:
-            count = int((false_discovery_control(p_values(scores)) <= self.fdr).sum())
+            if scores.probability is None:
+                raise InputError("causes.fdr needs calibrated scores: treat a method by its scores, or set causes.top")
+            count = within_false_share(scores.probability, scores.order, self.fdr)
         elif self.fraction is not None:
             count = round(self.fraction * len(scores.ids))
         else:
@@ -74,16 +74,3 @@ class CausesRule:
                 f"select between 1 and {len(scores.ids) - 1}"
             )
         return scores.top(count)
-
-
-def p_values(scores: InfluenceScores) -> NDArray[np.float64]:
-    """The empirical p-value P(null ≥ r̃(z)) of every z of D; never 0, because the row itself is counted.
-
-    Raises:
-        InputError: the scores have no null distribution.
-    """
-    if scores.null is None:
-        raise InputError("causes.fdr needs the null of a method that uses failures: treat ewc, or set causes.top")
-    null = np.sort(scores.null.numpy())
-    at_least = len(null) - np.searchsorted(null, scores.values.numpy(), side="left")
-    return (1 + at_least) / (1 + len(null))

@@ -1,17 +1,15 @@
 """Influence by learning the failures and reading the effect on D (Algorithm 1, step I)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.learner import ContinualLearner
 from repair_pipeline.continual.maximise import Maximise, OneCycle
 from repair_pipeline.continual.posterior import Posterior
-from repair_pipeline.problem.query import QueryBased, stopped_by_loss, watched_and_trained
+from repair_pipeline.problem.query import QueryBased, stopped_by_loss
 from repair_pipeline.problem.reading import READINGS, UNLIKELY
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
@@ -58,19 +56,6 @@ class LearntInfluence(QueryBased):
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         return self._read(task, *self.learnt(task))
-
-    def calibrated(self, task: RepairTask) -> InfluenceScores:
-        """The scores, with those of correctly classified cases as the null distribution.
-
-        The cases belong to the failures' classes and are the guard rows reserved for monitoring: rows that are learnt
-        would not give a valid null.
-        """
-        cases, guard = watched_and_trained(task.tests.guard)
-        cases = cases[torch.isin(cases.labels, task.tests.query.labels)]
-        task = replace(task, tests=replace(task.tests, guard=guard))
-        q, updated = self.learnt(task)
-        null = READINGS[self.reading](replace(task, fit=cases), q, updated)
-        return replace(self._read(task, q, updated), null=null)
 
     def _read(self, task: RepairTask, q: Posterior, updated: Posterior) -> InfluenceScores:
         values = READINGS[self.reading](task, q, updated)

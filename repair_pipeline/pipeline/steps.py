@@ -20,7 +20,7 @@ from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
-from repair_pipeline.influence.learnt import LearntInfluence
+from repair_pipeline.influence.calibration import calibrated
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
@@ -190,10 +190,7 @@ def _influence(case: Case, method: str) -> list[File]:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
         task = view.task(f"influence/{method}", progress, METHODS[method].role)
-        if case.spec.causes.fdr is not None and isinstance(made, LearntInfluence):
-            scores = made.calibrated(task)
-        else:
-            scores = made.scores(task)
+        scores = calibrated(made, task) if method in case.spec.calibrated else made.scores(task)
         save_scores(path, scores, watch.notes(settings=case.spec.influence[method]), view.group)
 
     return [
@@ -308,7 +305,8 @@ def _steps() -> tuple[Step, ...]:
         Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
         *(
-            Step(name, upstream, partial(_influence, method=method), "influence", method, entry.version)
+            # 1 for the table's format, which has had P(harmful) since then.
+            Step(name, upstream, partial(_influence, method=method), "influence", method, entry.version + 1)
             for name, (method, entry) in zip(influence, METHODS.items(), strict=True)
         ),
         *(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from repair_pipeline.storage.files import Notes, map_inputs, read_parquet, write_inputs, write_parquet
@@ -226,12 +227,12 @@ def save_scores(path: Path, scores: InfluenceScores, notes: Notes, group: str = 
             "example_id": str(scores.ids[at]),
             "influence": scores.values[at].item(),
             "rank": rank,
+            "probability": None if scores.probability is None else scores.probability[at].item(),
         }
         for rank, at in enumerate(scores.order, start=1)
     ]
     meaning = {"sign": "positive is harmful", "unit": scores.unit, "neutral": scores.neutral}
-    null = {} if scores.null is None else {"null": scores.null.tolist()}
-    save_rows(path, "influence", rows, {**meaning, **notes, **scores.notes, **null})
+    save_rows(path, "influence", rows, {**meaning, **notes, **scores.notes})
 
 
 def load_scores(path: Path, like: Examples) -> InfluenceScores:
@@ -240,6 +241,14 @@ def load_scores(path: Path, like: Examples) -> InfluenceScores:
     row_of = {example_id: row for row, example_id in enumerate(table["example_id"].to_pylist())}
     rows = [row_of[example_id] for example_id in like.ids]
 
-    values = torch.tensor(table["influence"].to_numpy()[rows])
-    null = torch.tensor(notes["null"], dtype=torch.float64) if "null" in notes else None
-    return InfluenceScores(like.ids, values, notes["unit"], neutral=notes["neutral"], null=null)
+    def column(name: str) -> Float64[Tensor, " n"]:
+        return torch.tensor(table[name].to_numpy(zero_copy_only=False)[rows])
+
+    known = table["probability"].null_count == 0
+    return InfluenceScores(
+        like.ids,
+        column("influence"),
+        notes["unit"],
+        neutral=notes["neutral"],
+        probability=column("probability") if known else None,
+    )

@@ -111,6 +111,11 @@ TABLES: dict[str, pa.Schema] = {
             _field("example_id", pa.string(), "a fit row"),
             _field("influence", pa.float64(), "r of Eq. 7, or the method's own score; greater is more harmful"),
             _field("rank", pa.int64(), "1 is the most harmful; ties broken by example_id"),
+            _field(
+                "probability",
+                pa.float64(),
+                "calibrated probability that the row is harmful; null if the method's causes are not asked for by fdr",
+            ),
         ]
     ),
     "detection": pa.schema(

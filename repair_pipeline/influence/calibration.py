@@ -1,0 +1,132 @@
+"""Calibrating influence scores: the probability that a training row is harmful, from rows known to be clean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+from torch import Tensor
+
+from repair_pipeline.continual.likelihood import log_likelihoods
+from repair_pipeline.errors import InputError
+from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.problem.task import RepairTask
+from repair_pipeline.types import Examples, InfluenceScores, QuerySide
+
+FOLDS = 4
+
+
+def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
+    """A method's scores with P(harmful) for every row of D, calibrated on the clean rows of the query side.
+
+    The query failures and the guard are split into ``FOLDS`` folds. The method runs once for each fold: it reads the
+    other folds as failures and guard, and scores the fold's rows together with D, as if they were training rows. These
+    scores are the null distribution: no run has learnt the rows that it gives a null for. A row's score is its mean
+    over the runs. Costs ``FOLDS`` runs of the method.
+
+    Raises:
+        InputError: there are fewer query failures than folds.
+    """
+    query, guard = task.tests.query, task.tests.guard
+    if len(query) < FOLDS:
+        raise InputError(
+            f"{len(query)} query failures are too few to calibrate scores, {FOLDS} are needed: set causes.top or "
+            "causes.fraction, or give more failures"
+        )
+    fold_of_query, fold_of_guard = _folds(len(query), task.generator), _folds(len(guard), task.generator)
+    runs, null, weights = [], [], []
+    for fold in range(FOLDS):
+        of_query, of_guard = fold_of_query == fold, fold_of_guard == fold
+        held_out = Examples.concat([query[of_query], guard[of_guard]])
+        scored = method.scores(
+            replace(
+                task,
+                fit=Examples.concat([task.fit, held_out]),
+                log_lik_hat=torch.cat(
+                    [task.log_lik_hat, log_likelihoods(task.classifier, task.theta_hat, held_out).cpu()]
+                ),
+                tests=replace(task.tests, query=query[~of_query], guard=guard[~of_guard]),
+            )
+        )
+        runs.append(scored.values[: len(task.fit)])
+        null.append(scored.values[len(task.fit) :])
+        weights += [natural_weights(task.tests, int(of_query.sum()), int(of_guard.sum()))]
+    pooled = torch.stack(runs)
+    values = pooled.mean(dim=0)
+    probability = harmful_probability(values, pooled.flatten(), torch.cat(null), torch.cat(weights))
+    notes = {**scored.notes, "calibration_rows": len(query) + len(guard)}
+    return replace(scored, ids=task.fit.ids, values=values, notes=notes, probability=probability)
+
+
+def harmful_probability(
+    values: Float64[Tensor, " v"],
+    scored: Float64[Tensor, " n"],
+    null: Float64[Tensor, " m"],
+    weights: Float64[Tensor, " m"],
+) -> Float64[Tensor, " v"]:
+    """P(harmful | score) = 1 − π₀ f₀ / f: the complement of the local false discovery rate (Efron 2004).
+
+    f is the density of the scores of D and f₀ that of clean rows. Isotonic regression of "belongs to D" on the score
+    gives the ratio f / f₀, which must not fall as scores rise. π₀, the share of clean rows in D, is the share of D
+    below the median of the clean rows, divided by one half (Storey 2002): an upper bound, because some harmful rows lie
+    there too. If clean rows of D score lower than clean rows that were not trained on, all probabilities are too low.
+
+    Args:
+        values: the scores to evaluate.
+        scored: scores of D's rows.
+        null: scores of clean rows.
+        weights: of the clean rows, for a natural mix of failures and others.
+
+    Returns:
+        Probabilities in [0, 1), which never fall as ``values`` rise.
+    """
+    # One more clean row above all others, as the 1 in the empirical p-value (1 + #) / (1 + m): without it, P would be 1
+    # for every score above the largest of the clean ones.
+    top = torch.maximum(scored.max(), null.max()) + 1
+    clean, weight = torch.cat([null, top[None]]), torch.cat([weights, weights.new_ones(1)])
+    of_data = torch.cat([torch.ones(len(scored)), torch.zeros(len(clean))])
+    regression = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
+        torch.cat([scored, clean]).numpy(),
+        of_data.numpy(),
+        sample_weight=torch.cat([torch.ones(len(scored)), weight]).numpy(),
+    )
+    share = torch.from_numpy(regression.predict(values.numpy())).double()
+    odds_against = (1 - share) / share.clamp_min(1e-12)
+    clean_share = _clean_share(scored, clean, weight)
+    return (1 - clean_share * odds_against * len(scored) / weight.sum()).clamp_min(0)
+
+
+def natural_weights(tests: QuerySide, failures: int, others: int) -> Float64[Tensor, " m"]:
+    """Weights of ``failures`` query rows, followed by ``others`` guard rows, whose mean is about 1.
+
+    With them, failures have the same share as among all test rows.
+    """
+    rows = len(tests.query) + len(tests.guard)
+    of_failure = tests.failure_share * rows / len(tests.query)
+    of_other = (1 - tests.failure_share) * rows / max(1, len(tests.guard))
+    return torch.cat([torch.full((failures,), of_failure), torch.full((others,), of_other)]).double()
+
+
+def within_false_share(probability: Float64[Tensor, " n"], order: NDArray[np.int64], bound: float) -> int:
+    """The largest number of first rows in ``order`` whose expected share of false causes is at most ``bound``.
+
+    The expected share is the mean of 1 − P over these rows.
+    """
+    false = (1 - probability.numpy()[order]).cumsum() / np.arange(1, len(order) + 1)
+    return int(np.flatnonzero(false <= bound).max(initial=-1)) + 1
+
+
+def _clean_share(scored: Tensor, clean: Tensor, weight: Tensor) -> float:
+    order = clean.argsort()
+    below = weight[order].cumsum(0) / weight.sum()
+    at = int(torch.searchsorted(below, below.new_tensor(0.5)))
+    median, null_below = clean[order][at], below[at]
+    return min(1.0, float((scored <= median).double().mean() / null_below))
+
+
+def _folds(count: int, generator: torch.Generator) -> Int64[Tensor, " n"]:
+    return torch.randperm(count, generator=generator) % FOLDS
