@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repair_pipeline import influence, treatment
+    from repair_pipeline import influence, training, treatment
     from repair_pipeline.datasets.known import register_dataset
     from repair_pipeline.influence.methods import register_influence
     from repair_pipeline.library.judging import Verdict, judge
@@ -29,11 +29,12 @@ __all__ = [
     "register_likelihood",
     "register_treatment",
     "repair",
+    "training",
     "treatment",
 ]
 
-_SUBMODULES = ("influence", "treatment")
-"""Their classes are methods and treatments with settings: ``rp.influence.EWC(gamma=0.001)``."""
+_SUBMODULES = ("influence", "training", "treatment")
+"""Their classes are methods, treatments and training schemes with settings: ``rp.influence.EWC(gamma=0.001)``."""
 _MODULES = {
     "Causes": "types",
     "Repair": "library.repairing",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import Examples, QuerySide
 
 
@@ -107,11 +107,11 @@ def repair_task() -> RepairTask:
             guard=examples(guard, torch.arange(3).repeat_interleave(34), "guard"),
         ),
         truth=planted,
-        schedule=Schedule(learning_rate=0.02, batch_size=64, max_epochs=60, patience=60),
+        training=Schedule(learning_rate=0.02, batch_size=64, max_epochs=60, patience=60),
         untrained=_network,
         generator=generator,
     )
-    base = fit(_network(generator), rows, rows, task.schedule, generator, mode="train")
+    base = task.training.fit(_network(generator), rows, rows, generator, start="new")
     classifier = Classifier(base)
     return replace(
         task,

@@ -74,6 +74,40 @@ def test_a_class_that_is_in_no_catalogue_is_called_by_its_own_name():
     assert name_of(Mine(), METHODS) == "Mine"
 
 
+def raised(model, train, validation, *, seed, device, progress):
+    """A training whose result is known: as many added to the bias as there are rows."""
+    with torch.no_grad():
+        model[2].bias += len(train)
+    return model
+
+
+def trained_by(problem, training):
+    rows = {"failures": problem.tests.query, "guard": problem.tests.guard, "validation": problem.validation}
+    given = {name: (each.inputs, each.labels) for name, each in rows.items()}
+    return rp.RepairProblem(problem.base, (problem.fit.inputs, problem.fit.labels), **given, training=training)
+
+
+def test_a_function_of_the_owners_trains_in_the_library_too(problem):
+    causes = rp.attribute(problem, "loss").top(20)
+    repair = rp.repair(trained_by(problem, raised), causes, "finetune")
+    torch.testing.assert_close(repair.model[2].bias, problem.base[2].bias + len(problem.fit) - 20)
+
+
+def test_fields_of_a_recipe_train_in_the_library_too(problem):
+    other = trained_by(problem, rp.training.UserRecipe(epochs=2, optimiser="sgd", learning_rate=0.1, batch_size=1000))
+    causes = rp.attribute(problem, "loss").top(20)
+    repair = rp.repair(other, causes, "finetune")
+    rest, expected = problem.fit.without(causes.as_set), problem.classifier.theta_hat
+    for _ in range(2):
+        expected = expected + 0.1 * problem.classifier.gradients(expected, rest).mean(dim=0)
+    torch.testing.assert_close(torch.nn.utils.parameters_to_vector(repair.model.parameters()), expected)
+
+
+def test_what_is_no_training_is_refused(problem):
+    with pytest.raises(InputError, match=r"training is a dict: give rp\.training\.UserRecipe"):
+        trained_by(problem, {"epochs": 2})
+
+
 @pytest.mark.parametrize("part", ["validation", "tuning", "guard", "failures"])
 def test_a_part_without_a_row_is_named(problem, part):
     rows = {"failures": problem.tests.query, "guard": problem.tests.guard, "validation": problem.validation}

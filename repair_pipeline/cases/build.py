@@ -1,4 +1,4 @@
-"""Builds the data set, corruption and model that a spec names."""
+"""Builds the data set, corruption, model and training that a spec names."""
 
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.cnn import cnn, cnn8
 from repair_pipeline.models.resnet import resnet
 from repair_pipeline.models.user_model import torchvision_model, user_model
-from repair_pipeline.training.fit import fit
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.protocol import Training, seeded
 from repair_pipeline.types import Dataset, Examples
 
 
@@ -67,7 +68,16 @@ def _victim(
 ) -> nn.Module:
     generator = torch_stream(spec.seed, f"victim-{which}")
     untrained = build_model(spec, train, classes, device, generator)
-    return fit(untrained, train, validation, spec.training, generator, "train")
+    return build_training(spec).fit(untrained, train, validation, generator, start="new")
+
+
+def build_training(spec: CaseSpec) -> Training:
+    """How the case's models are trained.
+
+    Raises:
+        InputError: the owner's function or augmentation cannot be imported.
+    """
+    return spec.training if isinstance(spec.training, Schedule) else spec.training.resolved(spec.root)
 
 
 def build_model(
@@ -82,8 +92,7 @@ def build_model(
         device: where the model is put.
         generator: seeds the initial weights.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with seeded(generator):
         return LIKELIHOODS[spec.likelihood or "softmax"].on(_architecture(spec, like, classes).to(device))
 
 

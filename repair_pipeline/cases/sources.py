@@ -1,4 +1,4 @@
-"""Specs of a case's data set, model and failures."""
+"""Specs of a case's data set, model, training and failures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from repair_pipeline.cases.corruption import Classes
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData
 from repair_pipeline.models.user_model import Adapted
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.function import UserTraining
+from repair_pipeline.training.recipe import UserRecipe
 from repair_pipeline.types import ALL_FAILURES
 
 _strict = ConfigDict(extra="forbid")
@@ -35,6 +38,7 @@ __all__ = [
     "KnownModel",
     "ModelSpec",
     "Nightly",
+    "TrainingSpec",
     "UserModel",
 ]
 
@@ -157,7 +161,7 @@ def _by_key(*keys: str, otherwise: str) -> Callable[[Any], str]:
     """Selects one of several dataclasses by a key that only it has."""
 
     def tag(fields: Any) -> str:
-        present = fields if isinstance(fields, dict) else vars(fields)
+        present = fields if isinstance(fields, dict) else getattr(fields, "__dict__", ())
         return next((key for key in keys if key in present), otherwise)
 
     return tag
@@ -181,5 +185,14 @@ FailuresSpec = Annotated[
     | Annotated[FailureGroups, Tag("groups")],
     Discriminator(_by_key("list", "reported", "where", "groups", otherwise="classes")),
 ]
-SOURCES = ("train", "torchvision", "known", "name", "factory", "classes", "list", "reported", "where", "groups")
+TrainingSpec = Annotated[
+    Annotated[Schedule, Tag("max_epochs")]
+    | Annotated[UserRecipe, Tag("epochs")]
+    | Annotated[UserTraining, Tag("function")],
+    Discriminator(_by_key("function", "epochs", otherwise="max_epochs")),
+]
+SOURCES = (
+    *("train", "torchvision", "known", "name", "factory", "classes", "list", "reported", "where", "groups"),
+    *("max_epochs", "epochs", "function"),
+)
 """Tags of the unions above. Pydantic puts them into the location of an error, although they are no keys there."""

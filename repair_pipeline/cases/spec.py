@@ -33,6 +33,7 @@ from repair_pipeline.cases.sources import (
     KnownModel,
     ModelSpec,
     Nightly,
+    TrainingSpec,
     UserModel,
 )
 from repair_pipeline.cases.yaml_values import KEY, NO_SPELLINGS, Spellings
@@ -111,7 +112,7 @@ class CaseSpec:
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
     """Which failures to repair; None: all."""
-    training: Schedule = Field(default_factory=Schedule)
+    training: TrainingSpec = Field(default_factory=Schedule)
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_DEFAULT_METHODS))
@@ -270,7 +271,7 @@ class CaseSpec:
 
 FILES = ("dataset.train", "dataset.test", "model.weights", "failures.list", "failures.reported")
 """Keys that name the user's files."""
-CODE = ("dataset.transform", "model.factory")
+CODE = ("dataset.transform", "model.factory", "training.function", "training.augment")
 """Keys that name the user's code."""
 _UPSTREAM_OF_FAILURES = (
     "dataset",
@@ -326,11 +327,13 @@ def _first_line(error: ValidationError, spellings: Spellings = NO_SPELLINGS) -> 
     # Pydantic's location includes the tags of unions and a mark for keys, which are no keys of the case.
     branch = re.compile(rf"\[|^constrained-|^({'|'.join(KINDS)})$")
     keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
-    if len(keys) > 1 and keys[0] in ("dataset", "model", "failures") and keys[1] in SOURCES:
+    if len(keys) > 1 and keys[0] in ("dataset", "model", "failures", "training") and keys[1] in SOURCES:
         del keys[1]
     where = ".".join(keys) or "the case"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unexpected_keyword_argument":
+        if len(keys) > 1 and keys[-1] in _keys():
+            return f"{where} does not go with the other keys of {keys[0]}: docs/cases.md lists the keys that do"
         suggestion = "".join(f"did you mean {name}? " for name in get_close_matches(keys[-1], _keys(), 1))
         return f"{where} is not a key of a case: {suggestion}docs/cases.md lists the keys"
     if first["type"] == "missing":

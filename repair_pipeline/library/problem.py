@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.function import TrainingFunction
+from repair_pipeline.training.protocol import Training, seeded
+from repair_pipeline.training.recipe import UserRecipe
 from repair_pipeline.types import Examples, Progress, QuerySide, Role
 
 
@@ -53,6 +57,9 @@ class RepairProblem:
         columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
         corrupted: ids of training rows that are known to be wrong. Only ``oracle`` and ``semi_oracle`` read them.
         untrained: returns a new, untrained model, for treatments that train from scratch.
+        training: how the model is trained, for all treatments that train: ``rp.training.UserRecipe``, or a function
+            ``train(model, train, validation, *, seed, device, progress)`` that returns the trained model
+            (``docs/how-to/recipe.md``), or ``rp.training.Schedule``. None: the last, App. C's scheme.
         seed: of all random draws. The same seed gives the same numbers.
         progress: called with (done, total) instead of showing a progress bar in a terminal or a notebook.
 
@@ -74,10 +81,13 @@ class RepairProblem:
         columns: Mapping[str, Any] | None = None,
         corrupted: Iterable[str] = (),
         untrained: Callable[[], nn.Module] | None = None,
+        training: Schedule | UserRecipe | Callable[..., nn.Module] | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
         self.seed, self._untrained, self._progress = seed, untrained, progress
+        self.training = _training(training)
+        """How models are trained."""
         self.likelihood = LIKELIHOODS.named(likelihood) if isinstance(likelihood, str) else likelihood
         """p(z|θ) of the outputs of the problem's models."""
         self.classifier = Classifier(model, self.likelihood)
@@ -141,7 +151,7 @@ class RepairProblem:
             validation=self.validation,
             tests=self.tests,
             truth=self.corrupted if role == "reference" else None,
-            schedule=Schedule(),
+            training=self.training,
             untrained=self._new_model,
             generator=torch_stream(self.seed, step),
             progress=progress,
@@ -165,8 +175,7 @@ class RepairProblem:
                 "a new model must be trained, but the problem has no untrained=: give RepairProblem a function "
                 "that returns the untrained model, such as untrained=lambda: Net()"
             )
-        with torch.random.fork_rng():
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        with seeded(generator):
             return self.likelihood.on(self._untrained().to(self.classifier.theta_hat))
 
     def __repr__(self) -> str:
@@ -175,6 +184,20 @@ class RepairProblem:
             f"RepairProblem: {len(self.fit)} training rows and {len(self.validation)} for validation, "
             f"{query} failures and {tuning} for tuning, {guard} guard rows, {len(self.classes)} classes"
         )
+
+
+def _training(given: Schedule | UserRecipe | Callable[..., nn.Module] | None) -> Training:
+    if given is None:
+        return Schedule()
+    if isinstance(given, UserRecipe):
+        return given.resolved(Path.cwd())
+    if isinstance(given, Schedule):
+        return given
+    if not callable(given):
+        raise InputError(
+            f"training is a {type(given).__name__}: give rp.training.UserRecipe, rp.training.Schedule or a function"
+        )
+    return TrainingFunction(given, getattr(given, "__name__", str(given)))
 
 
 def _class_numbers(model: nn.Module, train: Part) -> tuple[str, ...]:

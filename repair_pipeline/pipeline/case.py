@@ -28,6 +28,7 @@ from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
+from repair_pipeline.training.protocol import Training
 from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Dataset, FailureGroup, Progress, Role, TestPartition
 
 
@@ -99,6 +100,11 @@ class Case:
         data = self.data
         return build.build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator)
 
+    @property
+    def training(self) -> Training:
+        """How the case trains, with the owner's functions resolved."""
+        return build.build_training(self.spec)
+
     def model(self, path: Path) -> nn.Module:
         """The case's architecture with the weights in ``path``, in eval mode on the case's device."""
         model = self.untrained(torch.Generator())
@@ -165,7 +171,7 @@ class GroupView(Case):
             validation=self.data.validation.examples,
             tests=in_fair_order(self.partition.query_side, self.spec.seed),
             truth=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids if role == "reference" else None,
-            schedule=self.spec.training,
+            training=self.training,
             untrained=self.untrained,
             generator=torch_stream(self.spec.seed, step),
             progress=progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import torch
@@ -36,13 +36,15 @@ from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squ
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.tracking.weights_only import not_exported
-from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.training.fit import Schedule, logits, predictions
+from repair_pipeline.training.function import TrainingFunction
+from repair_pipeline.training.recipe import Recipe, UserRecipe
 from repair_pipeline.types import CorruptedDataset, Examples
 
 _SAMPLE = 256
 """The number of rows that speed is measured on."""
 _EPOCHS = 10
-"""The assumed length of a fine-tuning, which stops early."""
+"""The assumed length of a fine-tuning that stops early, or is by a function of the owner's."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def preflight(case: Case) -> Iterator[Finding]:
             load_weights(model, read_file(weights), str(weights))
         model = freeze(model, spec.parameters or "all").eval()
         yield from _model(spec, model, data.fit.examples[:8], trains=weights is None)
+        yield from _training(case, model, data.fit.examples[:8])
         if weights:
             yield from _failures(case, data, model)
         else:
@@ -151,6 +154,18 @@ def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> It
         yield Finding("tracking", f"MLflow gets the weights alone, no program to serve: torch.export fails ({reason})")
 
 
+def _training(case: Case, model: nn.Module, rows: Examples) -> Iterator[Finding]:
+    """The owner's recipe, tried for one epoch of a few rows. What a function of hers does, its first training shows."""
+    training = case.training
+    if isinstance(training, Recipe):
+        one = replace(training, fields=replace(training.fields, epochs=1))
+        one.fit(model, rows, rows[:0], torch_stream(case.spec.seed, "preflight"), start="new")
+        tried = f" and {training.fields.augment} work" if training.augment else " works"
+        yield Finding("training", f"{training.fields.optimiser}{tried} on {len(rows)} rows")
+    elif isinstance(training, TrainingFunction):
+        yield Finding("training", f"{training.name} is found; it is tried when it first trains")
+
+
 def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:
     predicted = predictions(model, data.test)
     wrong = int((predicted != data.test.labels).sum())
@@ -208,10 +223,12 @@ def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) ->
     treated = sum(len(variants(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
     treated += 4 * len(variants(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
     fisher = grad * (len(fit) + (PAIRED if case.spec.gate else 0))
+    scheme = case.spec.training
+    epochs = scheme.epochs if isinstance(scheme, UserRecipe) else _EPOCHS
     passes: float = groups * (
-        treated * _EPOCHS * len(fit) + len(case.spec.influence) * OneCycle.steps * OneCycle.batch_size
+        treated * epochs * len(fit) + len(case.spec.influence) * OneCycle.steps * OneCycle.batch_size
     )
-    passes += case.spec.training.max_epochs * len(fit) / 2 if trains else 0
+    passes += (scheme.max_epochs / 2 if isinstance(scheme, Schedule) else epochs) * len(fit) if trains else 0
     yield Finding("time", f"about {(fisher + step * passes) / 60 + 0.5:.0f} minutes on this machine")
 
 

@@ -38,7 +38,7 @@ from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.records import inputs_path, save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
-from repair_pipeline.training.fit import fit, predictions
+from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.auto import EVALUATED
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress, silent
@@ -136,7 +136,7 @@ def _corrupted_dataset(case: Case) -> list[File]:
 
 
 _DATA = ("dataset.train", "dataset.test", "dataset.transform", "dataset.torchvision")
-_MODEL = ("model.weights", "model.factory")
+_MODEL = ("model.weights", "model.factory", "training.function", "training.augment")
 _FAILURES = ("failures.list", "failures.reported")
 
 
@@ -150,7 +150,7 @@ def _base_model(case: Case) -> list[File]:
         if weights := weights_path(spec, case.layout):
             load_weights(model, read_file(weights), str(weights))
         else:
-            model = fit(model, fit_rows, validation, spec.training, generator, "train", progress)
+            model = case.training.fit(model, fit_rows, validation, generator, start="new", progress=progress)
         write_tensors(path, model.state_dict(), watch.notes())
 
     return [File(case.base_model_path, (case.dataset_path,), make, inputs=_MODEL)]

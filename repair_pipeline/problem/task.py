@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
-from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.protocol import Training
 from repair_pipeline.types import Examples, Progress, QuerySide, Theta, silent
 
 
@@ -29,8 +29,8 @@ class RepairTask:
     tests: QuerySide
     truth: frozenset[str] | None
     """Ids of the planted rows, for methods of the role ``reference`` in a study; None for all others."""
-    schedule: Schedule
-    """The base model's training scheme."""
+    training: Training
+    """How the owner trains: what the base model was made by, where the case made it."""
     untrained: Callable[[torch.Generator], nn.Module]
     """Creates a newly initialised model of the same architecture, on the same device."""
     generator: torch.Generator

@@ -29,7 +29,6 @@ from repair_pipeline.storage.records import load_scores
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.cases import run_cases, upto
 from repair_pipeline.studies.study import Piece, Stage
-from repair_pipeline.training.fit import fit
 from repair_pipeline.types import Causes
 
 _NOTHING = "nothing"
@@ -101,7 +100,7 @@ class Counterfactual:
             for number in range(self.retrainings):
                 # The same stream for every set, so that sets differ in their rows and not in their seeds.
                 generator = torch_stream(spec.seed, f"counterfactual/retraining-{number}")
-                model = fit(view.untrained(generator), rest, validation, spec.training, generator, mode="train")
+                model = view.training.fit(view.untrained(generator), rest, validation, generator, start="new")
                 classifier = Classifier(model)
                 for split in _SPLITS:
                     log_p[split].append(log_likelihoods(classifier, classifier.theta_hat, tests[split]))

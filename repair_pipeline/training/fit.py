@@ -1,7 +1,7 @@
-"""Maximum likelihood by Adam with early stopping (App. C): base training, fine-tuning and retraining."""
+"""Maximum likelihood by Adam with early stopping (App. C), and the outputs of a trained model."""
 
 import copy
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from repair_pipeline.likelihoods.protocol import log_p
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.outputs import require_tensor
+from repair_pipeline.training.protocol import Start, seeded
 from repair_pipeline.training.stopping import Patience
 from repair_pipeline.types import Examples, Progress, silent
 
@@ -25,66 +26,68 @@ class Schedule:
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 5
 
+    def fit(
+        self,
+        model: nn.Module,
+        train: Examples,
+        validation: Examples,
+        generator: torch.Generator,
+        *,
+        start: Start,
+        targets: Float[Tensor, "n k"] | None = None,
+        progress: Progress = silent,
+    ) -> nn.Module:
+        """A copy of ``model`` trained on ``train``, with the weights of the best epoch on ``validation``.
 
-def fit(
-    model: nn.Module,
-    train: Examples,
-    validation: Examples,
-    schedule: Schedule,
-    generator: torch.Generator,
-    mode: Literal["train", "frozen"],
-    progress: Progress = silent,
-) -> nn.Module:
-    """A copy of ``model`` trained on ``train``, with the weights of the best epoch on ``validation``.
+        The best epoch has the highest mean p(y|x). App. C says "no progress on the validation set" without naming the
+        score. The validation rows are as noisy as the rest; unlike the mean log-likelihood, the mean probability does
+        not punish a model for rejecting wrong labels, and unlike the accuracy it has no coarse steps
+        (``docs/adr/0006``).
 
-    The best epoch has the highest mean p(y|x). App. C says "no progress on the validation set" without naming the
-    score. The validation rows are as noisy as the rest; unlike the mean log-likelihood, the mean probability does not
-    punish a model for rejecting wrong labels, and unlike the accuracy it has no coarse steps (``docs/adr/0006``).
+        Args:
+            model: the initial model, left unchanged.
+            train: training rows.
+            validation: rows for early stopping.
+            generator: draws the batches, and seeds the model's own randomness (dropout).
+            start: a ``new`` model is trained in train mode; one that is ``trained`` in eval mode with fixed buffers, so
+                that dropout and batch normalisation do not change the meaning of the parameters.
+            targets: as in ``Training.fit``.
+            progress: called after each epoch.
 
-    Args:
-        model: the initial model, left unchanged.
-        train: training rows.
-        validation: rows for early stopping.
-        schedule: learning rate, batch size, epochs and patience.
-        generator: draws the batches, and seeds the model's own randomness (dropout).
-        mode: ``train`` for training from scratch; ``frozen`` (eval mode, fixed buffers) for fine-tuning, so that
-            dropout and batch normalisation do not change the meaning of the parameters.
-        progress: called after each epoch.
+        Returns:
+            A new model on ``model``'s device, in eval mode.
 
-    Returns:
-        A new model on ``model``'s device, in eval mode.
-
-    Raises:
-        FloatingPointError: training diverged: no epoch had a finite score.
-        InputError: the model does not return a tensor, for example one with auxiliary outputs in train mode.
-    """
-    device = next(model.parameters()).device
-    model = copied(model)
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
-    patience = Patience(schedule.patience)
-    best: dict[str, Any] | None = None
-    with torch.random.fork_rng():
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        for epoch in range(schedule.max_epochs):
-            model.train(mode == "train")
-            for chosen in torch.randperm(len(train), generator=generator).split(schedule.batch_size):
-                batch = train[chosen].to(device)
-                optimiser.zero_grad()
-                outputs = require_tensor(model(batch.inputs), mode=" in train mode" if mode == "train" else "")
-                nn.functional.cross_entropy(outputs, batch.labels).backward()
-                optimiser.step()
-            progress(epoch + 1, schedule.max_epochs)
-            if patience.improves(mean_probability(model, validation)):
-                best = copy.deepcopy(model.state_dict())
-            elif patience.spent:
-                break
-    if best is None:
-        raise FloatingPointError(
-            f"training diverged: in {epoch + 1} epochs no score on the {len(validation)} validation rows was finite; "
-            f"use a learning rate below {schedule.learning_rate:g}"
-        )
-    model.load_state_dict(best)
-    return model.eval()
+        Raises:
+            FloatingPointError: training diverged: no epoch had a finite score.
+            InputError: the model does not return a tensor, for example one with auxiliary outputs in train mode.
+        """
+        device = next(model.parameters()).device
+        model = copied(model)
+        optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        patience = Patience(self.patience)
+        best: dict[str, Any] | None = None
+        with seeded(generator):
+            for epoch in range(self.max_epochs):
+                model.train(start == "new")
+                for chosen in torch.randperm(len(train), generator=generator).split(self.batch_size):
+                    batch = train[chosen].to(device)
+                    optimiser.zero_grad()
+                    outputs = require_tensor(model(batch.inputs), mode=" in train mode" if start == "new" else "")
+                    labels = batch.labels if targets is None else targets[chosen].to(outputs)
+                    nn.functional.cross_entropy(outputs, labels).backward()
+                    optimiser.step()
+                progress(epoch + 1, self.max_epochs)
+                if patience.improves(mean_probability(model, validation)):
+                    best = copy.deepcopy(model.state_dict())
+                elif patience.spent:
+                    break
+        if best is None:
+            raise FloatingPointError(
+                f"training diverged: in {epoch + 1} epochs no score on the {len(validation)} validation rows was "
+                f"finite; use a learning rate below {self.learning_rate:g}"
+            )
+        model.load_state_dict(best)
+        return model.eval()
 
 
 @torch.no_grad()

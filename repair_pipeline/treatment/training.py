@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import Causes, Examples
 
 _strict = ConfigDict(extra="forbid")
@@ -25,9 +25,10 @@ class Untouched:
 
 @dataclass(frozen=True, config=_strict)
 class Finetune:
-    """Maximise log p(D∖C|θ) from θ̂ with frozen buffers (Sec. 2.2, Example 1).
+    """Train on D∖C from θ̂ (Sec. 2.2, Example 1): by the owner's recipe where the case has one, else by App. C's scheme.
 
-    App. C's scheme, the same for every control, with early stopping on the validation rows that are not removed.
+    App. C's scheme, at its defaults whatever ``training`` says, keeps the buffers frozen and stops early by the
+    validation rows that are not removed. Controls are trained in the same way.
     """
 
     batchnorm: Literal["frozen", "refresh"] = "frozen"
@@ -35,13 +36,13 @@ class Finetune:
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         rest = task.fit.without(causes.as_set)
-        model = fit(
+        training = Schedule() if isinstance(task.training, Schedule) else task.training
+        model = training.fit(
             task.classifier.module(task.theta_hat),
             rest,
             task.validation.without(causes.as_set),
-            Schedule(),
             task.generator,
-            mode="frozen",
+            start="trained",
             progress=task.progress,
         )
         if self.batchnorm == "refresh":
@@ -67,15 +68,14 @@ class Combined:
 
 @dataclass(frozen=True, config=_strict)
 class Retrain:
-    """Train from scratch on D∖C from another initialisation, with the base model's scheme."""
+    """Train from scratch on D∖C from another initialisation, as the base model is trained."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        return fit(
+        return task.training.fit(
             task.untrained(task.generator),
             task.fit.without(causes.as_set),
             task.validation.without(causes.as_set),
-            task.schedule,
             task.generator,
-            mode="train",
+            start="new",
             progress=task.progress,
         )

@@ -54,7 +54,7 @@ def by_hand(model, given, step, seed=0):
         validation=train[validation],
         tests=QuerySide(failures[torch.from_numpy(query)], failures[torch.from_numpy(tuning)], guard[shuffled]),
         truth=frozenset(),
-        schedule=Schedule(),
+        training=Schedule(),
         untrained=lambda generator: model,
         generator=torch_stream(seed, step),
     )

@@ -14,7 +14,7 @@ from repair_pipeline.cases.resolve import load_spec
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline import steps
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.inputs import opened
+from repair_pipeline.pipeline.inputs import changed_inputs, opened
 from repair_pipeline.pipeline.plan import changed_since, plan, staleness
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.pipeline.steps import STEPS
@@ -28,6 +28,7 @@ CASE = """
 dataset: {train: train.parquet, test: test.parquet, id: row, transform: "her_data:prepare"}
 model: {factory: "her_model:net", weights: model.safetensors}
 failures: {list: failures.csv}
+training: {function: "her_training:train"}
 influence: {loss: {}, random: {}}
 treat: [loss, random]
 causes: {top: 20}
@@ -70,6 +71,7 @@ def once(tmp_path_factory):
     write_tables(folder)
     (folder / "her_data.py").write_text("def prepare(row): return row\n")
     (folder / "her_model.py").write_text(NET)
+    (folder / "her_training.py").write_text("def train(model, *rows, **given): return model\n")
     (folder / "wards.yaml").write_text(CASE)
     # Well, unless y is above one half: sick rows with y in (0, 0.5) are failures.
     first = torch.tensor([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
@@ -119,6 +121,7 @@ CHANGES = {
     "weights": (nudged, "model.safetensors", ALL),
     "code of the factory": (lambda folder: commented(folder, "her_model.py"), "her_model:net", ALL),
     "code of the transform": (lambda folder: commented(folder, "her_data.py"), "her_data:prepare", ALL),
+    "code of the training": (lambda folder: commented(folder, "her_training.py"), "her_training:train", ALL),
     "list of failures": (lambda folder: write_list(folder, 1), "failures.csv", OF_FAILURES),
 }
 """What is changed, how it is called, and the steps that are made again. Data, model and Fisher are one base."""
@@ -135,6 +138,16 @@ def test_a_changed_input_makes_what_depends_on_it_and_nothing_else(folder, chang
     assert changed_since(bound(folder)) == f"{name} changed since {before.id}"
     assert made(folder) == expected
     assert made(folder) == []
+
+
+def test_changed_code_of_an_augmentation_makes_another_base(folder):
+    (folder / "her_training.py").write_text("def shaken(inputs, generator): return inputs\n")
+    recipe = '{epochs: 1, augment: "her_training:shaken"}'
+    (folder / "wards.yaml").write_text(CASE.replace('{function: "her_training:train"}', recipe))
+    case = bound(folder)
+    commented(folder, "her_training.py")
+    assert changed_inputs(case.spec, case.layout) == ["training.augment"]
+    assert bound(folder).spec.base_id != case.spec.base_id
 
 
 VERSIONS = {

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
 from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline_tests.pipeline.conftest import case_at
@@ -76,3 +77,51 @@ def test_outputs_in_another_order_than_the_labels_are_noticed(tmp_path, classes,
     found = next(finding for finding in preflight(case_at(tmp_path / "home", own)) if finding.name == "accuracy")
     assert found.fine == fine
     assert ("Are the outputs in the order of labels?" in found.says) == (not fine)
+
+
+def halved(inputs, generator):
+    return inputs[:, :1]
+
+
+def shaken(inputs, generator):
+    return inputs + torch.randn(inputs.shape, generator=generator)
+
+
+def not_called(*args, **kwargs):
+    raise AssertionError
+
+
+def with_recipe(tmp_path, training):
+    for part, count, seed in (("train", 60, 1), ("test", 400, 2)):
+        rows(count, seed, flipped=False).to_parquet(tmp_path / f"{part}.parquet", index=False)
+    return list(preflight(case_at(tmp_path / "home", spec(tmp_path, training=training))))
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"max_epochs": 3}, []),
+        ({"epochs": 3, "schedule": "one_cycle"}, ["adam works on 8 rows"]),
+        ({"epochs": 3, "augment": f"{__name__}:shaken"}, [f"adam and {__name__}:shaken work on 8 rows"]),
+        ({"function": f"{__name__}:not_called"}, [f"{__name__}:not_called is found; it is tried when it first trains"]),
+    ],
+    ids=["app_c", "fields", "augmented", "function"],
+)
+def test_the_owners_recipe_is_tried_on_eight_rows(tmp_path, training, says):
+    assert [finding.says for finding in with_recipe(tmp_path, training) if finding.name == "training"] == says
+
+
+def test_an_augmentation_or_a_function_that_cannot_be_used_is_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match=r"halved returns torch.float32 of shape \(8, 1\): return torch.float32 of"):
+        with_recipe(tmp_path, {"epochs": 3, "augment": f"{__name__}:halved"})
+    with pytest.raises(InputError, match=r"training\.function names 'absent'"):
+        with_recipe(tmp_path, {"function": f"{__name__}:absent"})
+
+
+def test_the_time_of_a_recipe_grows_with_its_epochs(tmp_path):
+    says = [
+        next(finding.says for finding in with_recipe(tmp_path, {"epochs": epochs}) if finding.name == "time")
+        for epochs in (1, 10_000_000)
+    ]
+    few, many = (int(each.split()[1]) for each in says)
+    assert many > 100 * few

@@ -12,7 +12,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.models.user_model import torchvision_model
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed
 from repair_pipeline.problem.fitting import require_fitting
-from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.training.fit import Schedule
 from repair_pipeline_tests.architectures import EVERY
 from repair_pipeline_tests.problems import blobs, examples
 
@@ -241,6 +241,6 @@ def test_auxiliary_outputs_of_train_mode_are_named():
     model = torchvision_model("googlenet", 2, {"init_weights": False})
     message = r"returns a GoogLeNetOutputs of 3 \(logits, aux_logits2, aux_logits1\) in train mode: wrap it so"
     with pytest.raises(InputError, match=message):
-        fit(model, images, images, Schedule(max_epochs=1), torch.Generator(), "train")
+        Schedule(max_epochs=1).fit(model, images, images, torch.Generator(), start="new")
     with pytest.raises(InputError, match=message):
         fails_in_train_mode(model, images)

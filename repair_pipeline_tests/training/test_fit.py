@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.training import fit as fitting
-from repair_pipeline.training.fit import Schedule, accuracy, fit, logits, mean_probability, predictions
+from repair_pipeline.training.fit import Schedule, accuracy, logits, mean_probability, predictions
 from repair_pipeline_tests.problems import blobs, logistic, seeded
 
 TRAIN, VALIDATION = blobs(60, seed=1), blobs(30, seed=2)
@@ -41,7 +41,7 @@ def snapshots(monkeypatch, scores):
 
 def test_the_best_epochs_weights_are_restored(monkeypatch):
     seen = snapshots(monkeypatch, [0.1, 0.5, 0.4, 0.45, 0.5, 0.9])
-    model = fit(logistic(), TRAIN, VALIDATION, Schedule(patience=3), stream(), mode="train")
+    model = Schedule(patience=3).fit(logistic(), TRAIN, VALIDATION, stream(), start="new")
     assert len(seen) == 5
     assert same(model.state_dict(), seen[1])
     assert not same(model.state_dict(), seen[-1])
@@ -49,44 +49,59 @@ def test_the_best_epochs_weights_are_restored(monkeypatch):
 
 def test_training_ends_at_max_epochs(monkeypatch):
     seen = snapshots(monkeypatch, np.linspace(0, 1, 100))
-    model = fit(logistic(), TRAIN, VALIDATION, Schedule(max_epochs=4), stream(), mode="train")
+    model = Schedule(max_epochs=4).fit(logistic(), TRAIN, VALIDATION, stream(), start="new")
     assert len(seen) == 4
     assert same(model.state_dict(), seen[-1])
 
 
 def test_fit_climbs_the_likelihood_of_the_training_rows():
     base = logistic()
-    model = fit(base, TRAIN, VALIDATION, Schedule(learning_rate=0.05, max_epochs=60), stream(), mode="train")
+    model = Schedule(learning_rate=0.05, max_epochs=60).fit(base, TRAIN, VALIDATION, stream(), start="new")
     before, after = (logits(at, TRAIN).log_softmax(1)[torch.arange(60), TRAIN.labels].mean() for at in (base, model))
     assert after > before + 0.5
+
+
+@pytest.mark.parametrize("start", ["new", "trained"])
+def test_one_hot_targets_are_labels_and_a_row_of_weight_zero_is_not_learnt_from(start):
+    schedule, hot = Schedule(max_epochs=2), nn.functional.one_hot(TRAIN.labels, 3).double()
+    by_label = schedule.fit(logistic(), TRAIN, VALIDATION, stream(), start=start)
+    by_target = schedule.fit(logistic(), TRAIN, VALIDATION, stream(), start=start, targets=hot)
+    torch.testing.assert_close(by_target.state_dict(), by_label.state_dict(), rtol=1e-10, atol=0)
+    hot[:20] = 0
+    moved = replace(TRAIN, source=torch.cat([TRAIN.inputs[:20] + 3, TRAIN.inputs[20:]]))
+    one, other = (
+        schedule.fit(logistic(), rows, VALIDATION, stream(), start=start, targets=hot) for rows in (TRAIN, moved)
+    )
+    assert same(one.state_dict(), other.state_dict())
+    assert not same(one.state_dict(), by_target.state_dict())
 
 
 def test_validation_rows_are_not_trained_on():
     relabelled = replace(VALIDATION, labels=(VALIDATION.labels + 1) % 3)
     schedule = Schedule(max_epochs=1)
-    one, other = (fit(logistic(), TRAIN, rows, schedule, stream(), "train") for rows in (VALIDATION, relabelled))
+    one, other = (schedule.fit(logistic(), TRAIN, rows, stream(), start="new") for rows in (VALIDATION, relabelled))
     assert same(one.state_dict(), other.state_dict())
 
 
-def test_frozen_mode_leaves_buffers_alone_and_moves_parameters():
+def test_a_trained_models_buffers_are_left_alone_and_its_parameters_move():
     base = normalised()
     base.train()(TRAIN.inputs)
-    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=3), stream(), mode="frozen")
+    model = Schedule(max_epochs=3).fit(base, TRAIN, VALIDATION, stream(), start="trained")
     assert same(dict(base.named_buffers()), dict(model.named_buffers()))
     assert not any(torch.equal(a, b) for a, b in zip(base.parameters(), model.parameters(), strict=True))
 
 
-def test_train_mode_moves_buffers():
+def test_a_new_models_buffers_move():
     base = normalised()
-    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=1), stream(), mode="train")
+    model = Schedule(max_epochs=1).fit(base, TRAIN, VALIDATION, stream(), start="new")
     assert not same(dict(base.named_buffers()), dict(model.named_buffers()))
 
 
-@pytest.mark.parametrize("mode", ["train", "frozen"])
-def test_the_model_given_is_left_as_it_is(mode):
+@pytest.mark.parametrize("start", ["new", "trained"])
+def test_the_model_given_is_left_as_it_is(start):
     base = normalised().train()
     before = {name: value.clone() for name, value in base.state_dict().items()}
-    model = fit(base, TRAIN, VALIDATION, Schedule(max_epochs=2), stream(), mode)
+    model = Schedule(max_epochs=2).fit(base, TRAIN, VALIDATION, stream(), start=start)
     assert same(before, base.state_dict())
     assert base.training
     assert not model.training
@@ -94,7 +109,7 @@ def test_the_model_given_is_left_as_it_is(mode):
 
 def test_the_same_stream_gives_the_same_bits_dropout_included():
     one, two, other = (
-        fit(normalised(), TRAIN, VALIDATION, Schedule(max_epochs=3), stream(seed), "train").state_dict()
+        Schedule(max_epochs=3).fit(normalised(), TRAIN, VALIDATION, stream(seed), start="new").state_dict()
         for seed in (0, 0, 1)
     )
     assert same(one, two)
@@ -106,7 +121,7 @@ def test_fitting_draws_nothing_from_the_global_stream():
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    fit(base, TRAIN, VALIDATION, Schedule(max_epochs=1), stream(), "train")
+    Schedule(max_epochs=1).fit(base, TRAIN, VALIDATION, stream(), start="new")
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -114,7 +129,9 @@ def test_progress_counts_epochs(monkeypatch):
     snapshots(monkeypatch, [1.0, 0.0, 0.0])
     seen = []
     schedule = Schedule(max_epochs=9, patience=2)
-    fit(logistic(), TRAIN, VALIDATION, schedule, stream(), "train", lambda done, total: seen.append((done, total)))
+    schedule.fit(
+        logistic(), TRAIN, VALIDATION, stream(), start="new", progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(1, 9), (2, 9), (3, 9)]
 
 
@@ -135,4 +152,4 @@ def test_scores_are_those_of_the_softmax():
 def test_a_fit_that_never_has_a_score_raises():
     hopeless = replace(TRAIN, source=TRAIN.inputs * float("nan"), rows=None)
     with pytest.raises(FloatingPointError, match="diverged"):
-        fit(logistic(), hopeless, VALIDATION, Schedule(max_epochs=2), stream(), "train")
+        Schedule(max_epochs=2).fit(logistic(), hopeless, VALIDATION, stream(), start="new")

@@ -8,8 +8,8 @@ import torch
 
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.influence.ewc import EWCInfluence
-from repair_pipeline.training.fit import accuracy, fit
-from repair_pipeline.treatment import learning, training
+from repair_pipeline.training.fit import Schedule, accuracy
+from repair_pipeline.treatment import learning
 from repair_pipeline.treatment.learning import L2Query, LearnQuery, Relabel
 from repair_pipeline.treatment.training import Finetune
 from repair_pipeline.types import Causes
@@ -75,20 +75,19 @@ def test_relabel_finetunes_on_all_of_d_with_the_learnt_models_labels_for_the_cau
         if name in SOME.ids:
             with torch.no_grad():
                 labels[at] = learnt(task.fit.inputs[at][None]).argmax()
-    expected = fit(
+    expected = Schedule().fit(
         task.classifier.module(task.theta_hat),
         replace(task.fit, labels=labels),
         task.validation[~task.validation.having(SOME.as_set)],
-        training.Schedule(),
         generator,
-        mode="frozen",
+        start="trained",
     )
     assert torch.equal(theta_of(Relabel().repaired(task, SOME)), theta_of(expected))
 
 
 def test_relabel_gives_mislabelled_rows_their_true_labels(task, monkeypatch):
     asked = []
-    monkeypatch.setattr(training, "fit", lambda model, rows, *rest, **settings: asked.append(rows) or model)
+    monkeypatch.setattr(Schedule, "fit", lambda self, model, rows, *rest, **settings: asked.append(rows) or model)
     Relabel().repaired(task, Causes(tuple(sorted(task.corrupted))))
     (rows,) = asked
     mislabelled = rows.having(task.corrupted)

@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from repair_pipeline.influence.external import peer
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import fit, logits
+from repair_pipeline.training.fit import logits
 from repair_pipeline.types import InfluenceScores
 
 _FOLDS = 5
@@ -33,13 +33,12 @@ class ConfidentLearning:
         folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
         held_out, predicted = [], []
         for done, (train, test) in enumerate(folds.split(labels, labels), start=1):
-            model = fit(
+            model = task.training.fit(
                 task.untrained(task.generator),
                 task.fit[torch.from_numpy(train)],
                 task.validation,
-                task.schedule,
                 task.generator,
-                mode="train",
+                start="new",
             )
             held_out.append(torch.from_numpy(test))
             predicted.append(logits(model, task.fit[held_out[-1]]).double().softmax(dim=1))

@@ -14,7 +14,7 @@ from torch import nn
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.training.fit import Schedule, fit
+from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import QuerySide
 from repair_pipeline_tests.oracles import softmax_gradients
 from repair_pipeline_tests.problems import blobs, logistic
@@ -90,7 +90,7 @@ def test_trak_refuses_to_invert_what_has_no_inverse(logistic_task):
 
 def test_confident_learning_is_cleanlab_on_probabilities_of_models_that_have_not_seen_the_row(task):
     cleanlab = pytest.importorskip("cleanlab.rank")
-    task = replace(task, schedule=Schedule(learning_rate=0.02, max_epochs=3))
+    task = replace(task, training=Schedule(learning_rate=0.02, max_epochs=3))
     scores = METHODS["confident_learning"]().scores(task).values
     stream, labels = torch.Generator().manual_seed(0), task.fit.labels.numpy()
     folds = StratifiedKFold(5, shuffle=True, random_state=int(torch.randint(2**31, (), generator=stream)))
@@ -98,7 +98,7 @@ def test_confident_learning_is_cleanlab_on_probabilities_of_models_that_have_not
     for train, test in folds.split(labels, labels):
         seen, unseen = task.fit[torch.from_numpy(train)], task.fit[torch.from_numpy(test)]
         assert not set(seen.ids) & set(unseen.ids)
-        model = fit(task.untrained(stream), seen, task.validation, task.schedule, stream, mode="train")
+        model = task.training.fit(task.untrained(stream), seen, task.validation, stream, start="new")
         probabilities[torch.from_numpy(test)] = model(unseen.inputs).softmax(dim=1).detach()
     quality = cleanlab.get_label_quality_scores(labels, probabilities.numpy())
     np.testing.assert_allclose(scores, 1 - quality, rtol=1e-9)
@@ -110,7 +110,7 @@ def test_progress_ends_at_its_total(logistic_task, name, package):
     pytest.importorskip(package)
     seen = []
     few = replace(logistic_task, fit=logistic_task.fit[:100], validation=blobs(9, seed=5))
-    few = replace(few, untrained=lambda generator: nn.Sequential(logistic()), schedule=Schedule(max_epochs=1))
+    few = replace(few, untrained=lambda generator: nn.Sequential(logistic()), training=Schedule(max_epochs=1))
     METHODS[name](**({"proj_dim": 5} if name == "trak" else {})).scores(
         replace(few, progress=lambda done, total: seen.append((done, total)))
     )
