@@ -245,6 +245,19 @@ class QuerySide:
 
 
 @dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """p(y|x) of rows by models that were not trained on them."""
+
+    fit: Float64[Tensor, "n k"]
+    """Of the rows of D."""
+    clean: Float64[Tensor, "m k"]
+    """Of clean rows: query failures, followed by guard rows."""
+    clean_labels: Int64[Tensor, " m"]
+    failures: int
+    """How many of the clean rows are query failures."""
+
+
+@dataclass(frozen=True, eq=False)
 class InfluenceScores:
     """r̃(z) for every z of D (Eq. 7). r̃ > 0: z opposes the correction of the failures, so it is harmful.
 

@@ -68,6 +68,8 @@ class Classifier:
         self._buffers = dict(self._model.named_buffers())
         self.theta_hat: Theta = torch.cat([parameter.flatten() for parameter in self._adapted])
         """The model's own parameters θ̂."""
+        self.partial = len(self._names) < len(list(self._model.parameters()))
+        """Whether only a part of the model's parameters is adapted."""
         self._way: Way | None = "in_place" if isinstance(self._model, _OWNERS) else None
         self._owner: nn.Module | None = None
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
@@ -14,10 +14,9 @@ from torch import Tensor
 from repair_pipeline.continual.likelihood import log_likelihoods
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.protocol import InfluenceMethod
+from repair_pipeline.problem.cross_fit import FOLDS, folds
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.types import Examples, InfluenceScores, QuerySide
-
-FOLDS = 4
+from repair_pipeline.types import Examples, InfluenceScores
 
 
 def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
@@ -37,7 +36,7 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
             f"{len(query)} query failures are too few to calibrate scores, {FOLDS} are needed: set causes.top or "
             "causes.fraction, or give more failures"
         )
-    fold_of_query, fold_of_guard = _folds(len(query), task.generator), _folds(len(guard), task.generator)
+    fold_of_query, fold_of_guard = folds(len(query), task.generator), folds(len(guard), task.generator)
     runs, null, weights = [], [], []
     for fold in range(FOLDS):
         of_query, of_guard = fold_of_query == fold, fold_of_guard == fold
@@ -54,7 +53,7 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
         )
         runs.append(scored.values[: len(task.fit)])
         null.append(scored.values[len(task.fit) :])
-        weights += [natural_weights(task.tests, int(of_query.sum()), int(of_guard.sum()))]
+        weights.append(natural_weights(int(of_query.sum()), int(of_guard.sum()), task.tests.failure_share))
     pooled = torch.stack(runs)
     values = pooled.mean(dim=0)
     probability = harmful_probability(values, pooled.flatten(), torch.cat(null), torch.cat(weights))
@@ -100,14 +99,16 @@ def harmful_probability(
     return (1 - clean_share * odds_against * len(scored) / weight.sum()).clamp_min(0)
 
 
-def natural_weights(tests: QuerySide, failures: int, others: int) -> Float64[Tensor, " m"]:
-    """Weights of ``failures`` query rows, followed by ``others`` guard rows, whose mean is about 1.
+def natural_weights(failures: int, others: int, failure_share: float) -> Float64[Tensor, " m"]:
+    """Weights of query failures, followed by guard rows, with a mean of 1, that give failures their natural share.
 
-    With them, failures have the same share as among all test rows.
+    Args:
+        failures: number of query failures.
+        others: number of guard rows.
+        failure_share: the share of failures among all test rows.
     """
-    rows = len(tests.query) + len(tests.guard)
-    of_failure = tests.failure_share * rows / len(tests.query)
-    of_other = (1 - tests.failure_share) * rows / max(1, len(tests.guard))
+    rows, share = failures + others, failure_share if failures and others else float(failures > 0)
+    of_failure, of_other = share * rows / max(1, failures), (1 - share) * rows / max(1, others)
     return torch.cat([torch.full((failures,), of_failure), torch.full((others,), of_other)]).double()
 
 
@@ -126,7 +127,3 @@ def _clean_share(scored: Tensor, clean: Tensor, weight: Tensor) -> float:
     at = int(torch.searchsorted(below, below.new_tensor(0.5)))
     median, null_below = clean[order][at], below[at]
     return min(1.0, float((scored <= median).double().mean() / null_below))
-
-
-def _folds(count: int, generator: torch.Generator) -> Int64[Tensor, " n"]:
-    return torch.randperm(count, generator=generator) % FOLDS

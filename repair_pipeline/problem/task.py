@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.training.protocol import Training
-from repair_pipeline.types import Examples, Progress, QuerySide, Theta, silent
+from repair_pipeline.types import Examples, OutOfFold, Progress, QuerySide, Theta, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class RepairTask:
     """Creates a newly initialised model of the same architecture, on the same device."""
     generator: torch.Generator
     progress: Progress = silent
+    stored_out_of_fold: Callable[[], OutOfFold] | None = None
+    """Reads predictions of models that were not trained on the row; None: they are computed where they are needed."""
 
     @property
     def theta_hat(self) -> Theta:

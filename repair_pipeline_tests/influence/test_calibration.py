@@ -9,9 +9,10 @@ from scipy.stats import norm
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.baselines import Loss
-from repair_pipeline.influence.calibration import FOLDS, calibrated, harmful_probability, natural_weights
+from repair_pipeline.influence.calibration import calibrated, harmful_probability, natural_weights
 from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.problem.cross_fit import FOLDS
 from repair_pipeline.types import Examples, InfluenceScores, QuerySide
 
 
@@ -71,14 +72,18 @@ def test_a_weight_of_two_counts_a_row_twice():
 
 
 def test_clean_rows_are_weighted_to_the_natural_mix():
+    weights = natural_weights(9, 90, failure_share=0.2)
+    assert weights.mean().item() == pytest.approx(1)
+    assert (weights[:9].sum() / weights.sum()).item() == pytest.approx(0.2)
+    assert natural_weights(3, 0, failure_share=0.2).tolist() == [1, 1, 1]
+
+
+def test_the_natural_share_is_that_of_all_test_rows_where_it_is_known():
     def rows(count):
         return Examples(np.arange(count).astype(str), torch.zeros(count, 1), torch.zeros(count, dtype=torch.long))
 
-    tests = QuerySide(rows(9), rows(1), rows(90), error_rate=0.2)
-    weights = natural_weights(tests, 9, 90)
-    assert weights.mean().item() == pytest.approx(1)
-    assert (weights[:9].sum() / weights.sum()).item() == pytest.approx(0.2)
-    assert natural_weights(replace(tests, error_rate=None), 9, 90)[:9].sum().item() == pytest.approx(0.1 * 99)
+    assert QuerySide(rows(9), rows(1), rows(90), error_rate=0.2).failure_share == 0.2
+    assert QuerySide(rows(9), rows(1), rows(90)).failure_share == 0.1
 
 
 class _Recorder:

@@ -1,0 +1,53 @@
+"""Correcting the labels of the causes, and training on what results."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from repair_pipeline.influence.cross_fit import CrossFitInfluence
+from repair_pipeline.influence.suggestions import suggestions
+from repair_pipeline.problem.cross_fit import clean_rows, out_of_fold
+from repair_pipeline.problem.task import RepairTask
+from repair_pipeline.types import Causes, Examples
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Correct:
+    """Train as the base model is trained, on D with soft labels for the causes, F_q and the guard.
+
+    The soft label of a cause has P(right) at the given label, and the rest where models expect it that were not trained
+    on the row. Rows that are no causes keep their labels. Validation rows are not corrected, so causes among them are
+    excluded from early stopping. Costs a training, after those of ``cross_fit``.
+    """
+
+    pool: Literal["data_only", "all"] = "all"
+    """``data_only``: without F_q and the guard, which then reach the model only through the soft labels."""
+    start: Literal["new", "trained"] = "new"
+    """``trained``: from θ̂ instead of a newly initialised model."""
+
+    def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
+        predicted, labels = out_of_fold(task), task.fit.labels.cpu()
+        task = replace(task, stored_out_of_fold=lambda: predicted)
+        harmful = CrossFitInfluence().scores(task).probability
+        assert harmful is not None, "cross-fitted scores are calibrated"
+        suggested = suggestions(predicted, labels, harmful, task.tests.failure_share)
+        corrected = suggested.soft_labels(labels, harmful.where(task.fit.having(causes.as_set), torch.zeros(())))
+        rows, targets = [task.fit], [corrected]
+        if self.pool == "all":
+            clean = clean_rows(task)
+            rows.append(clean)
+            targets.append(nn.functional.one_hot(clean.labels.cpu(), corrected.shape[1]).to(corrected))
+        start = "trained" if task.classifier.partial else self.start
+        return task.training.fit(
+            task.classifier.module(task.theta_hat) if start == "trained" else task.untrained(task.generator),
+            Examples.concat(rows),
+            task.validation.without(causes.as_set),
+            task.generator,
+            start=start,
+            targets=torch.cat(targets).float(),
+            progress=task.progress,
+        )
