@@ -72,17 +72,13 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
         if repaired and repaired.removed:
             rows += _patch(view, repaired, progress)
     save_rows(path, "patch", rows, watch.notes())
-    table, binary = _patch_table(rows), io.BytesIO()
+    schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
+    table, binary = pa.Table.from_pylist(rows, schema=schema), io.BytesIO()
     pa.parquet.write_table(table, binary)
     write_bytes(case.layout.patch(case.id, "patch.csv"), _as_csv(table))
     write_bytes(case.layout.patch(case.id, "patch.parquet"), binary.getvalue())
     if rows and are_images(case.data.test):
         write_bytes(case.layout.patch(case.id, "contact_sheet.png"), png(contact_sheet_of(case.first_view)))
-
-
-def _patch_table(rows: list[dict[str, Any]]) -> pa.Table:
-    schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
-    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _as_csv(table: pa.Table) -> bytes:
@@ -97,7 +93,7 @@ def _keep_edits(case: Case, path: Path) -> None:
     if not (csv.exists() and path.exists()):
         return
     edited = csv.read_bytes()
-    if edited != _as_csv(_patch_table(read_parquet(path)[0].to_pylist())):
+    if edited != _as_csv(read_parquet(path)[0]):
         kept = csv.with_name("patch.edited.csv")
         write_bytes(kept, edited)
         log.warning("the patch is made anew; your edits of %s are kept in %s", csv, kept)

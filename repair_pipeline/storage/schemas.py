@@ -234,6 +234,14 @@ TABLES: dict[str, pa.Schema] = {
             ),
             _field("failures", pa.string(), "ids of the query failures that it opposes most, separated by commas"),
             _field("reason", pa.string(), "why the row is in the patch, as a sentence"),
+            _field(
+                "probability", pa.float64(), "calibrated probability that the row is harmful; null where it is unknown"
+            ),
+            _field(
+                "suggestion_probability",
+                pa.float64(),
+                "calibrated probability that suggested_label is right; null where it is unknown",
+            ),
         ]
     ),
     "pairs": pa.schema(

@@ -31,7 +31,8 @@ CONTRACT = {
     "judged_models": "case_id failure_group weights file base verdict reason holdout reused fixed broken gain gain_low "
     "gain_high over_control over_control_low over_control_high remaining_change remaining_low worst_class "
     "worst_class_low unjudged judged_at",
-    "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason",
+    "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason probability "
+    "suggestion_probability",
     "pairs": "case_id failure_group failure_id example_id influence rank",
     "holdout_reads": "case_id failure_group example_id tests content model read_at",
     "timings": "case_id method step seconds device threads",
