@@ -253,13 +253,42 @@ patch = typer.Typer(help="Apply the data set patch of a case to your training da
 app.add_typer(patch, name="patch")
 
 
-@patch.command("apply", epilog="Example: repair patch apply wards-1f0c2ab3")
-def patch_apply(case: CaseName) -> None:
+class Action(StrEnum):
+    """What a patch suggests for a row."""
+
+    drop = "drop"
+    relabel = "relabel"
+
+
+@patch.command("apply", epilog="Example: repair patch apply wards-1f0c2ab3 --min-probability 0.9 --only drop")
+def patch_apply(
+    case: CaseName,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, metavar="P", help="Leave suggestions alone whose probability is below P or unknown."
+        ),
+    ] = None,
+    only: Annotated[Action | None, typer.Option(help="Apply only the suggestions of this kind.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Apply only the N most probable, or most harmful, suggestions."),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV or Parquet: example_id, decision (keep, drop, relabel), label. It overrides suggestions.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
+) -> None:
     """Drop and relabel rows in the training data of CASE by its patch; the original files are kept."""
     from repair_pipeline.cli.patch import apply
+    from repair_pipeline.pipeline.decisions import Choice
 
     with one_line():
-        apply(case)
+        apply(case, Choice(min_probability, only.value if only else None, limit), decisions, dry_run)
 
 
 @patch.command("revert", epilog="Example: repair patch revert wards-1f0c2ab3")

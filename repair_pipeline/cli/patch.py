@@ -2,52 +2,95 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
 import pyarrow as pa
 import typer
 
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.patching import apply_patch, changed_labels, is_applied, revert_patch
+from repair_pipeline.datasets.patching import apply_patch, changed_labels, require_unapplied, revert_patch
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import stored_spec
-from repair_pipeline.pipeline.inputs import changed_data
-from repair_pipeline.pipeline.patch import patch_as_edited
+from repair_pipeline.pipeline.decisions import (
+    ByExample,
+    Choice,
+    changes,
+    decide,
+    edits,
+    read_decisions,
+    save_decisions,
+)
+from repair_pipeline.pipeline.inputs import changed_data, digests
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.types import Dataset
 
 
-def apply(key: str) -> None:
-    """Apply the rows of a case's ``patch.csv`` whose failure group has an accepted or recommended repair.
+def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
+    """Apply what a case's patch suggests where a repair is accepted or recommended, and what a person decided.
+
+    Args:
+        key: the case.
+        choice: which suggestions are applied.
+        file: decisions of a person or an annotation tool, which override suggestions; so do edits of ``patch.csv``.
+        dry_run: whether to print what would change and change nothing.
 
     Raises:
-        InputError: the case has no patch, or none of its repairs is accepted or recommended, or its data cannot be
-            patched or have changed since it was judged.
+        InputError: the case has no patch, or nothing of it is left to apply; its data cannot be patched, or have
+            changed since it was judged; or a decision cannot be used.
     """
     layout = Layout.current()
     spec = stored_spec(layout, key)
-    data = _user_data(spec)
+    source = _user_data(spec)
     if not layout.table("patch", key).exists():
         raise InputError(f"case {key} has no patch yet; to make it: repair run {key}")
-    patch, edited = patch_as_edited(layout, key)
-    patch = _proven_rows(layout, key, patch)
-    if not is_applied(data, spec.root, key) and "dataset.train" in changed_data(spec, layout, key):
-        ids = changed_labels(read(data, spec.root), patch)
+    require_unapplied(source, spec.root, key)
+    table = read_parquet(layout.table("patch", key))[0]
+    data, patch = read(source, spec.root), table.to_pylist()
+    if "dataset.train" in changed_data(spec, layout, key):
+        ids = changed_labels(data, table)
         labels = f"; {len(ids)} rows of the patch have another label now: {shown(ids, 5)}" if ids else ""
         raise InputError(
-            f"{data.train} has changed since {key} was judged on it{labels}: nothing was applied; run the case file "
+            f"{source.train} has changed since {key} was judged on it{labels}: nothing was applied; run the case file "
             "again, and apply the patch of the new case"
         )
-    dropped, relabelled = apply_patch(data, spec.root, patch, key)
+    verdicts = _verdicts(layout, key)
+    proven = {group for group, verdict in verdicts.items() if verdict in PROVEN}
+    edited = edits(layout, key, patch, verdicts, data)
+    listed = read_decisions(file, verdicts, data) if file else {}
+    decided = decide(patch, proven, edited | listed, choice, data)
+    rows = changes(decided, patch)
+    if not len(rows):
+        raise _nothing_left(key, decided, verdicts, proven)
+    before = digests(spec, layout, ["dataset.train"])["dataset.train"]
+    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run)
     if edited:
-        typer.echo(f"{layout.patch(key, 'patch.csv')}: {edited} rows were edited by you")
-    typer.echo(f"{data.train}: {dropped} rows dropped, {relabelled} relabelled; undo with: repair patch revert {key}")
+        typer.echo(f"{layout.patch(key, 'patch.csv')}: {len(edited)} rows were edited by you")
+    if listed:
+        typer.echo(f"{file}: {len(listed)} decisions")
+    counts = f"{dropped} rows dropped, {relabelled} relabelled, {_left_alone(decided)}"
+    if dry_run:
+        for line in _by_class(rows, data):
+            typer.echo(line)
+        typer.echo(f"{source.train}: without --dry-run {counts}; nothing was changed")
+        return
+    try:
+        after = digests(spec, layout, ["dataset.train"])["dataset.train"]
+        save_decisions(layout, key, decided, patch, before, after)
+    except BaseException:
+        revert_patch(source, spec.root, key)  # no patch is applied without its record
+        raise
+    typer.echo(f"{source.train}: {counts}; undo with: repair patch revert {key}")
     typer.echo("next: retrain on it; to repair the retrained model, write a case with another name")
 
 
 def revert(key: str) -> None:
-    """Revert a case's patch.
+    """Revert a case's patch. What was decided stays in the table ``decisions``, which is a record.
 
     Raises:
         InputError: the patch is not applied.
@@ -58,18 +101,41 @@ def revert(key: str) -> None:
     typer.echo(f"{data.train}: restored to what it was before the patch of {key}")
 
 
-def _proven_rows(layout: Layout, key: str, patch: pa.Table) -> pa.Table:
-    """The patch's rows whose failure group has an accepted or recommended repair."""
-    verdicts = read_parquet(layout.table("verdicts", key))[0].to_pylist()
-    by_group = {row["failure_group"]: row["verdict"] for row in verdicts if row["judge"] == "gate"}
-    proven = [by_group.get(group) in PROVEN for group in patch["failure_group"].to_pylist()]
-    if not any(proven):
-        listed = ", ".join(sorted(set(by_group.values()))) or "missing"
-        raise InputError(
-            f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "
-            f"were not changed; to see the rows: repair query \"SELECT * FROM patch WHERE case_id = '{key}'\""
+def _verdicts(layout: Layout, key: str) -> dict[str, str]:
+    """The gate's verdict on each failure group."""
+    rows = read_parquet(layout.table("verdicts", key))[0].to_pylist()
+    return {row["failure_group"]: row["verdict"] for row in rows if row["judge"] == "gate"}
+
+
+def _nothing_left(key: str, decided: ByExample, verdicts: Mapping[str, str], proven: set[str]) -> InputError:
+    if proven:
+        return InputError(
+            f"nothing of the patch of {key} is left to apply: {_left_alone(decided)}; leave out an option, or decide "
+            "about rows with --decisions FILE"
         )
-    return patch.filter(pa.array(proven))
+    listed = ", ".join(sorted(set(verdicts.values()))) or "missing"
+    return InputError(
+        f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "
+        f"were not changed; to see the rows: repair query \"SELECT * FROM patch WHERE case_id = '{key}'\"; to change "
+        "rows all the same, decide about them with --decisions FILE"
+    )
+
+
+def _left_alone(decided: ByExample) -> str:
+    """The number of rows that are left alone, and why."""
+    counts = Counter(decision.left for decision in decided.values() if decision.left)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    return f"{counts.total()} left alone" + (f" ({reasons})" if reasons else "")
+
+
+def _by_class(rows: pa.Table, data: Dataset) -> list[str]:
+    """The numbers of rows to drop of each class, and to relabel from one class to another, as lines."""
+    label_of = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
+    counts = Counter[str]()
+    for row in rows.to_pylist():
+        new = f" to {shown([row['suggested_label']])}" if row["action"] == "relabel" else ""
+        counts[f"{row['action']} {shown([data.classes[label_of[row['example_id']]]])}{new}"] += 1
+    return [f"{what}: {count}" for what, count in sorted(counts.items())]
 
 
 def _user_data(spec: CaseSpec) -> UserData:

@@ -2,15 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from repair_pipeline.datasets.labels import class_name
-from repair_pipeline.datasets.table_files import read_table, text_of
+from repair_pipeline.datasets.table_files import as_listed, read_table
 from repair_pipeline.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -53,13 +51,7 @@ def read_failures(
         )
     name = shared[0]
     id_of = {str(value): example_id for value, example_id in zip(keys[name], test_ids.tolist(), strict=True)}
-    values = table[name].to_pylist()
-    # First the text as the file has it, 00037; then the number 37 that it may have been parsed as.
-    texts, id_by_number = text_of(path, table, name), _by_number(id_of)
-    listed = []
-    for text, value in zip(texts, values, strict=True):
-        key = text if text in id_of else class_name(value)
-        listed.append(key if key in id_of else id_by_number.get(key, text))
+    listed = as_listed(path, table, name, id_of)
     unknown = [(row, value) for row, value in enumerate(listed) if value not in id_of]
     if unknown and strangers:
         log.warning(
@@ -73,10 +65,3 @@ def read_failures(
         duplicate, count = counts.most_common(1)[0]
         raise InputError(f"{path} lists the {name} {duplicate!r} {count} times: list each failure once")
     return np.array(list(counts), dtype=np.str_)
-
-
-def _by_number(ids: Iterable[str]) -> dict[str, str]:
-    """The all-digit ids by their number, where it is unique: pandas reads 00037 as 37 and writes it so."""
-    numbers = [(str(int(name)), name) for name in ids if name.isascii() and name.isdigit()]
-    counts = Counter(number for number, _ in numbers)
-    return {number: name for number, name in numbers if counts[number] == 1}

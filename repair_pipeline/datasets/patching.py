@@ -23,7 +23,19 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
 
-def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tuple[int, int]:
+def require_unapplied(spec: UserData, folder: Path, name: str) -> None:
+    """Refuse a patch that is applied to the training data.
+
+    Raises:
+        InputError: the patch is applied.
+    """
+    if is_applied(spec, folder, name):
+        raise InputError(
+            f"{_before(spec, folder, name)} exists, so the patch {name} is already applied: revert it first"
+        )
+
+
+def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_run: bool = False) -> tuple[int, int]:
     """Drop and relabel training rows, all or none; the originals are kept as ``<train>.before-<name>``.
 
     Hash ids number the duplicates of an input, so dropping one of several equal rows changes the ids of the later ones.
@@ -34,6 +46,7 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tup
         patch: ``example_id``, ``action`` (drop, relabel), ``suggested_label`` (a class name) and ``label``, the class
             that the row had when it was judged.
         name: the patch's name.
+        dry_run: whether to check the patch and change nothing.
 
     Returns:
         The numbers of rows dropped and relabelled.
@@ -43,8 +56,7 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tup
             since it was judged; or the file cannot be changed. Nothing is changed then.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
-    if is_applied(spec, folder, name):
-        raise InputError(f"{before} exists, so the patch {name} is already applied: revert it first")
+    require_unapplied(spec, folder, name)
     changes = {row["example_id"]: row for row in patch.to_pylist()}
     data = read(spec, folder)
     ids = data.train.ids.tolist()
@@ -64,14 +76,17 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str) -> tup
             f"{len(changed)} of {len(changes)} rows of the patch {name} have a different label in {train} than when "
             f"they were judged ({shown(changed, 5)}): run the case again on the current data"
         )
+    actions = [row["action"] for row in changes.values()]
+    counts = actions.count("drop"), actions.count("relabel")
+    if dry_run:
+        return counts
     by_row = [changes.get(example_id) for example_id in ids]
     if is_image_folder(train):
         _move_images(train, before, by_row)
     else:
         _rewrite(train, before, by_row, spec.label)
     _note_order(spec, folder, name)
-    actions = [row["action"] for row in changes.values()]
-    return actions.count("drop"), actions.count("relabel")
+    return counts
 
 
 def changed_labels(data: Dataset, patch: pa.Table) -> list[str]:

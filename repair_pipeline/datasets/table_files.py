@@ -7,13 +7,14 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from repair_pipeline.datasets.labels import class_name
 from repair_pipeline.errors import InputError
 
 UNREADABLE = (pa.ArrowException, OSError)
@@ -87,6 +88,39 @@ def text_of(path: Path, table: pa.Table, column: str) -> list[str]:
     if delimiter(path):
         table = _read_csv(path, as_text=column)
     return [str(value) for value in table[column].to_pylist()]
+
+
+def as_listed(path: Path, table: pa.Table, column: str, known: Iterable[str]) -> list[str]:
+    """A column's values as known names.
+
+    A name is compared with the text in the file, ``00037``; then with the name of the value, ``1`` for 1.0 and ``True``
+    for true; then with the number that a program may have read it as, 37.
+
+    Args:
+        path: the file.
+        table: the result of ``read_table`` for ``path``.
+        column: the column's name.
+        known: the names.
+
+    Returns:
+        The known name of each row, or its text if there is none; empty for a missing value.
+    """
+    names = set(known)
+    by_number = _by_number(names)
+    listed = []
+    for text, value in zip(text_of(path, table, column), table[column].to_pylist(), strict=True):
+        if delimiter(path) is None and (value is None or value != value):  # null or NaN
+            text = ""
+        key = text if text in names else class_name(value)
+        listed.append(key if key in names else by_number.get(key, text))
+    return listed
+
+
+def _by_number(names: Iterable[str]) -> dict[str, str]:
+    """The all-digit names by their number, where it is unique: pandas reads 00037 as 37 and writes it so."""
+    numbers = [(str(int(name)), name) for name in names if name.isascii() and name.isdigit()]
+    counts = Counter(number for number, _ in numbers)
+    return {number: name for number, name in numbers if counts[number] == 1}
 
 
 def schema(path: Path) -> pa.Schema:

@@ -17,6 +17,7 @@ from repair_pipeline.datasets.user_tables import image_files, is_image_folder
 from repair_pipeline.entry_point import source_files
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.decisions import digests_of_application
 from repair_pipeline.pipeline.weights import pinned, weights_path
 from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -55,15 +56,17 @@ def changed_inputs(spec: CaseSpec, layout: Layout, keys: Iterable[str] = OWN) ->
 def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
     """The keys of data and weights that have changed since the case was judged.
 
-    That its own patch is applied is no change, nor is one that it was judged with.
+    That its own patch is applied is no change, nor is one that it was judged with. The digests of the training data
+    before and after each application tell a file that the patch changed from one that was changed since.
     """
     changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "dataset.torchvision", "model.weights"))
     if "dataset.train" in changed and isinstance(spec.dataset, UserData):
-        applied_by_case = (case_id, *(spec.patches or ()))
-        before = {
-            name: path for name, path in applied_patches(spec.dataset, spec.root).items() if name in applied_by_case
-        }
-        if (spec.inputs or {})["dataset.train"] in {kept_digests().of(_files_at(path)) for path in before.values()}:
+        expected = (spec.inputs or {})["dataset.train"]
+        for name in applied_patches(spec.dataset, spec.root):
+            application = digests_of_application(layout, name)
+            if application and name in (case_id, *(spec.patches or ())) and application[0] == expected:
+                expected = application[1]
+        if expected == digests(spec, layout, ["dataset.train"]).get("dataset.train"):
             changed.remove("dataset.train")
     return changed
 

@@ -13,8 +13,6 @@ import pyarrow.csv
 import pyarrow.parquet
 import torch
 
-from repair_pipeline.datasets.table_files import read_table, text_of
-from repair_pipeline.errors import InputError
 from repair_pipeline.influence.pairs import pairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
@@ -23,7 +21,6 @@ from repair_pipeline.reporting.gallery import are_images
 from repair_pipeline.reporting.picture import Picture, png
 from repair_pipeline.reporting.picture import look as drawn
 from repair_pipeline.storage.files import read_parquet, write_bytes
-from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.stopwatch import Stopwatch
@@ -97,54 +94,6 @@ def _keep_edits(case: Case, path: Path) -> None:
         kept = csv.with_name("patch.edited.csv")
         write_bytes(kept, edited)
         log.warning("the patch is made anew; your edits of %s are kept in %s", csv, kept)
-
-
-_ACTIONS = ("drop", "relabel", "keep")
-
-
-def patch_as_edited(layout: Layout, key: str) -> tuple[pa.Table, int]:
-    """A case's patch with the user's edits in ``patch.csv``, and how many rows were edited.
-
-    There a row may be taken out or be given another action (drop, relabel, keep) or another class.
-
-    Raises:
-        InputError: the file cannot be read, or a row of it is none of the patch's or says nothing that can be done.
-    """
-    table = read_parquet(layout.table("patch", key))[0]
-    path = layout.patch(key, "patch.csv")
-    if not path.exists() or not len(table):
-        return table, 0
-    judged = {(row["failure_group"], row["example_id"]): row for row in table.to_pylist()}
-    rows, edited = [], len(judged)
-    for row in _texts(path):
-        given = judged.pop((row["failure_group"], row["example_id"]), None)
-        if given is None:
-            raise InputError(
-                f"{path} names the row {row['example_id']!r}, which is none of the patch of {key}, or names it twice: "
-                "take it out; rows that no repair removed are changed in the data themselves"
-            )
-        action, label = row["action"].strip(), row["suggested_label"] or None
-        if action not in _ACTIONS or (action == "relabel") != (label is not None):
-            raise InputError(
-                f"{path}: row {row['example_id']!r} has the action {action!r} and the class {label or ''!r}: write "
-                "drop or keep without a class, or relabel with one"
-            )
-        edited -= (action, label) == (given["action"], given["suggested_label"])
-        if action != "keep":
-            rows.append({**given, "action": action, "suggested_label": label})
-    if not rows:
-        raise InputError(f"{path} keeps every row of the patch of {key}: there is nothing to apply")
-    return pa.Table.from_pylist(rows, schema=table.schema), edited
-
-
-def _texts(path: Path) -> list[dict[str, str]]:
-    """The rows of ``patch.csv``, each field as text."""
-    table = read_table(path)
-    needed = ("failure_group", "example_id", "action", "suggested_label")
-    if missing := [name for name in needed if name not in table.column_names]:
-        raise InputError(f"{path} has no column {missing[0]!r}: it is needed to know what to do with a row")
-    columns = [text_of(path, table, name) for name in needed]
-    return [dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _patch(view: GroupView, repaired: Repair, progress: Progress) -> list[dict[str, Any]]:

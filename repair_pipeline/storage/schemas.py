@@ -244,6 +244,33 @@ TABLES: dict[str, pa.Schema] = {
             ),
         ]
     ),
+    "decisions": pa.schema(
+        [
+            _CASE,
+            _field(
+                "failure_group",
+                pa.string(),
+                "group of failures whose patch has the row, or that a decisions file names; null for neither",
+            ),
+            _field(
+                "example_id", pa.string(), "a row of the patch, or another training row that a person decided about"
+            ),
+            _field("decision", pa.string(), "what repair patch apply did with the row: drop, relabel, or keep"),
+            _field("label", pa.string(), "name of the class that the row got; null unless it was relabelled"),
+            _field(
+                "source",
+                pa.string(),
+                "suggestion (of the patch); patch.csv (edited by the user); decisions file; the option, such as "
+                "--limit 100, or verdict (no proven repair): what left a suggestion alone",
+            ),
+            _field("reviewer", pa.string(), "who decided, as the decisions file says; null if it does not"),
+            _field(
+                "decided_at",
+                pa.timestamp("us", tz="UTC"),
+                "when the patch was applied; reverting it leaves these rows, and applying it again adds new ones",
+            ),
+        ]
+    ),
     "pairs": pa.schema(
         [
             _CASE,

@@ -165,15 +165,20 @@ def test_an_edited_patch_is_applied_as_edited(ward):
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda rows: rows.assign(example_id="stranger"), "names the row 'stranger', which is none of the patch"),
-        (lambda rows: pd.concat([rows, rows]), "or names it twice"),
+        (lambda rows: rows.assign(example_id="stranger"), "rows that are none of the training data (stranger"),
+        (
+            lambda rows: pd.concat(
+                [rows.assign(action="drop", suggested_label=""), rows.assign(action="keep", suggested_label="")]
+            ),
+            "leave one of them",
+        ),
         (lambda rows: rows.assign(action="delete"), "has the action 'delete'"),
         (lambda rows: rows.assign(action="relabel", suggested_label=""), "relabel with one"),
         (
             lambda rows: rows.assign(action="relabel", suggested_label="ill"),
-            "gives rows the class 'ill', but the classes are sick, well",
+            "has the suggested_label 'ill', but the classes are sick, well",
         ),
-        (lambda rows: rows.assign(action="keep", suggested_label=""), "keeps every row"),
+        (lambda rows: rows.assign(action="keep", suggested_label=""), "is left to apply"),
         (lambda rows: rows.drop(columns="action"), "has no column 'action'"),
     ],
 )

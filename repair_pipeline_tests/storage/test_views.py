@@ -33,6 +33,7 @@ CONTRACT = {
     "worst_class_low unjudged judged_at",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason probability "
     "suggestion_probability",
+    "decisions": "case_id failure_group example_id decision label source reviewer decided_at",
     "pairs": "case_id failure_group failure_id example_id influence rank",
     "holdout_reads": "case_id failure_group example_id tests content model read_at",
     "timings": "case_id method step seconds device threads",

@@ -1,0 +1,316 @@
+"""``repair patch apply`` with options, with decisions of a person, and the record of what was decided."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.cli.main import app
+from repair_pipeline.datasets.user_data import read
+from repair_pipeline.pipeline import decisions
+from repair_pipeline.pipeline.inputs import changed_data, digests
+from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.views import query
+from repair_pipeline_tests.pipeline.conftest import case_at
+
+
+def tables(folder, suffix):
+    rows = pd.DataFrame({"row": list("abcdefgh"), "x": np.arange(8) / 2, "label": ["no", "yes"] * 4})
+    for name, part in (("train", rows), ("test", rows.assign(row=list("stuvwxyz")))):
+        if suffix == "csv":
+            part.to_csv(folder / f"{name}.csv", index=False)
+        else:
+            part.to_parquet(folder / f"{name}.parquet", index=False)
+    return {"train": f"train.{suffix}", "test": f"test.{suffix}", "id": "row"}
+
+
+def pictures(folder):
+    for at, part in enumerate(("train", "test")):
+        for label in ("no", "yes"):
+            (folder / part / label).mkdir(parents=True)
+        for number in range(16):
+            picture = Image.new("L", (4, 4), 10 * number + at)
+            picture.save(folder / part / ("no", "yes")[number % 2] / f"{number}.png")
+    return {"train": "train", "test": "test"}
+
+
+KINDS = {
+    "csv": lambda folder: tables(folder, "csv"),
+    "parquet": lambda folder: tables(folder, "parquet"),
+    "images": pictures,
+}
+
+
+class Desk:
+    """A folder with a case whose repair has a verdict and a patch of five rows."""
+
+    def __init__(self, folder, dataset, verdict="accepted"):
+        spec = parse_spec({"name": "wards", "dataset": dataset, "model": {"factory": "my_model:net"}})
+        layout = Layout(folder / "home")
+        spec = parse_spec({**spec.resolved, "inputs": digests(spec, layout, ["dataset.train"])})
+        self.case = case_at(layout.home, spec)
+        self.case.register("finished")
+        rows = self.rows()
+        self.ids = [*rows]
+        patch = [
+            {
+                "failure_group": "all",
+                "example_id": self.ids[at],
+                "action": action,
+                "label": rows[self.ids[at]],
+                "suggested_label": {"no": "yes", "yes": "no"}[rows[self.ids[at]]] if action == "relabel" else None,
+                "rank": at + 1,
+                "probability": probability,
+            }
+            for at, (action, probability) in enumerate(
+                [("drop", 0.95), ("relabel", 0.9), ("drop", 0.5), ("relabel", None), ("drop", 0.97)]
+            )
+        ]
+        save_rows(layout.table("patch", self.case.id), "patch", patch, {})
+        self.judge(verdict)
+
+    def judge(self, verdict):
+        row = {"failure_group": "all", "judge": "gate", "verdict": verdict}
+        save_rows(self.case.layout.table("verdicts", self.case.id), "verdicts", [row], {})
+
+    def rows(self):
+        """The label of each training row."""
+        data = read(self.case.spec.dataset, Path())
+        names = (data.classes[label] for label in data.train.labels.tolist())
+        return dict(zip(data.train.ids.tolist(), names, strict=True))
+
+    def apply(self, *options):
+        return CliRunner().invoke(app, ["patch", "apply", self.case.id, *options])
+
+    def revert(self):
+        assert CliRunner().invoke(app, ["patch", "revert", self.case.id]).exit_code == 0
+
+    def ask(self, columns="example_id, decision, label, source, reviewer, failure_group"):
+        sql = f"SELECT {columns} FROM decisions WHERE case_id = '{self.case.id}' ORDER BY ALL"
+        return query(self.case.layout, sql).to_pylist()
+
+    def changed(self):
+        return changed_data(self.case.spec, self.case.layout, self.case.id)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture(params=KINDS)
+def desk(request, folder):
+    return Desk(folder, KINDS[request.param](folder))
+
+
+@pytest.fixture
+def csv(folder):
+    return Desk(folder, KINDS["csv"](folder))
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("options", "dropped", "relabelled", "why"),
+    [
+        ((), [0, 2, 4], [1, 3], "0 left alone"),
+        (
+            ("--min-probability", "0.9"),
+            [0, 4],
+            [1],
+            "2 left alone (1 below --min-probability 0.9, 1 of unknown probability, --min-probability 0.9)",
+        ),
+        (("--only", "drop"), [0, 2, 4], [], "2 left alone (2 to relabel, --only drop)"),
+        (("--limit", "2"), [0, 4], [], "3 left alone (3 beyond --limit 2)"),
+        (
+            ("--min-probability", "0.6", "--only", "drop", "--limit", "1"),
+            [4],
+            [],
+            "4 left alone (1 beyond --limit 1, 1 to relabel, --only drop, 1 below --min-probability 0.6, "
+            "1 of unknown probability, --min-probability 0.6)",
+        ),
+    ],
+)
+def test_options_choose_among_the_suggestions(desk, options, dropped, relabelled, why):
+    before = desk.rows()
+    result = desk.apply(*options)
+    assert result.exit_code == 0, result.output
+    train = desk.case.spec.dataset.train
+    said = f"{train}: {len(dropped)} rows dropped, {len(relabelled)} relabelled, {why}; undo with: repair patch revert"
+    assert said in result.stdout
+    after = desk.rows()
+    assert before.keys() - after.keys() == {desk.ids[at] for at in dropped}
+    assert {name for name in after if after[name] != before[name]} == {desk.ids[at] for at in relabelled}
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, folder):
+    before = files(folder)
+    result = desk.apply("--dry-run", "--min-probability", "0.4")
+    assert result.exit_code == 0
+    train = desk.case.spec.dataset.train
+    no, yes = ([desk.rows()[desk.ids[at]] for at in (0, 2, 4)].count(name) for name in ("no", "yes"))
+    relabelled = "no to yes" if desk.rows()[desk.ids[1]] == "no" else "yes to no"
+    assert result.stdout.splitlines() == [
+        *([f"drop no: {no}"] if no else []),
+        *([f"drop yes: {yes}"] if yes else []),
+        f"relabel {relabelled}: 1",
+        f"{train}: without --dry-run 3 rows dropped, 1 relabelled, 1 left alone (1 of unknown probability, "
+        "--min-probability 0.4); nothing was changed",
+    ]
+    assert files(folder) == before
+
+
+def test_nothing_left_is_refused_with_the_next_move(csv, folder):
+    before = files(folder)
+    result = csv.apply("--min-probability", "0.99")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "is left to apply: 5 left alone (4 below --min-probability 0.99, 1 of unknown" in result.stderr
+    assert "leave out an option, or decide about rows with --decisions FILE" in result.stderr
+    assert files(folder) == before
+
+
+REVIEWED = """example_id,decision,label,reviewer
+{0},keep,,ada
+{1},drop,,ada
+{6},relabel,{new},bob
+{7},drop,,
+{5},keep,,bob
+"""
+
+
+def test_decisions_override_suggestions_and_reach_any_training_row(desk, folder):
+    before = desk.rows()
+    new = {"no": "yes", "yes": "no"}[before[desk.ids[6]]]
+    (folder / "reviewed.csv").write_text(REVIEWED.format(*desk.ids, new=new))
+    result = desk.apply("--decisions", "reviewed.csv", "--only", "drop", "--limit", "1")
+    assert result.exit_code == 0, result.output
+    assert "reviewed.csv: 5 decisions" in result.stdout
+    assert "3 rows dropped, 1 relabelled, 4 left alone (2 kept by decisions file" in result.stdout
+    after = desk.rows()
+    assert before.keys() - after.keys() == {desk.ids[at] for at in (1, 4, 7)}
+    assert {name for name in after if after[name] != before[name]} == {desk.ids[6]}
+    found = {row["example_id"]: row for row in desk.ask()}
+    assert found[desk.ids[6]] == {
+        "example_id": desk.ids[6],
+        "decision": "relabel",
+        "label": new,
+        "source": "decisions file",
+        "reviewer": "bob",
+        "failure_group": None,
+    }
+    assert [found[desk.ids[at]]["source"] for at in range(5)] == [
+        *("decisions file", "decisions file", "--limit 1", "--only drop", "suggestion"),
+    ]
+    assert [found[desk.ids[at]]["decision"] for at in range(8)] == [
+        *("keep", "drop", "keep", "keep", "drop", "keep", "relabel", "drop"),
+    ]
+    assert [found[desk.ids[at]]["failure_group"] for at in (4, 5)] == ["all", None]
+
+
+def test_without_a_proven_repair_only_a_persons_decisions_are_applied(csv, folder):
+    csv.judge("rejected")
+    before = files(folder)
+    refused = csv.apply()
+    assert "the verdict of wards" in refused.stderr
+    assert "decide about them with --decisions FILE" in refused.stderr
+    assert files(folder) == before
+    (folder / "reviewed.csv").write_text("example_id,decision\nb,drop\n")
+    result = csv.apply("--decisions", "reviewed.csv")
+    assert "1 rows dropped, 0 relabelled, 4 left alone (4 of failure groups without a proven repair)" in result.stdout
+    assert list(csv.rows()) == list("acdefgh")
+    assert {row["source"] for row in csv.ask()} == {"decisions file", "verdict"}
+
+
+def test_a_file_of_decisions_overrides_the_edited_patch(csv, folder):
+    patch = query(csv.case.layout, "SELECT failure_group, example_id, action, suggested_label FROM patch")
+    edited = patch.to_pandas().astype({"action": str})
+    edited.loc[edited.example_id.isin(["a", "c"]), "action"] = "keep"
+    path = csv.case.layout.patch(csv.case.id, "patch.csv")
+    path.parent.mkdir(parents=True)
+    edited.to_csv(path, index=False)
+    (folder / "reviewed.csv").write_text("example_id,decision\na,drop\n")
+    result = csv.apply("--decisions", "reviewed.csv", "--only", "drop")
+    assert "patch.csv: 2 rows were edited by you" in result.stdout
+    assert list(csv.rows()) == list("bcdfgh")
+    sources = {row["example_id"]: (row["decision"], row["source"]) for row in csv.ask()}
+    assert (sources["a"], sources["c"]) == (("drop", "decisions file"), ("keep", "patch.csv"))
+
+
+def test_the_record_outlives_the_patch_and_grows(csv):
+    assert csv.ask() == []
+    assert csv.apply("--only", "drop").exit_code == 0
+    first = csv.ask()
+    assert [row["decision"] for row in first] == ["drop", "keep", "drop", "keep", "drop"]
+    csv.revert()
+    assert csv.ask() == first
+    assert csv.apply().exit_code == 0
+    assert len(csv.ask()) == 10
+    assert len({row["decided_at"] for row in csv.ask("decided_at")}) == 2
+
+
+def test_a_patch_whose_record_cannot_be_written_is_not_applied(desk, folder, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(decisions, "save_rows", full)
+    before = files(folder)
+    assert isinstance(desk.apply().exception, OSError)
+    assert files(folder) == before
+
+
+# Whether the data have changed since the case was judged.
+
+
+def test_the_cases_own_patch_is_no_change_of_its_data(desk):
+    assert desk.changed() == []
+    assert desk.apply("--only", "drop").exit_code == 0
+    assert desk.changed() == []
+    desk.revert()
+    assert desk.changed() == []
+    assert desk.apply().exit_code == 0
+    assert desk.changed() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_that_change_after_their_patch_have_changed(folder, kind):
+    desk = Desk(folder, KINDS[kind](folder))
+    assert desk.apply("--only", "drop").exit_code == 0
+    train = folder / desk.case.spec.dataset.train
+    if kind == "images":
+        Image.new("L", (4, 4), 255).save(train / "no" / "new.png")
+    elif kind == "csv":
+        train.write_text(train.read_text().replace("yes", "no", 1))
+    else:
+        pd.read_parquet(train)[::-1].to_parquet(train, index=False)
+    assert desk.changed() == ["dataset.train"]
+
+
+def test_another_patch_on_top_is_a_change_unless_the_case_was_judged_with_it(folder):
+    desk = Desk(folder, KINDS["csv"](folder))
+    other = parse_spec({**desk.case.spec.resolved, "seed": 1})
+    second = case_at(desk.case.layout.home, other)
+    second.register("finished")
+    row = {"failure_group": "all", "example_id": "h", "action": "drop"}
+    save_rows(second.layout.table("patch", second.id), "patch", [row], {})
+    verdict = {"failure_group": "all", "judge": "gate", "verdict": "accepted"}
+    save_rows(second.layout.table("verdicts", second.id), "verdicts", [verdict], {})
+    assert desk.apply("--only", "drop").exit_code == 0
+    result = CliRunner().invoke(app, ["patch", "apply", second.id])
+    assert "train.csv has changed since" in result.stderr
+    with_first = parse_spec({**other.resolved, "patches": [desk.case.id]})
+    third = case_at(desk.case.layout.home, with_first)
+    third.register("finished")
+    save_rows(third.layout.table("patch", third.id), "patch", [row], {})
+    save_rows(third.layout.table("verdicts", third.id), "verdicts", [verdict], {})
+    assert CliRunner().invoke(app, ["patch", "apply", third.id]).exit_code == 0
+    assert changed_data(third.spec, third.layout, third.id) == []
+    assert desk.changed() == ["dataset.train"]
