@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,7 +16,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline import gate
 from repair_pipeline.pipeline.patch import write_patch
 from repair_pipeline.pipeline.run import run_case
-from repair_pipeline.storage.files import read_tensors, write_bytes
+from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_parquet
 from repair_pipeline.storage.views import query
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import silent
@@ -217,6 +218,28 @@ def test_a_treatment_that_pushes_labels_away_suggests_none(case, tmp_path, monke
         assert {(row["action"], row["suggested_label"]) for row in found} == {("drop", None)}
     finally:
         write_bytes(written, before)
+
+
+def test_only_an_edited_patch_is_kept_when_it_is_made_anew(case):
+    table, csv = case.layout.table("patch", case.id), case.layout.patch(case.id, "patch.csv")
+    rows, kept = read_parquet(table)[0], csv.with_name("patch.edited.csv")
+    before = {path: path.read_bytes() for path in (table, csv)}
+    try:
+        earlier = rows.drop_columns(["probability", "suggestion_probability"])  # as before these were known
+        write_parquet(table, earlier, {})
+        pa_csv.write_csv(earlier, csv)
+        write_patch(case, table, silent)
+        assert not kept.exists()
+        assert pd.read_csv(csv).columns.tolist() == rows.column_names
+        edited = csv.read_text().replace("drop", "keep")
+        csv.write_text(edited)
+        write_patch(case, table, silent)
+        assert kept.read_text() == edited
+        assert "keep" not in pd.read_csv(csv)["action"].tolist()
+    finally:
+        kept.unlink(missing_ok=True)
+        for path, content in before.items():
+            write_bytes(path, content)
 
 
 def test_a_search_alone_is_judged_against_controls_too(folder, tmp_path):
