@@ -209,16 +209,17 @@ class TestPartition:
     @property
     def query_side(self) -> QuerySide:
         """The parts that influence methods and treatments may read."""
-        failures, right = self._failures + len(self.other_failures), len(self.guard) + len(self.remaining)
+        failures, right = self.failures + len(self.other_failures), len(self.guard) + len(self.remaining)
         return QuerySide(self.query, self.query_tuning, self.guard, failures / (failures + right))
 
     @property
     def failure_share(self) -> float:
         """The base model's error rate on the rows of this partition, ``other_failures`` excluded: the natural mix."""
-        return self._failures / (self._failures + len(self.guard) + len(self.remaining))
+        return self.failures / (self.failures + len(self.guard) + len(self.remaining))
 
     @property
-    def _failures(self) -> int:
+    def failures(self) -> int:
+        """Number of failures, ``other_failures`` excluded."""
         return sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
 
     def parts(self) -> dict[str, Examples]:

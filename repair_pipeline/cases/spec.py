@@ -98,6 +98,14 @@ class ComputeSpec:
 
 
 @dataclass(frozen=True, config=_strict)
+class PatchSpec:
+    """The trainings by which a data patch is judged."""
+
+    trainings: Annotated[int, Field(ge=2)] = 3
+    """Trainings on the data as they are, and as many on the patched data."""
+
+
+@dataclass(frozen=True, config=_strict)
 class CaseSpec:
     """Everything that determines the numbers of a case."""
 
@@ -126,6 +134,8 @@ class CaseSpec:
     """Treatments to run, each with its non-default settings, or with a list of these that gives one model each."""
     gate: Gate | None = None
     """What a repair must show to be accepted; None: a study, in which nothing is accepted."""
+    patch: PatchSpec | None = None
+    """How the data patch is judged; None: it is not."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
     nightly: Nightly | None = None
     """If set, the case is also a template for nightly runs."""
@@ -159,6 +169,12 @@ class CaseSpec:
     def _can_count_planted_rows(self) -> CaseSpec:
         if self.causes.top == "planted" and not self.plants:
             raise ValueError("causes.top is 'planted', but the corruption plants nothing; give causes={fraction: 0.15}")
+        return self
+
+    @model_validator(mode="after")
+    def _judges_a_patch_that_is_made(self) -> CaseSpec:
+        if self.patch and self.gate is None:
+            raise ValueError("patch is given, but a patch is made only where a gate judges the repair: write gate: {}")
         return self
 
     @model_validator(mode="after")
@@ -217,6 +233,11 @@ class CaseSpec:
         if isinstance(data, UserData):
             return data.train
         return data.name if isinstance(data, KnownData) else data.torchvision
+
+    @property
+    def cross_fits(self) -> bool:
+        """Whether models are trained without a part of the rows, to predict these."""
+        return "cross_fit" in self.influence or any(TREATMENTS[name].cross_fits for name in self.treatments)
 
     @property
     def calibrated(self) -> frozenset[str]:

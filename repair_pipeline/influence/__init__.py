@@ -2,6 +2,7 @@
 
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
+from repair_pipeline.influence.cross_fit import CrossFitInfluence as CrossFit
 from repair_pipeline.influence.ewc import EWCInfluence as EWC
 from repair_pipeline.influence.external.confident_learning import ConfidentLearning
 from repair_pipeline.influence.external.ekfac import EKFAC
@@ -20,6 +21,7 @@ __all__ = [
     "VCL",
     "CleanReference",
     "ConfidentLearning",
+    "CrossFit",
     "FinetuneLoss",
     "Functional",
     "Linear",

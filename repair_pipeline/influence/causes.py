@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.calibration import within_false_share
+from repair_pipeline.problem.calibration import within_false_share
 from repair_pipeline.types import Causes, InfluenceScores
 
 

@@ -1,14 +1,11 @@
 """How unlikely a row's label is to models that were not trained on the row, but on the failures and the guard."""
 
-import torch
-from jaxtyping import Float64, Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from repair_pipeline.influence.calibration import harmful_probability, natural_weights
 from repair_pipeline.problem.cross_fit import out_of_fold
 from repair_pipeline.problem.reading import UNLIKELY
+from repair_pipeline.problem.suggestions import harm
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores
 
@@ -23,18 +20,6 @@ class CrossFitInfluence:
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         predicted = out_of_fold(task)
-        values = _unlikelihood(predicted.fit, task.fit.labels.cpu())
-        null = _unlikelihood(predicted.clean, predicted.clean_labels)
-        weights = natural_weights(predicted.failures, len(null) - predicted.failures, task.tests.failure_share)
-        return InfluenceScores(
-            task.fit.ids,
-            values,
-            notes={"calibration_rows": len(null)},
-            neutral=UNLIKELY,
-            probability=harmful_probability(values, values, null, weights),
-        )
-
-
-def _unlikelihood(probabilities: Float64[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    tiny = torch.finfo(torch.float64).tiny
-    return -probabilities.gather(1, labels[:, None]).flatten().clamp_min(tiny).log()
+        values, harmful = harm(predicted, task.fit.labels.cpu(), task.tests.failure_share)
+        notes = {"calibration_rows": len(predicted.clean)}
+        return InfluenceScores(task.fit.ids, values, notes=notes, neutral=UNLIKELY, probability=harmful)

@@ -4,6 +4,7 @@ from functools import partial
 
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
+from repair_pipeline.influence.cross_fit import CrossFitInfluence
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.external.confident_learning import ConfidentLearning
 from repair_pipeline.influence.external.ekfac import EKFAC
@@ -47,6 +48,11 @@ _BUILTIN = {
     "functional": Method(
         FunctionalInfluence,
         "EWC-influence that holds the model's answers on the training rows instead of its parameters",
+    ),
+    "cross_fit": Method(
+        CrossFitInfluence,
+        "cross-fitting: rows unlikely to models that learnt the failures and healthy cases, but not them, rank first",
+        calibrates=True,
     ),
     "loss": Method(Loss, "training loss: rows that the model finds unlikely rank first", "baseline"),
     "margin": Method(Margin, "logit margin: rows whose given label loses to another by most rank first", "baseline"),

@@ -25,6 +25,8 @@ class Method:
     line: str
     """One-line description."""
     role: Role = "repair"
+    calibrates: bool = False
+    """Whether its scores have probabilities already, so that they are not calibrated again."""
     version: int = 1
     """Code version: increased when a change of the code changes scores, so that stored scores are recomputed."""
 

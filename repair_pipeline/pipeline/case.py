@@ -29,7 +29,16 @@ from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
 from repair_pipeline.training.protocol import Training
-from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Dataset, FailureGroup, Progress, Role, TestPartition
+from repair_pipeline.types import (
+    ALL_FAILURES,
+    CorruptedDataset,
+    Dataset,
+    FailureGroup,
+    OutOfFold,
+    Progress,
+    Role,
+    TestPartition,
+)
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,15 @@ class GroupView(Case):
     def partition(self) -> TestPartition:
         return load_partition(self.partition_path, self.data.test, self.group)
 
+    @property
+    def out_of_fold_path(self) -> Path:
+        return self.layout.out_of_fold(self.id, self.group.phrase("{}"))
+
+    def out_of_fold(self) -> OutOfFold:
+        """Predictions of models that were not trained on the row."""
+        tensors, notes = read_tensors(self.out_of_fold_path)
+        return OutOfFold(**tensors, failures=notes["failures"])
+
     def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
         """What a method with this role may read, and the random stream of ``step``."""
         tensors, _ = read_tensors(self.fisher_path)
@@ -175,6 +193,7 @@ class GroupView(Case):
             untrained=self.untrained,
             generator=torch_stream(self.spec.seed, step),
             progress=progress,
+            stored_out_of_fold=self.out_of_fold if self.spec.cross_fits else None,
         )
 
 

@@ -71,7 +71,9 @@ class Choice:
                 yield RowDecision(row["example_id"], row["action"], row["suggested_label"], "suggestion")
 
     def _left(self, row: Row, taken: int) -> tuple[str, str]:
-        """The option that leaves a row alone, and why; empty if none does."""
+        """What leaves a row alone, and why; empty if nothing does."""
+        if row["action"] == "keep":
+            return "suggestion", "that are less certainly harmful"
         if self.min_probability is not None:
             option, probability = f"--min-probability {self.min_probability:g}", row.get("probability")
             if probability is None:

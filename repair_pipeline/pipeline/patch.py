@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from repair_pipeline.influence.pairs import pairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
+from repair_pipeline.problem.calibration import within_false_share
+from repair_pipeline.problem.suggestions import Suggestions, harm, suggestions
 from repair_pipeline.reporting.contact_sheet import contact_sheet
 from repair_pipeline.reporting.gallery import are_images
 from repair_pipeline.reporting.picture import Picture, png
@@ -24,14 +27,17 @@ from repair_pipeline.storage.files import read_parquet, write_bytes
 from repair_pipeline.storage.records import load_scores, save_rows
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.stopwatch import Stopwatch
-from repair_pipeline.training.fit import logits, predictions
-from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.training.fit import predictions
 from repair_pipeline.types import Progress
 
 log = logging.getLogger(__name__)
 
 PAIRED = 200
 """The most harmful rows, which are paired with every failure."""
+_SURE = 0.9
+"""The least probability of being right at which a label is suggested."""
+_FALSE_SHARE = 0.1
+"""The largest expected share of harmless rows among those that a patch drops or relabels."""
 _NAMED = 3
 """Failures that a row of the patch names."""
 
@@ -67,7 +73,7 @@ def write_patch(case: Case, path: Path, progress: Progress) -> None:
     for view in case.views:
         repaired = repair(view)
         if repaired and repaired.removed:
-            rows += _patch(view, repaired, progress)
+            rows += _patch(view, repaired)
     save_rows(path, "patch", rows, watch.notes())
     schema = pa.schema([field for field in TABLES["patch"] if field.name != "case_id"])
     table, binary = pa.Table.from_pylist(rows, schema=schema), io.BytesIO()
@@ -96,40 +102,62 @@ def _keep_edits(case: Case, path: Path) -> None:
         log.warning("the patch is made anew; your edits of %s are kept in %s", csv, kept)
 
 
-def _patch(view: GroupView, repaired: Repair, progress: Progress) -> list[dict[str, Any]]:
+def _patch(view: GroupView, repaired: Repair) -> list[dict[str, Any]]:
     fit, names = view.data.fit.examples, view.data.classes
     scores = load_scores(view.influence_path(repaired.influence_method or view.spec.treat[0]), fit)
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
-    causes = [at[example_id] for example_id in repaired.causes.ids]
-    # The base model has learnt the causes, and a model repaired from it may repeat their labels. A treatment that
-    # pushes their labels away predicts another class for every row, right or wrong, so it suggests nothing.
-    suggests = not TREATMENTS[repaired.treatment].opposes
-    removed, model = fit[torch.tensor(causes)], view.model(view.model_path(repaired.variant))
-    probabilities, suggested = logits(model, removed, progress=progress).softmax(dim=1).max(dim=1)
-    opposed = _opposed(view)
-    rows = []
-    for row, probability, label in zip(causes, probabilities.tolist(), suggested.tolist(), strict=True):
+    causes = sorted((at[example_id] for example_id in repaired.causes.ids), key=lambda row: rank_of[row])
+    harmful, suggested = _suggested(view)
+    probability = harmful if scores.probability is None else scores.probability
+    certain = _certain(probability, causes)
+    opposed, rows = _opposed(view), []
+    for place, row in enumerate(causes):
         example_id, given = str(fit.ids[row]), int(fit.labels[row])
-        relabel = suggests and label != given and probability > 0.5
+        label, right = (int(suggested.labels[row]), suggested.probability[row].item()) if suggested else (given, None)
+        relabel = right is not None and right >= _SURE
         failures = opposed.get(example_id, [])
         reason = f"rank {rank_of[row]} of {len(fit)} by influence"
+        reason += "" if probability is None else f", harmful with probability {probability[row].item():.2f}"
         reason += f", opposes {len(failures)} of {len(view.partition.query)} failures" if failures else ""
-        reason += f"; the repaired model says {names[label]} with probability {probability:.2f}"
+        if right is not None:
+            reason += f"; models that did not learn it say {names[label]}, right with probability {right:.2f}"
         rows.append(
             {
                 "failure_group": view.group,
                 "example_id": example_id,
-                "action": "relabel" if relabel else "drop",
+                "action": "keep" if place >= certain else "relabel" if relabel else "drop",
                 "influence": scores.values[row].item(),
                 "rank": rank_of[row],
+                "probability": None if probability is None else probability[row].item(),
                 "label": names[given],
-                "suggested_label": names[label] if relabel else None,
+                "suggested_label": names[label] if relabel and place < certain else None,
+                "suggestion_probability": right,
                 "failures": ", ".join(failures[:_NAMED]),
                 "reason": reason,
             }
         )
     return rows
+
+
+def _certain(probability: Float64[Tensor, " n"] | None, causes: list[int]) -> int:
+    """How many of the causes, most harmful first, are changed; the rest are left for a person to decide."""
+    if probability is None:
+        return len(causes)
+    return within_false_share(probability[causes], np.arange(len(causes)), _FALSE_SHARE)
+
+
+def _suggested(view: GroupView) -> tuple[Float64[Tensor, " n"] | None, Suggestions | None]:
+    """P(harmful) and labels from models that did not learn the given ones; None where the case trains no such models.
+
+    A model that has learnt a wrong label repeats it, so what the base model or one repaired from it predicts is no
+    suggestion.
+    """
+    if not view.spec.cross_fits:
+        return None, None
+    predicted, given, share = view.out_of_fold(), view.data.fit.examples.labels, view.partition.query_side.failure_share
+    _, harmful = harm(predicted, given, share)
+    return harmful, suggestions(predicted, given, harmful, share)
 
 
 def _paired(view: GroupView) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.candidates import Candidate
 from repair_pipeline.treatment.fitness import fitness
 from repair_pipeline.treatment.protocol import Penalised, Treatment
+from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress
 
 
@@ -72,7 +73,8 @@ def _read(view: GroupView, variant: Variant) -> tuple[Path, ...]:
         return (*scores, narrower) if narrower else scores
     if variant.influence_method is None:
         return ()
-    return rankings(view, variant.influence_method)
+    predicted = [view.out_of_fold_path] if TREATMENTS[variant.treatment].cross_fits else []
+    return (*rankings(view, variant.influence_method), *predicted)
 
 
 def _choose(view: GroupView, variant: Variant, auto: Auto, path: Path, progress: Progress) -> None:

@@ -20,7 +20,7 @@ from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
-from repair_pipeline.influence.calibration import calibrated
+from repair_pipeline.influence.calibrated import calibrated
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
@@ -28,8 +28,10 @@ from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.failures import group_masks, group_of
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
+from repair_pipeline.pipeline.next_training import next_trainings
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import read_file, weights_path
+from repair_pipeline.problem.cross_fit import cross_fit
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
@@ -190,13 +192,37 @@ def _influence(case: Case, method: str) -> list[File]:
         watch = Stopwatch(case.device)
         made = case.spec.influence_method(method)
         task = view.task(f"influence/{method}", progress, METHODS[method].role)
-        scores = calibrated(made, task) if method in case.spec.calibrated else made.scores(task)
+        calibrates = method in case.spec.calibrated and not METHODS[method].calibrates
+        scores = calibrated(made, task) if calibrates else made.scores(task)
         save_scores(path, scores, watch.notes(settings=case.spec.influence[method]), view.group)
 
     return [
-        File(view.influence_path(method), (case.fisher_path, case.partition_path), partial(make, view))
+        File(
+            view.influence_path(method),
+            (case.fisher_path, case.partition_path, *([view.out_of_fold_path] if method == "cross_fit" else [])),
+            partial(make, view),
+        )
         for view in case.views
     ]
+
+
+def _cross_fit(case: Case) -> list[File]:
+    if not case.spec.cross_fits:
+        return []
+
+    def make(view: GroupView, path: Path, progress: Progress) -> None:
+        watch, task = Stopwatch(case.device), view.task("cross_fit", progress)
+        predicted = cross_fit(task)
+        tensors = {"fit": predicted.fit, "clean": predicted.clean, "clean_labels": predicted.clean_labels}
+        write_tensors(path, tensors, watch.notes(failures=predicted.failures))
+
+    return [
+        File(view.out_of_fold_path, (case.fisher_path, case.partition_path), partial(make, view)) for view in case.views
+    ]
+
+
+def _patch_verdict(case: Case) -> list[File]:
+    return next_trainings(case, case.spec.patch.trainings) if case.spec.patch else []
 
 
 def _pairs(case: Case) -> list[File]:
@@ -234,7 +260,8 @@ def _evaluation(case: Case) -> list[File]:
         "timings": (evaluation.write_timings, influence + models),
     }
     if case.spec.gate:
-        tables["patch"] = (patch.write_patch, models + influence + tuple(file.path for file in _pairs(case)))
+        predicted = tuple(file.path for file in (*_pairs(case), *_cross_fit(case)))
+        tables["patch"] = (patch.write_patch, models + influence + predicted)
     return [
         File(
             case.layout.table(table, case.id),
@@ -250,7 +277,7 @@ def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         write_text(path, render_report(case.layout, case.id, case.data, case.first_view.partition))
 
-    gated = _tables(case, "verdicts", "pairs", "patch") if case.spec.gate else ()
+    gated = _tables(case, "verdicts", "pairs", "patch", "patch_verdicts") if case.spec.gate else ()
     return [File(case.layout.report(case.id), _tables(case, *_REPORTED), make, optional=gated)]
 
 
@@ -274,7 +301,7 @@ def _tracked_run(case: Case) -> list[File]:
         write_text(path, json.dumps(run))
 
     sources = (case.layout.report(case.id), *_tables(case, *_REPORTED))
-    return [File(case.layout.tracked_run(case.id), sources, make, optional=_tables(case, "verdicts"))]
+    return [File(case.layout.tracked_run(case.id), sources, make, optional=_tables(case, "verdicts", "patch_verdicts"))]
 
 
 def _candidate(case: Case) -> list[File]:
@@ -297,16 +324,25 @@ def _steps() -> tuple[Step, ...]:
     upstream = ("fisher_diagonal", "failure_partition")
 
     def needs(treatment: str) -> tuple[str, ...]:
-        return (*upstream, *influence) if {"causes", "chosen"} & set(TREATMENTS[treatment].removes) else upstream
+        removes = {"causes", "chosen"} & set(TREATMENTS[treatment].removes)
+        return (*upstream, "cross_fit", *influence) if removes else upstream
 
     return (
         Step("corrupted_dataset", (), _corrupted_dataset),
         Step("base_model", ("corrupted_dataset",), _base_model),
         Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
+        Step("cross_fit", upstream, _cross_fit),
         *(
             # 1 for the table's format, which has had P(harmful) since then.
-            Step(name, upstream, partial(_influence, method=method), "influence", method, entry.version + 1)
+            Step(
+                name,
+                (*upstream, "cross_fit"),
+                partial(_influence, method=method),
+                "influence",
+                method,
+                entry.version + 1,
+            )
             for name, (method, entry) in zip(influence, METHODS.items(), strict=True)
         ),
         *(
@@ -323,7 +359,8 @@ def _steps() -> tuple[Step, ...]:
         Step("pairs", (*upstream, *influence), _pairs),
         Step("gate_controls", (*upstream, *repaired), _gate_controls),
         Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),
-        Step("report", ("evaluation",), _report),
+        Step("patch_verdict", ("evaluation",), _patch_verdict),
+        Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),
         Step("candidate", ("tracked_run",), _candidate),
     )

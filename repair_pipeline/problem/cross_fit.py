@@ -40,7 +40,9 @@ def cross_fit(task: RepairTask) -> OutOfFold:
         at.append(torch.nonzero(fold_of == fold).flatten())
         task.progress(fold + 1, FOLDS)
     probabilities = torch.cat(predicted)[torch.cat(at).argsort()]
-    return OutOfFold(probabilities[: len(task.fit)], probabilities[len(task.fit) :], clean.labels, len(task.tests.query))
+    return OutOfFold(
+        probabilities[: len(task.fit)], probabilities[len(task.fit) :], clean.labels, len(task.tests.query)
+    )
 
 
 def out_of_fold(task: RepairTask) -> OutOfFold:

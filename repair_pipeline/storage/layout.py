@@ -68,6 +68,11 @@ class Layout:
         file = f"{group}.parquet" if group else "influence.parquet"
         return self.results / "influence" / f"case_id={case_id}" / f"method={method}" / file
 
+    def out_of_fold(self, case_id: str, group: str = "") -> Path:
+        """Predictions of models that were not trained on the row, of one failure group."""
+        file = f"{group or 'out_of_fold'}.safetensors"
+        return self.results / "out_of_fold" / f"case_id={case_id}" / file
+
     def patch(self, case_id: str, file: str) -> Path:
         """A file of the data set patch of a case, for the user to take away."""
         return self.results / "patches" / f"case_id={case_id}" / file

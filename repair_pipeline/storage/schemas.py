@@ -225,12 +225,18 @@ TABLES: dict[str, pa.Schema] = {
             _CASE,
             _GROUP,
             _field("example_id", pa.string(), "a fit row that the repair removes"),
-            _field("action", pa.string(), "drop, or relabel if the repaired model is confident of another class"),
+            _field(
+                "action",
+                pa.string(),
+                "drop; relabel if a suggestion is right with probability 0.9; keep, for a person to decide",
+            ),
             _field("influence", pa.float64(), "greater is more harmful"),
             _field("rank", pa.int64(), "1 is the most harmful"),
             _field("label", pa.string(), "name of the given label"),
             _field(
-                "suggested_label", pa.string(), "label that the repaired model predicts; null if it is the given one"
+                "suggested_label",
+                pa.string(),
+                "likeliest label by models that did not learn the row; null if not relabelled",
             ),
             _field("failures", pa.string(), "ids of the query failures that it opposes most, separated by commas"),
             _field("reason", pa.string(), "why the row is in the patch, as a sentence"),
@@ -269,6 +275,23 @@ TABLES: dict[str, pa.Schema] = {
                 pa.timestamp("us", tz="UTC"),
                 "when the patch was applied; reverting it leaves these rows, and applying it again adds new ones",
             ),
+        ]
+    ),
+    "patch_verdicts": pa.schema(
+        [
+            _CASE,
+            _field("verdict", pa.string(), "better, worse or not_proven: the next training with the patch"),
+            _field("trainings", pa.int64(), "trainings on the data as they are, and as many on the patched data"),
+            _field("dropped", pa.int64(), "fit rows that the patch drops"),
+            _field("relabelled", pa.int64(), "fit rows that the patch relabels"),
+            _field("as_is", pa.float64(), "accuracy on unseen rows after training on the data as they are"),
+            _field("patched", pa.float64(), "accuracy on unseen rows after training on the patched data"),
+            _field("true_labels", pa.float64(), "the same with the true labels; null where nothing is planted"),
+            _field("difference", pa.float64(), "patched less as_is"),
+            _field("difference_low", pa.float64(), "lower end of the 95% interval of difference, over rows and seeds"),
+            _field("difference_high", pa.float64(), "upper end of that interval"),
+            _field("holdout", pa.int64(), "failures of the base model among the unseen rows"),
+            _field("remaining", pa.int64(), "other unseen rows"),
         ]
     ),
     "pairs": pa.schema(

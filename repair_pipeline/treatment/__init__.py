@@ -1,5 +1,6 @@
 """Step II: erasing the causes from the model. One class per treatment; its arguments are settings."""
 
+from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
@@ -9,6 +10,7 @@ from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Unto
 
 __all__ = [
     "Combined",
+    "Correct",
     "EWCDeletion",
     "Finetune",
     "L2Query",

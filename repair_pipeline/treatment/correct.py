@@ -1,6 +1,5 @@
 """Correcting the labels of the causes, and training on what results."""
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -8,9 +7,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from repair_pipeline.influence.cross_fit import CrossFitInfluence
-from repair_pipeline.influence.suggestions import suggestions
 from repair_pipeline.problem.cross_fit import clean_rows, out_of_fold
+from repair_pipeline.problem.suggestions import harm, suggestions
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Causes, Examples
 
@@ -31,9 +29,7 @@ class Correct:
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         predicted, labels = out_of_fold(task), task.fit.labels.cpu()
-        task = replace(task, stored_out_of_fold=lambda: predicted)
-        harmful = CrossFitInfluence().scores(task).probability
-        assert harmful is not None, "cross-fitted scores are calibrated"
+        _, harmful = harm(predicted, labels, task.tests.failure_share)
         suggested = suggestions(predicted, labels, harmful, task.tests.failure_share)
         corrected = suggested.soft_labels(labels, harmful.where(task.fit.having(causes.as_set), torch.zeros(())))
         rows, targets = [task.fit], [corrected]

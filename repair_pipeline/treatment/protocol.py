@@ -61,6 +61,8 @@ class Recipe:
     """One-line description with causes, with ``{rows}`` in their place; None if it takes no causes."""
     alone: str | None = None
     """One-line description without an influence method's causes; None if it always takes causes."""
+    cross_fits: bool = False
+    """Whether it uses predictions of models that were not trained on the row."""
     alone_as: Role = "control"
     """The role of a run that removes nothing."""
     version: int = 1

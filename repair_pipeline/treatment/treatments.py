@@ -4,6 +4,7 @@ from functools import partial
 
 from repair_pipeline.plugins import Catalogue
 from repair_pipeline.treatment.auto import Auto
+from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
@@ -44,6 +45,12 @@ _BUILTIN = {
         removes=("causes", "planted"),
         of_rows="fine-tuning on the failures too, without {rows}",
         alone="fine-tuning on the failures too, without the planted rows",
+    ),
+    "correct": Recipe(
+        Correct,
+        removes=("causes",),
+        of_rows="training on the failures too, with corrected labels for {rows}",
+        cross_fits=True,
     ),
     "l2_query": Recipe(
         L2Query,

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor, nn
 
-from repair_pipeline.influence.calibration import natural_weights
+from repair_pipeline.problem.calibration import harmful_probability, natural_weights
 from repair_pipeline.types import OutOfFold
 
 
@@ -27,9 +27,7 @@ class Suggestions:
         """The likeliest label other than the given one."""
         return self.others.argmax(dim=1)
 
-    def soft_labels(
-        self, given: Int64[Tensor, " n"], harmful: Float64[Tensor, " n"]
-    ) -> Float64[Tensor, "n k"]:
+    def soft_labels(self, given: Int64[Tensor, " n"], harmful: Float64[Tensor, " n"]) -> Float64[Tensor, "n k"]:
         """P(given label is right) at the given label, and the rest spread over the others by their probabilities.
 
         Args:
@@ -38,6 +36,29 @@ class Suggestions:
         """
         right = nn.functional.one_hot(given, self.others.shape[1]).to(self.others)
         return (1 - harmful)[:, None] * right + harmful[:, None] * self.others
+
+
+def harm(
+    predicted: OutOfFold, given: Int64[Tensor, " n"], failure_share: float
+) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+    """−log p(given label) in nats by models that were not trained on the row, and P(the given label is wrong).
+
+    The clean rows, predicted in the same way, are the null distribution.
+
+    Args:
+        predicted: by models that were not trained on the rows.
+        given: D's labels.
+        failure_share: the share of failures among all test rows.
+    """
+    values = _unlikelihood(predicted.fit, given)
+    null = _unlikelihood(predicted.clean, predicted.clean_labels)
+    weights = natural_weights(predicted.failures, len(null) - predicted.failures, failure_share)
+    return values, harmful_probability(values, values, null, weights)
+
+
+def _unlikelihood(probabilities: Float64[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    tiny = torch.finfo(torch.float64).tiny
+    return -probabilities.gather(1, labels[:, None]).flatten().clamp_min(tiny).log()
 
 
 def suggestions(
@@ -61,9 +82,7 @@ def suggestions(
     reliability = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
         confidence.numpy(),
         (likeliest == predicted.clean_labels).double().numpy(),
-        sample_weight=natural_weights(
-            predicted.failures, len(confidence) - predicted.failures, failure_share
-        ).numpy(),
+        sample_weight=natural_weights(predicted.failures, len(confidence) - predicted.failures, failure_share).numpy(),
     )
     right = torch.from_numpy(reliability.predict(others.max(dim=1).values.numpy())).double()
     return Suggestions(others, harmful * right)

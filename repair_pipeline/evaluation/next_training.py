@@ -1,0 +1,88 @@
+"""The verdict on a data patch: is the next training better with it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+from scipy.stats import t
+
+_CONFIDENCE = 0.975
+
+
+@dataclass(frozen=True, eq=False)
+class Trainings:
+    """Which unseen rows are right after k trainings each on the data as they are and on the patched data.
+
+    The i-th of both have the same seed.
+    """
+
+    as_is_holdout: Bool[np.ndarray, "k h"]
+    as_is_remaining: Bool[np.ndarray, "k r"]
+    patched_holdout: Bool[np.ndarray, "k h"]
+    patched_remaining: Bool[np.ndarray, "k r"]
+    share: float
+    """The share of failures of the base model among the test rows: the natural mix."""
+
+
+@dataclass(frozen=True)
+class PatchVerdict:
+    """The accuracy of the next training on unseen rows at the natural mix, and the patch's effect on it."""
+
+    verdict: Literal["better", "worse", "not_proven"]
+    trainings: int
+    """Trainings on each of the two data sets."""
+    as_is: float
+    patched: float
+    difference: float
+    difference_low: float
+    """Lower end of the 95% interval, over other rows and other seeds."""
+    difference_high: float
+
+
+def judge_patch(outcomes: Trainings) -> PatchVerdict:
+    """``better`` if the interval of the difference lies above 0, ``worse`` if below, else ``not_proven``.
+
+    The difference is the mean over seeds of patched minus as-is accuracy. Its variance is the sum of two parts: that
+    of the mean of the paired differences of single trainings, over seeds; and that of the mean of the row-wise
+    differences, over rows, separately for holdout and remaining. The degrees of freedom are those of Satterthwaite
+    (1946). What seeds do to single rows is in both parts, so the interval is slightly too wide.
+
+    Raises:
+        ValueError: there are fewer than two trainings, or fewer than two rows of holdout or remaining.
+    """
+    share = outcomes.share
+    holdout = outcomes.patched_holdout.astype(float) - outcomes.as_is_holdout
+    remaining = outcomes.patched_remaining.astype(float) - outcomes.as_is_remaining
+    (seeds, failures), others = holdout.shape, remaining.shape[1]
+    if seeds < 2 or failures < 2 or others < 2:
+        raise ValueError(f"{seeds} trainings, {failures} holdout and {others} remaining rows: two of each are needed")
+    by_training = share * holdout.mean(axis=1) + (1 - share) * remaining.mean(axis=1)
+    difference = float(by_training.mean())
+    parts = np.array(
+        [
+            by_training.var(ddof=1) / seeds,
+            share**2 * holdout.mean(axis=0).var(ddof=1) / failures,
+            (1 - share) ** 2 * remaining.mean(axis=0).var(ddof=1) / others,
+        ]
+    )
+    variance, half = float(parts.sum()), 0.0
+    if variance > 0:
+        freedom = variance**2 / float((parts**2 / np.array([seeds - 1, failures - 1, others - 1])).sum())
+        half = float(t.ppf(_CONFIDENCE, freedom) * np.sqrt(variance))
+    low, high = difference - half, difference + half
+
+    def accuracy(holdout: Bool[np.ndarray, "k h"], remaining: Bool[np.ndarray, "k r"]) -> float:
+        return float(share * holdout.mean() + (1 - share) * remaining.mean())
+
+    return PatchVerdict(
+        verdict="better" if low > 0 else "worse" if high < 0 else "not_proven",
+        trainings=seeds,
+        as_is=accuracy(outcomes.as_is_holdout, outcomes.as_is_remaining),
+        patched=accuracy(outcomes.patched_holdout, outcomes.patched_remaining),
+        difference=difference,
+        difference_low=max(low, -1.0),
+        difference_high=min(high, 1.0),
+    )

@@ -1,0 +1,125 @@
+"""The next training: the owner's recipe on the data as they are, patched, and in studies with the true labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import nn
+
+from repair_pipeline.compute.streams import torch_stream
+from repair_pipeline.evaluation.next_training import Trainings, judge_patch
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.file import File
+from repair_pipeline.storage.files import read_parquet, write_tensors
+from repair_pipeline.storage.records import save_rows
+from repair_pipeline.storage.stopwatch import Stopwatch
+from repair_pipeline.training.fit import predictions
+from repair_pipeline.types import Examples, Progress
+
+AS_IS, PATCHED, TRUE = "as_is", "patched", "true_labels"
+
+
+def next_trainings(case: Case, trainings: int) -> list[File]:
+    """The trained models, and the table ``patch_verdicts`` that they are compared in.
+
+    Args:
+        case: the case, whose patch is made.
+        trainings: number of trainings on each data set.
+    """
+    patch = case.layout.table("patch", case.id)
+    arms = [AS_IS, PATCHED, *([TRUE] if case.spec.plants else [])]
+    models = [
+        File(
+            _path(case, arm, number),
+            (patch, case.base_model_path) if arm == PATCHED else (case.base_model_path,),
+            partial(_train, case, arm, number),
+        )
+        for arm in arms
+        for number in range(trainings)
+    ]
+    table = case.layout.table("patch_verdicts", case.id)
+    sources = (patch, case.partition_path, *(file.path for file in models))
+    return [*models, File(table, sources, partial(_write_verdict, case, trainings))]
+
+
+def _path(case: Case, arm: str, number: int) -> Path:
+    return case.layout.model(case.id, f"next_training-{arm}-{number}")
+
+
+def _train(case: Case, arm: str, number: int, path: Path, progress: Progress) -> None:
+    watch, rows = Stopwatch(case.device), case.data.fit.examples
+    if arm == PATCHED:
+        rows = patched_rows(case)
+    elif arm == TRUE:
+        rows = replace(rows, labels=case.data.fit.clean_labels)
+    # The same stream for all data sets, so that trainings of one number differ by the data alone.
+    generator = torch_stream(case.spec.seed, f"next_training/{number}")
+    partial_model = case.spec.parameters not in (None, "all")
+    model = case.training.fit(
+        case.model(case.base_model_path) if partial_model else case.untrained(generator),
+        rows,
+        case.data.validation.examples,
+        generator,
+        start="trained" if partial_model else "new",
+        progress=progress,
+    )
+    write_tensors(path, model.state_dict(), watch.notes(rows=len(rows)))
+
+
+def patched_rows(case: Case) -> Examples:
+    """The fit rows after the case's patch: without those that it drops, and with new labels for those it relabels."""
+    rows, names = case.data.fit.examples, case.data.classes
+    patch = read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
+    new = {row["example_id"]: names.index(row["suggested_label"]) for row in patch if row["action"] == "relabel"}
+    labels = [new.get(name, label) for name, label in zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)]
+    relabelled = replace(rows, labels=torch.tensor(labels))
+    return relabelled.without(frozenset(row["example_id"] for row in patch if row["action"] == "drop"))
+
+
+def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -> None:
+    watch, views = Stopwatch(case.device), case.views
+    partitions = [view.partition for view in views]
+    holdout = Examples.concat([tests.holdout for tests in partitions])
+    remaining = partitions[0].remaining  # the same for all groups
+    failures = sum(tests.failures for tests in partitions)
+    share = failures / (failures + len(partitions[0].guard) + len(remaining))
+
+    def right(model: nn.Module, rows: Examples) -> Bool[np.ndarray, " n"]:
+        return (predictions(model, rows, progress) == rows.labels).numpy()
+
+    def outcomes(arm: str, rows: Examples) -> Bool[np.ndarray, "k n"]:
+        return np.stack([right(case.model(_path(case, arm, number)), rows) for number in range(trainings)])
+
+    verdict = judge_patch(
+        Trainings(
+            as_is_holdout=outcomes(AS_IS, holdout),
+            as_is_remaining=outcomes(AS_IS, remaining),
+            patched_holdout=outcomes(PATCHED, holdout),
+            patched_remaining=outcomes(PATCHED, remaining),
+            share=share,
+        )
+    )
+    true = [outcomes(TRUE, rows).mean() for rows in (holdout, remaining)] if case.spec.plants else None
+    actions = list(_actions(case))
+    row = {
+        **asdict(verdict),
+        "true_labels": share * true[0] + (1 - share) * true[1] if true else None,
+        "dropped": actions.count("drop"),
+        "relabelled": actions.count("relabel"),
+        "holdout": len(holdout),
+        "remaining": len(remaining),
+    }
+    save_rows(path, "patch_verdicts", [row], watch.notes())
+
+
+def _actions(case: Case) -> Iterator[str]:
+    by_row = {
+        row["example_id"]: row["action"] for row in read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
+    }
+    yield from by_row.values()
