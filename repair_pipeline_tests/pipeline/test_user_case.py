@@ -18,6 +18,7 @@ from repair_pipeline.pipeline.patch import write_patch
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_parquet
 from repair_pipeline.storage.views import query
+from repair_pipeline.studies.cases import upto
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import silent
 from repair_pipeline_tests.pipeline.conftest import case_at
@@ -247,3 +248,18 @@ def test_a_search_alone_is_judged_against_controls_too(folder, tmp_path):
     case = case_at(tmp_path, alone)
     assert gate.selected_variant(case).treatment == "auto"
     assert len(gate.controls(case)) == 3
+
+
+def stamped(model, train, validation, *, seed, device, progress, value):
+    """A training whose result is known."""
+    with torch.no_grad():
+        model[-1].bias.fill_(value + len(train))
+    return model
+
+
+def test_the_base_model_is_trained_by_the_owners_function(folder, tmp_path):
+    training = {"function": f"{__name__}:stamped", "arguments": {"value": 0.5}}
+    case = case_at(tmp_path, spec(folder, training=training))
+    outcome = run_case(case, lambda step: nullcontext(silent), steps=upto("base_model"))
+    assert outcome.failed == {}
+    assert (case.model(case.base_model_path)[-1].bias == 0.5 + len(case.data.fit.examples)).all()
