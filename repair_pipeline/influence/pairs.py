@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from repair_pipeline.continual.fisher import gradients_at_once
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, Theta
 
+_HELD = 2**30
+"""Bytes of gradients of the shorter side that are held while the longer side is read: 1 GiB."""
+
 
 def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float = 0.01) -> Float64[Tensor, "f r"]:
     """r̃(f, z) = −∇log p(f|θ̂)ᵀ P⁻¹ ∇log p(z|θ̂) with P = (2/γ) (diag F̂ + δI) and the posterior's γ = 2/N.
 
     In nats; positive is harmful: z opposes the correction of f. Symmetric in f and z. The sum over failures equals
-    ``linear_gd`` with a diagonal F̂. Costs one gradient per row of the shorter side, and one per row of the longer side
-    for each ``gradients_at_once`` rows of the shorter side. Memory is twice ``gradients_at_once`` × p.
+    ``linear_gd`` with a diagonal F̂. Costs ``gradients_needed`` gradients. Memory is 1 GiB for gradients of the shorter
+    side, and ``gradients_at_once`` gradients of the longer side.
 
     Args:
         task: gives the model, its Fisher and N.
@@ -31,7 +37,7 @@ def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float =
         FloatingPointError: an influence is not finite.
     """
     precision = 2 / task.gamma(None) * (task.fisher + damping * task.fisher.mean())
-    # The result is symmetric; chunking the shorter side needs fewer passes.
+    # The result is symmetric; holding the shorter side needs fewer passes.
     if len(rows) <= len(failures):
         influence = -_products(task, rows, failures, precision).T
     else:
@@ -44,17 +50,54 @@ def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float =
     return influence
 
 
+def gradients_needed(theta: Theta, failures: int, rows: int) -> int:
+    """The number of per-sample gradients that ``pairs`` computes for so many failures and rows.
+
+    One for each row of the shorter side, and one for each row of the longer side and each GiB of the shorter side's
+    gradients.
+    """
+    few, many = sorted((failures, rows))
+    return few + math.ceil(few / _held(theta)) * many
+
+
+def affordable_rows(theta: Theta, fit: int, failures: int, most: int) -> int:
+    """How many rows, at most ``most``, are paired with the failures at the price of ``fit + failures`` gradients.
+
+    That is about the price of the Fisher. It suffices for every row whose gradient fits into 1 GiB with the others'.
+
+    Args:
+        theta: θ̂; its size determines how many gradients fit into memory.
+        fit: N, the number of rows of D.
+        failures: the number of failures.
+        most: the number of rows wanted.
+    """
+    return max(rows for rows in range(min(most, fit) + 1) if gradients_needed(theta, failures, rows) <= fit + failures)
+
+
+def _held(theta: Theta) -> int:
+    return max(1, _HELD // (theta.element_size() * theta.numel()))
+
+
 def _products(task: RepairTask, few: Examples, many: Examples, precision: Theta) -> Float64[Tensor, "few many"]:
     """∇log p(a|θ̂)ᵀ P⁻¹ ∇log p(b|θ̂) for every a in ``few`` and b in ``many``."""
-    theta, size = task.theta_hat, gradients_at_once(task.theta_hat)
-    products, done = torch.empty(len(few), len(many), dtype=torch.float64), 0
-    passes = -(-len(few) // size)
-    for start in range(0, len(few), size):
-        chunk = few[start : start + size].to(theta.device)
-        directions = task.classifier.gradients(theta, chunk) / precision
-        for at in range(0, len(many), size):
-            gradients = task.classifier.gradients(theta, many[at : at + size].to(theta.device))
-            products[start : start + size, at : at + size] = directions @ gradients.T
-            done += len(gradients)
-            task.progress(done, passes * len(many))
+    theta, done, total = task.theta_hat, 0, gradients_needed(task.theta_hat, len(few), len(many))
+
+    def gradients(of: Examples) -> Iterator[Float[Tensor, "n p"]]:
+        nonlocal done
+        for batch in of.batches(gradients_at_once(theta)):
+            yield task.classifier.gradients(theta, batch.to(theta.device))
+            done += len(batch)
+            task.progress(done, total)
+
+    products = torch.empty(len(few), len(many), dtype=torch.float64)
+    for start in range(0, len(few), _held(theta)):
+        held = few[start : start + _held(theta)]
+        directions, filled = theta.new_empty(len(held), len(theta)), 0
+        for some in gradients(held):
+            torch.div(some, precision, out=directions[filled : filled + len(some)])
+            filled += len(some)
+        at = 0
+        for some in gradients(many):
+            products[start : start + len(held), at : at + len(some)] = directions @ some.T
+            at += len(some)
     return products

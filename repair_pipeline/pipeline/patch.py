@@ -14,7 +14,7 @@ import pyarrow.parquet
 from jaxtyping import Float64
 from torch import Tensor
 
-from repair_pipeline.influence.pairs import pairs
+from repair_pipeline.influence.pairs import affordable_rows, pairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
 from repair_pipeline.problem.calibration import within_false_share
@@ -43,27 +43,35 @@ _NAMED = 3
 
 
 def write_pairs(case: Case, path: Path, progress: Progress) -> None:
-    """Write ``pairs``: the first-order influence of the most harmful rows on each query failure."""
-    watch, rows = Stopwatch(case.device), list[dict[str, Any]]()
+    """Write ``pairs``: the first-order influence of the most harmful rows on each query failure.
+
+    The notes name the groups for which the budget of ``affordable_rows`` allows fewer rows than ``PAIRED``.
+    """
+    watch, rows, fewer = Stopwatch(case.device), list[dict[str, Any]](), dict[str, int]()
     for view in case.views:
         task = view.task("pairs", progress)
-        harmful = load_scores(view.influence_path(case.spec.treat[0]), task.fit).top(PAIRED)
-        causes, failures = task.fit[task.fit.having(harmful.as_set)], task.tests.query
-        values = pairs(task, failures, causes)
-        for failure_id, of_failure in zip(failures.ids.tolist(), values, strict=True):
+        failures, wanted = task.tests.query, min(PAIRED, len(task.fit))
+        paired = affordable_rows(task.theta_hat, len(task.fit), len(failures), wanted)
+        if paired < wanted:
+            fewer[view.group] = paired
+            log.warning("pairs: %d instead of %d rows, or they would cost more than the Fisher", paired, wanted)
+        harmful = load_scores(view.influence_path(case.spec.treat[0]), task.fit).top(paired)
+        causes = task.fit[task.fit.having(harmful.as_set)]
+        ids = causes.ids.tolist()
+        for failure_id, of_failure in zip(failures.ids.tolist(), pairs(task, failures, causes).numpy(), strict=True):
             # Ties are broken by id, as everywhere.
-            order = np.lexsort((causes.ids, -of_failure.numpy())).tolist()
+            order, values = np.lexsort((causes.ids, -of_failure)).tolist(), of_failure.tolist()
             rows += [
                 {
                     "failure_group": view.group,
                     "failure_id": failure_id,
-                    "example_id": str(causes.ids[at]),
-                    "influence": of_failure[at].item(),
+                    "example_id": ids[at],
+                    "influence": values[at],
                     "rank": rank,
                 }
                 for rank, at in enumerate(order, start=1)
             ]
-    save_rows(path, "pairs", rows, watch.notes(kind="first-order"))
+    save_rows(path, "pairs", rows, watch.notes(kind="first-order", fewer=fewer))
 
 
 def write_patch(case: Case, path: Path, progress: Progress) -> None:

@@ -356,7 +356,7 @@ def _steps() -> tuple[Step, ...]:
             )
             for name, treatment in zip(repaired, TREATMENTS, strict=True)
         ),
-        Step("pairs", (*upstream, *influence), _pairs),
+        Step("pairs", (*upstream, *influence), _pairs, version=2),
         Step("gate_controls", (*upstream, *repaired), _gate_controls),
         Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),
         Step("patch_verdict", ("evaluation",), _patch_verdict),

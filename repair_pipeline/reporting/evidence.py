@@ -45,6 +45,8 @@ class Evidence:
     """Changes to the training data that the repairs of all failure groups propose; empty if the case has no gate."""
     opposing: list[Row]
     """Pairs of a failure and a row that opposes it: at most ``CONTACTS`` per failure, all with influence above 0."""
+    fewer_paired: Mapping[str, int]
+    """The number of harmful rows that were paired with failures, for groups whose budget did not allow all."""
     contact_sheet: Path | None
     """The PNG of failures beside the training images that oppose them; None if inputs are no images."""
     missing: list[str]
@@ -119,6 +121,7 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
             for row in (_gate_table(layout, "pairs", case_id) if spec["gate"] else [])
             if row["failure_group"] == group and row["influence"] > 0 and row["rank"] <= CONTACTS
         ],
+        fewer_paired=_fewer_paired(layout.table("pairs", case_id)) if spec["gate"] else {},
         contact_sheet=sheet if spec["gate"] and sheet.exists() else None,
         missing=list(read_parquet(layout.table("recovery", case_id))[1]["missing"]),
         method=method,
@@ -141,3 +144,8 @@ def _gate_table(layout: Layout, table: str, case_id: str) -> list[Row]:
     path = layout.table(table, case_id)
     rows: list[Row] = read_parquet(path)[0].to_pylist() if path.exists() else []
     return rows
+
+
+def _fewer_paired(path: Path) -> Mapping[str, int]:
+    fewer: Mapping[str, int] = read_parquet(path)[1]["fewer"] if path.exists() else {}
+    return fewer

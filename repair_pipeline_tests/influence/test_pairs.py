@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.influence import pairs as module
-from repair_pipeline.influence.pairs import pairs
+from repair_pipeline.influence.pairs import affordable_rows, gradients_needed, pairs
 
 
 def slope(task, example):
@@ -43,18 +44,62 @@ def test_influence_is_symmetric(task):
     assert_close(pairs(task, a, b), pairs(task, b, a).T, rtol=1e-10, atol=1e-15)
 
 
-def test_batches_and_chunks_do_not_matter(task, monkeypatch):
-    failures, rows = task.tests.query, task.fit[:7]
-    whole = pairs(task, failures, rows)
-    monkeypatch.setattr(module, "gradients_at_once", lambda theta: 3)
-    assert_close(pairs(task, failures, rows), whole, rtol=1e-10, atol=1e-15)
+def hold(monkeypatch, task, gradients):
+    monkeypatch.setattr(module, "_HELD", gradients * len(task.theta_hat) * task.theta_hat.element_size())
 
 
-def test_progress_counts_the_longer_side_once_for_each_chunk_of_the_shorter(task, monkeypatch):
+@pytest.mark.parametrize("held", [1, 2, 7, 100])
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize(("failures", "rows"), [(4, 7), (7, 4)])
+def test_batches_and_chunks_do_not_matter(task, monkeypatch, held, at_once, failures, rows):
+    failing, some = task.tests.query[:failures], task.fit[:rows]
+    expected = one_by_one(task, failing, some, 0.01)
+    hold(monkeypatch, task, held)
+    monkeypatch.setattr(module, "gradients_at_once", lambda theta: at_once)
+    assert_close(pairs(task, failing, some), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("failures", "rows"), [(3, 5), (5, 3), (5, 5), (1, 4), (0, 5)])
+@pytest.mark.parametrize("held", [1, 2, 3, 10])
+def test_as_many_gradients_are_computed_as_are_foretold(task, monkeypatch, failures, rows, held):
+    hold(monkeypatch, task, held)
     monkeypatch.setattr(module, "gradients_at_once", lambda theta: 2)
-    seen = []
-    pairs(replace(task, progress=lambda *at: seen.append(at)), task.tests.query[:3], task.fit[:5])
-    assert seen == [(at, 10) for at in (2, 4, 5, 7, 9, 10)]
+    batches, seen, gradients = [], [], Classifier.gradients
+
+    def counted(self, theta, rows):
+        batches.append(len(rows))
+        return gradients(self, theta, rows)
+
+    monkeypatch.setattr(Classifier, "gradients", counted)
+    counted_task = replace(task, progress=lambda *at: seen.append(at))
+    pairs(counted_task, task.tests.query[:failures], task.fit[:rows])
+    assert sum(batches) == gradients_needed(task.theta_hat, failures, rows)
+    assert max(batches, default=0) <= 2
+    assert seen == [(sum(batches[: at + 1]), sum(batches)) for at in range(len(batches))]
+
+
+def test_the_shorter_side_is_read_once_and_the_longer_side_once_for_each_part_that_is_held(task, monkeypatch):
+    hold(monkeypatch, task, 3)
+    assert gradients_needed(task.theta_hat, failures=10, rows=3) == 3 + 10
+    assert gradients_needed(task.theta_hat, failures=10, rows=4) == 4 + 2 * 10
+    assert gradients_needed(task.theta_hat, failures=4, rows=10) == 4 + 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("fit", "failures", "most", "due"),
+    [
+        (1000, 100, 20, 20),  # 20 + 4 · 100 ≤ 1000 + 100
+        (300, 100, 20, 15),  # 15 + 3 · 100 ≤ 300 + 100, but 16 + 4 · 100 is more
+        (100, 400, 20, 5),  # one part of five, and one pass over the failures
+        (3, 400, 20, 3),  # no more than there are
+        (100, 0, 20, 20),
+    ],
+)
+def test_as_many_rows_are_paired_as_the_price_of_the_fisher_and_a_pass_over_the_failures_allows(
+    task, monkeypatch, fit, failures, most, due
+):
+    hold(monkeypatch, task, 5)
+    assert affordable_rows(task.theta_hat, fit, failures, most) == due
 
 
 @pytest.mark.parametrize(("failures", "rows"), [(0, 5), (3, 0)])

@@ -13,10 +13,12 @@ import torch
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.errors import InputError
+from repair_pipeline.influence import pairs
 from repair_pipeline.pipeline import gate
-from repair_pipeline.pipeline.patch import write_patch
+from repair_pipeline.pipeline.patch import write_pairs, write_patch
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_parquet
+from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.views import query
 from repair_pipeline.studies.cases import upto
 from repair_pipeline.treatment.treatments import TREATMENTS
@@ -133,6 +135,22 @@ def test_pairs_rank_the_harmful_rows_for_every_failure(case):
         of_one = [row["influence"] for row in found if row["failure_id"] == found[0]["failure_id"]]
         assert len(of_one) == 200
         assert of_one == sorted(of_one, reverse=True)
+
+
+def test_pairs_that_would_cost_too_much_are_of_fewer_rows_and_the_table_says_so(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "_HELD", 1)  # one row at a time
+    path = tmp_path / "pairs.parquet"
+    write_pairs(case, path, silent)
+    table, notes = read_parquet(path)
+    fit = len(case.data.fit.examples)
+    for view in case.views:
+        failures = len(view.partition.query)
+        most_harmful = load_scores(view.influence_path("ewc"), case.data.fit.examples).top(notes["fewer"][view.group])
+        of_group = [row for row in table.to_pylist() if row["failure_group"] == view.group]
+        assert {row["example_id"] for row in of_group} == most_harmful.as_set
+        assert len(of_group) == failures * len(most_harmful)
+        cost = [min(rows, failures) * (1 + max(rows, failures)) for rows in (len(most_harmful), len(most_harmful) + 1)]
+        assert cost[0] <= fit + failures < cost[1]
 
 
 def test_what_the_owner_froze_is_bit_identical_in_every_model(case):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,7 @@ class MadeUp:
     verdict: str = "accepted"
     labels: tuple[str, str] = ("dog", "cat")
     """Given and suggested label of rows of the patch."""
+    fewer_paired: Mapping[str, int] = field(default_factory=dict)
     group: str = "all"
     """The failure group. Other than ``all``, it gets a second group that sorts before it."""
 
@@ -129,7 +131,7 @@ class MadeUp:
             {"failure_id": str(failure), "example_id": f"fit-{row:03d}", "influence": by, "rank": row + 1}
             for failure, row, by in pairs
         ]
-        self._save("pairs", paired)
+        self._save("pairs", paired, fewer=self.fewer_paired)
         with look():
             figure, _ = canvas(2)
         sheet = self.layout.patch(self.name, "contact_sheet.png")

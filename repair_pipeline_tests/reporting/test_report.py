@@ -154,6 +154,12 @@ def test_the_contact_sheet_is_shown_with_its_alt_text_and_its_pairs(written):
     assert pairs[0] == ["test-000", "cat", "fit-000", "dog", "+10.50"]
 
 
+def test_the_patch_says_where_fewer_rows_than_usual_were_paired(written):
+    said = "Which failures a row opposes was computed for the 7 most harmful rows only: more would have cost"
+    assert said in Page(written(gate={}, fewer_paired={"all": 7}).html).text
+    assert "most harmful rows only" not in Page(written(gate={}).html).text
+
+
 def test_the_page_is_about_the_failure_group_of_its_partition(tmp_path):
     """The spec is stored with sorted keys, so that its first group need not be the case's."""
     case = MadeUp(tmp_path, group="later").written()
