@@ -1,9 +1,10 @@
 """The interface of influence methods, and their catalogue entry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from repair_pipeline.problem.cost import Cost
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import InfluenceScores, Role
 
@@ -29,6 +30,8 @@ class Method:
     """Whether its scores have probabilities already, so that they are not calibrated again."""
     version: int = 1
     """Code version: increased when a change of the code changes scores, so that stored scores are recomputed."""
+    cost: Cost = field(default_factory=Cost)
+    """What it computes with its default settings; the time that ``repair check`` predicts is based on it."""
 
     def __call__(self, **settings: Any) -> InfluenceMethod:
         """The method with these settings."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -12,14 +11,12 @@ import torch
 from torch import nn
 
 from repair_pipeline.cases.build import build_corruption, build_model
-from repair_pipeline.cases.grid import variants
-from repair_pipeline.cases.sources import FailureGroups, KnownData
+from repair_pipeline.cases.sources import KnownData
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import gradients_at_once, squared_gradients
 from repair_pipeline.continual.likelihood import Classifier
-from repair_pipeline.continual.maximise import OneCycle
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
@@ -29,22 +26,20 @@ from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.cost import expected_seconds
 from repair_pipeline.pipeline.failures import group_masks
-from repair_pipeline.pipeline.patch import PAIRED
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.tracking.weights_only import not_exported
-from repair_pipeline.training.fit import Schedule, logits, predictions
+from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.training.function import TrainingFunction
-from repair_pipeline.training.recipe import Recipe, UserRecipe
-from repair_pipeline.types import CorruptedDataset, Examples
+from repair_pipeline.training.recipe import Recipe
+from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
 
-_SAMPLE = 256
-"""The number of rows that speed is measured on."""
-_EPOCHS = 10
-"""The assumed length of a fine-tuning that stops early, or is by a function of the owner's."""
+_ASSUMED_WRONG = 0.05
+"""The query failures assumed before the model is trained, as a share of the test rows."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +80,14 @@ def preflight(case: Case) -> Iterator[Finding]:
         yield from _model(spec, model, data.fit.examples[:8], trains=weights is None)
         yield from _training(case, model, data.fit.examples[:8])
         if weights:
-            yield from _failures(case, data, model)
+            failures = yield from _failures(case, data, model)
         else:
             yield Finding("failures", "known when the base model is trained: the case gives no weights")
             fresh = len(data.test) - len(data.also_in_training)
             yield from _provable(case, fresh - fresh // 2, "at most ")  # it is half of what the model gets right
-        yield from _cost(case, data, model, trains=weights is None)
+            failures = dict.fromkeys(case.groups, round(_ASSUMED_WRONG * len(data.test)))
+        yield _memory(data, model)
+        yield _time(expected_seconds(case, data, model, failures, trains=weights is None))
 
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
@@ -166,7 +163,10 @@ def _training(case: Case, model: nn.Module, rows: Examples) -> Iterator[Finding]
         yield Finding("training", f"{training.name} is found; it is tried when it first trains")
 
 
-def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[Finding]:
+def _failures(
+    case: Case, data: CorruptedDataset, model: nn.Module
+) -> Generator[Finding, None, dict[FailureGroup, int]]:
+    """The findings, and the number of query failures by group."""
     predicted = predictions(model, data.test)
     wrong = int((predicted != data.test.labels).sum())
     right, usual = 1 - wrong / len(data.test), max(Counter(data.test.labels.tolist()).values()) / len(data.test)
@@ -192,6 +192,7 @@ def _failures(case: Case, data: CorruptedDataset, model: nn.Module) -> Iterator[
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
         yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {', '.join(thin)}", fine=False)
+    return {FailureGroup(name): len(tests.query) for name, tests in parts.items()}
 
 
 def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
@@ -203,37 +204,14 @@ def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding
         yield Finding("gate", f"{says}add test rows, or raise gate.bound", fine=False)
 
 
-def _cost(case: Case, data: CorruptedDataset, model: nn.Module, trains: bool) -> Iterator[Finding]:
-    fit, classifier = data.fit.examples, Classifier(model)
-    theta = classifier.theta_hat
-    held = sum(part[:1].inputs.nbytes * len(part) for part in (fit, data.validation.examples, data.test))
+def _memory(data: CorruptedDataset, model: nn.Module) -> Finding:
+    theta = Classifier(model).theta_hat
+    held = sum(part[:1].inputs.nbytes * len(part) for part in (data.fit.examples, data.validation.examples, data.test))
     gradients = theta.element_size() * theta.numel() * (gradients_at_once(theta) + 12)
-    yield Finding("memory", f"about {(2 * held + gradients) / 2**30 + 1:.1f} GiB, {held / 2**30:.2f} of it examples")
-    rows = fit[: min(_SAMPLE, len(fit))].in_memory().to(theta.device)
-    sample = rows[: min(16, len(rows))]
-    grad = _seconds(lambda: classifier.gradients(theta, sample)) / len(sample)
-
-    def learn() -> None:
-        for batch in rows.batches(OneCycle.batch_size):
-            nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
-        model.zero_grad()
-
-    step = _seconds(learn) / len(rows)
-    groups = len(case.spec.failures.groups) if isinstance(case.spec.failures, FailureGroups) else 1
-    treated = sum(len(variants(case.spec, treatment)) for treatment in case.spec.treatments if treatment != "base")
-    treated += 4 * len(variants(case.spec, "auto")) + (case.spec.gate.controls if case.spec.gate else 0)
-    fisher = grad * (len(fit) + (PAIRED if case.spec.gate else 0))
-    scheme = case.spec.training
-    epochs = scheme.epochs if isinstance(scheme, UserRecipe) else _EPOCHS
-    passes: float = groups * (
-        treated * epochs * len(fit) + len(case.spec.influence) * OneCycle.steps * OneCycle.batch_size
-    )
-    passes += (scheme.max_epochs / 2 if isinstance(scheme, Schedule) else epochs) * len(fit) if trains else 0
-    yield Finding("time", f"about {(fisher + step * passes) / 60 + 0.5:.0f} minutes on this machine")
+    return Finding("memory", f"about {(2 * held + gradients) / 2**30 + 1:.1f} GiB, {held / 2**30:.2f} of it examples")
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    work()  # the first call pays for what is set up once
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def _time(seconds: Mapping[str, float]) -> Finding:
+    longest = sorted(seconds, key=lambda step: -seconds[step])[:3]
+    shown_longest = ", ".join(f"{step} {seconds[step] / 60:.1f}" for step in longest)
+    return Finding("time", f"about {sum(seconds.values()) / 60:.1f} minutes on this machine ({shown_longest})")

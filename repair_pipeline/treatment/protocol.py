@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
+from repair_pipeline.problem.cost import Cost
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.treatment.candidates import Candidate, Choice
 from repair_pipeline.types import Causes, InfluenceScores, Role
@@ -67,6 +68,8 @@ class Recipe:
     """The role of a run that removes nothing."""
     version: int = 1
     """Code version: increased when a change of the code changes models, so that stored models are recomputed."""
+    cost: Cost = field(default_factory=Cost)
+    """What one run computes with the default settings; the time that ``repair check`` predicts is based on it."""
 
     def role(self, removes: Removes, method: Role | None) -> Role:
         """The role of a run.

@@ -3,6 +3,7 @@
 from functools import partial
 
 from repair_pipeline.plugins import Catalogue
+from repair_pipeline.problem.cost import FINETUNING, Cost
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
@@ -20,31 +21,54 @@ _BUILTIN = {
         removes=("causes", "nothing"),
         of_rows="fine-tuning without {rows}",
         alone="fine-tuning with nothing removed",
+        cost=Cost(epochs=FINETUNING),
     ),
-    "ewc_deletion": Recipe(EWCDeletion, removes=("causes",), opposes=True, of_rows="EWC-deletion of {rows}"),
+    "ewc_deletion": Recipe(
+        EWCDeletion,
+        removes=("causes",),
+        opposes=True,
+        of_rows="EWC-deletion of {rows}",
+        cost=Cost(steps=150, checks=31),
+    ),
     "ewc_deletion_paper": Recipe(
         partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"),
         removes=("causes",),
         opposes=True,
         of_rows="EWC-deletion of {rows}, as the paper describes it",
+        cost=Cost(steps=30),
     ),
-    "newton": Recipe(Newton, removes=("causes",), opposes=True, of_rows="Newton update removal of {rows}"),
+    "newton": Recipe(
+        Newton, removes=("causes",), opposes=True, of_rows="Newton update removal of {rows}", cost=Cost(products=15)
+    ),
     "selective_dampening": Recipe(
-        SelectiveDampening, removes=("causes",), opposes=True, of_rows="selective dampening of {rows}"
+        SelectiveDampening,
+        removes=("causes",),
+        opposes=True,
+        of_rows="selective dampening of {rows}",
+        cost=Cost(gradients=0.2),
     ),
-    "scrub": Recipe(Scrub, removes=("causes",), opposes=True, of_rows="SCRUB of {rows}"),
+    "scrub": Recipe(
+        Scrub, removes=("causes",), opposes=True, of_rows="SCRUB of {rows}", cost=Cost(epochs=15, checks=11)
+    ),
     "retrain": Recipe(
         Retrain,
         removes=("causes", "planted"),
         of_rows="retraining without {rows}",
         alone="retraining without the planted rows",
+        cost=Cost(trainings=1),
     ),
-    "relabel": Recipe(Relabel, removes=("causes",), of_rows="fine-tuning with new labels for {rows}"),
+    "relabel": Recipe(
+        Relabel,
+        removes=("causes",),
+        of_rows="fine-tuning with new labels for {rows}",
+        cost=Cost(steps=150, forward=1, epochs=FINETUNING),
+    ),
     "combined": Recipe(
         Combined,
         removes=("causes", "planted"),
         of_rows="fine-tuning on the failures too, without {rows}",
         alone="fine-tuning on the failures too, without the planted rows",
+        cost=Cost(epochs=1.5 * FINETUNING),
     ),
     "correct": Recipe(
         Correct,
@@ -57,19 +81,29 @@ _BUILTIN = {
         removes=("nothing",),
         alone="learning the failures, held to the model by an L2 penalty",
         alone_as="repair",
+        cost=Cost(steps=60),
     ),
     "learn_query": Recipe(
-        LearnQuery, removes=("nothing",), alone="learning the failures beside healthy cases", alone_as="repair"
+        LearnQuery,
+        removes=("nothing",),
+        alone="learning the failures beside healthy cases",
+        alone_as="repair",
+        cost=Cost(steps=150),
     ),
     "auto": Recipe(
         Auto,
         removes=("chosen",),
         alone="what was chosen by the failures and healthy cases that may be read",
         alone_as="repair",
+        cost=Cost(epochs=4 * FINETUNING, steps=150, checks=31),
     ),
-    "learn_guard": Recipe(LearnGuard, removes=("nothing",), alone="learning healthy cases alone"),
-    "reseed": Recipe(Retrain, removes=("nothing",), alone="retraining on all rows with another seed"),
-    "semi_oracle": Recipe(Finetune, removes=("planted",), alone="fine-tuning without the planted rows"),
+    "learn_guard": Recipe(LearnGuard, removes=("nothing",), alone="learning healthy cases alone", cost=Cost(steps=150)),
+    "reseed": Recipe(
+        Retrain, removes=("nothing",), alone="retraining on all rows with another seed", cost=Cost(trainings=1)
+    ),
+    "semi_oracle": Recipe(
+        Finetune, removes=("planted",), alone="fine-tuning without the planted rows", cost=Cost(epochs=FINETUNING)
+    ),
 }
 TREATMENTS = Catalogue("treatment", "repair_pipeline.treatments", Recipe, _BUILTIN)
 """In the order of their steps. A plugin package adds treatments by entry points of this group, each naming a

@@ -75,6 +75,7 @@ def _evidence(view: GroupView, **known: Any) -> Evidence:
         "gate": [],
         "patch": [],
         "opposing": [],
+        "fewer_paired": {},
         "contact_sheet": None,
         "missing": [],
         "method": None,

@@ -1,0 +1,154 @@
+"""How long a case will take: the passes of its steps, at the speed that its model has on this machine."""
+
+from __future__ import annotations
+
+import time
+import timeit
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from repair_pipeline.cases.grid import variants
+from repair_pipeline.continual.curvature import empirical_fisher
+from repair_pipeline.continual.ewc import EWC
+from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.continual.maximise import OneCycle
+from repair_pipeline.continual.posterior import Factor, laplace
+from repair_pipeline.evaluation.selection import selected
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.influence.pairs import gradients_needed
+from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.evaluation import grid, repairs
+from repair_pipeline.pipeline.patch import PAIRED
+from repair_pipeline.problem.cost import TRAINING, Cost
+from repair_pipeline.training.fit import Schedule, fit, logits
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
+
+_SAMPLE = 256
+"""The number of rows that speed is measured on."""
+_OVERHEAD = 20.0
+"""Seconds for starting, figures, report and MLflow's record, whatever the case."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per row."""
+
+    read: float
+    """Reading an input and transforming it."""
+    epoch: float
+    """A row of a training epoch."""
+    step: float
+    """A row of a step on failures and guard."""
+    forward: float
+    gradient: float
+    product: float
+
+    def seconds(self, cost: Cost, rows: int, checked: int, training_epochs: float) -> float:
+        """The seconds of one entry's run.
+
+        Args:
+            cost: what it computes.
+            rows: N.
+            checked: rows of the watched guard and query_tuning.
+            training_epochs: the assumed length of a training from scratch.
+        """
+        epochs = cost.epochs + cost.trainings * training_epochs
+        passes = epochs * self.epoch + cost.forward * self.forward
+        passes += cost.gradients * self.gradient + cost.products * self.product
+        return rows * passes + cost.steps * OneCycle.batch_size * self.step + cost.checks * checked * self.forward
+
+
+def measured(model: nn.Module, fit_rows: Examples, products: bool) -> Speed:
+    """The speed of the library's own passes on a sample of rows.
+
+    Args:
+        model: of the case.
+        fit_rows: D.
+        products: whether the speed of curvature products is needed.
+    """
+    started = time.perf_counter()
+    rows = fit_rows[:_SAMPLE].in_memory()
+    read = time.perf_counter() - started
+    classifier, generator = Classifier(model), torch.Generator().manual_seed(0)
+    theta = classifier.theta_hat
+    rows = rows.to(theta.device)
+    some = rows[:32]
+    flat, learner = laplace(theta, torch.ones_like(theta), 1.0), EWC(OneCycle(generator, steps=3), precision="frozen")
+    curvature = empirical_fisher(classifier, theta, rows)
+    learnt_rows = 3 * min(OneCycle.batch_size, len(rows))
+
+    def epoch() -> None:
+        fit(model, rows, some, Schedule(max_epochs=2), generator, "frozen")
+
+    return Speed(
+        read=read / len(rows),
+        epoch=_seconds(epoch) / (2 * len(rows)),
+        step=_seconds(lambda: learner.update(flat, [Factor(rows, 1)], classifier)) / learnt_rows,
+        forward=_seconds(lambda: logits(model, rows)) / len(rows),
+        gradient=_seconds(lambda: classifier.gradients(theta, some)) / len(some),
+        product=_seconds(lambda: curvature.product(theta.double())) / len(rows) if products else 0.0,
+    )
+
+
+def expected_seconds(
+    case: Case, data: CorruptedDataset, model: nn.Module, failures: Mapping[FailureGroup, int], trains: bool
+) -> dict[str, float]:
+    """The expected seconds of each step that computes with the model, and of the rest.
+
+    Args:
+        case: the case.
+        data: its data.
+        model: the base model, or an untrained one of its architecture.
+        failures: the number of query failures of each failure group.
+        trains: whether the base model is trained.
+    """
+    spec, fit_rows, test = case.spec, data.fit.examples, len(data.test)
+    influence = {name: METHODS[name].cost for name in spec.influence}
+    treatments = {name: TREATMENTS[name].cost for name in spec.treatments}
+    products = any(cost.products for cost in (*influence.values(), *treatments.values()))
+    speed, n, groups = measured(model, fit_rows, products), len(fit_rows), len(failures)
+    # Watched are at most 1,000 rows and a quarter of what the model gets right.
+    checked, training = min(1000, test // 4), min(spec.training.max_epochs, TRAINING)
+
+    def seconds(cost: Cost) -> float:
+        return groups * speed.seconds(cost, n, checked, training)
+
+    every = n + len(data.validation.examples) + test
+    expected = {
+        "corrupted_dataset": every * speed.read,
+        "base_model": seconds(Cost(trainings=1)) / groups if trains else 0.0,
+        "failure_partition": test * speed.forward,
+        "fisher_diagonal": n * (speed.gradient + speed.forward),
+    }
+    for name, cost in influence.items():
+        expected[f"influence_{name}"] = seconds(cost)
+    for name, cost in treatments.items():
+        expected[f"repaired_{name}"] = len(variants(spec, name)) * seconds(cost)
+    models = len(grid(case))
+    if spec.gate:
+        theta = torch.empty(sum(p.numel() for p in model.parameters() if p.requires_grad), device="meta")
+        needed = (min(gradients_needed(theta, each, min(PAIRED, n)), n + each) for each in failures.values())
+        expected["pairs"] = sum(needed) * speed.gradient
+        expected["gate_controls"] = spec.gate.controls * seconds(_judged(case))
+        models += spec.gate.controls
+    expected["evaluation"] = groups * models * test * speed.forward
+    expected["rest"] = _OVERHEAD
+    return expected
+
+
+def _judged(case: Case) -> Cost:
+    """The cost of the treatment that the gate judges; that of a search is most often a fine-tuning."""
+    tried = [*variants(case.spec, "auto"), *repairs(case.first_view)]
+    judged = selected(tried, lambda variant: variant.treatment, lambda variant: True)
+    if judged is None:
+        return Cost()
+    return TREATMENTS["finetune" if judged.removes == "chosen" else judged.treatment].cost
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # the first call pays for what is set up once
+    return min(timeit.repeat(work, number=1, repeat=3))  # the least, as other processes only add to it
