@@ -150,5 +150,6 @@ def _judged(case: Case) -> Cost:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    work()  # the first call pays for what is set up once
-    return min(timeit.repeat(work, number=1, repeat=3))  # the least, as other processes only add to it
+    first = timeit.timeit(work, number=1)  # it pays for what is set up once
+    # The least of several, as other processes only add to it; what is slow is steady.
+    return min(timeit.repeat(work, number=1, repeat=1 if first > 1 else 3))
