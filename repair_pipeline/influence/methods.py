@@ -68,6 +68,7 @@ _BUILTIN = {
         CrossFitInfluence,
         "cross-fitting: rows unlikely to models that learnt the failures and healthy cases, but not them, rank first",
         calibrates=True,
+        cost=Cost(forward=1),
     ),
     "loss": Method(Loss, "training loss: rows that the model finds unlikely rank first", "baseline"),
     "margin": Method(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import timeit
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from repair_pipeline.cases.grid import variants
+from repair_pipeline.cases.sources import TrainingSpec
 from repair_pipeline.continual.curvature import empirical_fisher
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.likelihood import Classifier
@@ -22,8 +23,12 @@ from repair_pipeline.influence.pairs import gradients_needed
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import grid, repairs
 from repair_pipeline.pipeline.patch import PAIRED
-from repair_pipeline.problem.cost import TRAINING, Cost
-from repair_pipeline.training.fit import Schedule, fit, logits
+from repair_pipeline.problem.cost import FINETUNING, TRAINING, Cost
+from repair_pipeline.problem.cross_fit import FOLDS
+from repair_pipeline.training.fit import Schedule, logits
+from repair_pipeline.training.function import UserTraining
+from repair_pipeline.training.protocol import Training
+from repair_pipeline.training.recipe import Recipe, UserRecipe
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
 
@@ -31,6 +36,25 @@ _SAMPLE = 256
 """The number of rows that speed is measured on."""
 _OVERHEAD = 20.0
 """Seconds for starting, figures, report and MLflow's record, whatever the case."""
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """How many epochs fine-tunings and trainings from scratch take."""
+
+    finetuning: float
+    training: float
+
+    @staticmethod
+    def of(training: TrainingSpec) -> Epochs:
+        """Those of the owner's recipe, or else the assumed ones."""
+        match training:
+            case UserRecipe():
+                return Epochs(training.epochs, training.epochs)
+            case Schedule():
+                return Epochs(FINETUNING, min(training.max_epochs, TRAINING))
+            case UserTraining():
+                return Epochs(FINETUNING, TRAINING)
 
 
 @dataclass(frozen=True)
@@ -47,26 +71,27 @@ class Speed:
     gradient: float
     product: float
 
-    def seconds(self, cost: Cost, rows: int, checked: int, training_epochs: float) -> float:
+    def seconds(self, cost: Cost, rows: int, checked: int, epochs: Epochs) -> float:
         """The seconds of one entry's run.
 
         Args:
             cost: what it computes.
             rows: N.
             checked: rows of the watched guard and query_tuning.
-            training_epochs: the assumed length of a training from scratch.
+            epochs: the assumed lengths of a fine-tuning and of a training from scratch.
         """
-        epochs = cost.epochs + cost.trainings * training_epochs
-        passes = epochs * self.epoch + cost.forward * self.forward
+        epochs_of_all = cost.epochs * epochs.finetuning / FINETUNING + cost.trainings * epochs.training
+        passes = epochs_of_all * self.epoch + cost.forward * self.forward
         passes += cost.gradients * self.gradient + cost.products * self.product
         return rows * passes + cost.steps * OneCycle.batch_size * self.step + cost.checks * checked * self.forward
 
 
-def measured(model: nn.Module, fit_rows: Examples, products: bool) -> Speed:
+def measured(model: nn.Module, training: Training, fit_rows: Examples, products: bool) -> Speed:
     """The speed of the library's own passes on a sample of rows.
 
     Args:
         model: of the case.
+        training: how the case trains. A function of the owner's is not tried: App. C's scheme is measured instead.
         fit_rows: D.
         products: whether the speed of curvature products is needed.
     """
@@ -81,8 +106,12 @@ def measured(model: nn.Module, fit_rows: Examples, products: bool) -> Speed:
     curvature = empirical_fisher(classifier, theta, rows)
     learnt_rows = 3 * min(OneCycle.batch_size, len(rows))
 
+    two: Training = Schedule(max_epochs=2)
+    if isinstance(training, Recipe):
+        two = replace(training, fields=replace(training.fields, epochs=2))
+
     def epoch() -> None:
-        fit(model, rows, some, Schedule(max_epochs=2), generator, "frozen")
+        two.fit(model, rows, some, generator, start="trained")
 
     return Speed(
         read=read / len(rows),
@@ -110,12 +139,12 @@ def expected_seconds(
     influence = {name: METHODS[name].cost for name in spec.influence}
     treatments = {name: TREATMENTS[name].cost for name in spec.treatments}
     products = any(cost.products for cost in (*influence.values(), *treatments.values()))
-    speed, n, groups = measured(model, fit_rows, products), len(fit_rows), len(failures)
+    speed, n, groups = measured(model, case.training, fit_rows, products), len(fit_rows), len(failures)
     # Watched are at most 1,000 rows and a quarter of what the model gets right.
-    checked, training = min(1000, test // 4), min(spec.training.max_epochs, TRAINING)
+    checked, epochs = min(1000, test // 4), Epochs.of(spec.training)
 
     def seconds(cost: Cost) -> float:
-        return groups * speed.seconds(cost, n, checked, training)
+        return groups * speed.seconds(cost, n, checked, epochs)
 
     every = n + len(data.validation.examples) + test
     expected = {
@@ -124,8 +153,11 @@ def expected_seconds(
         "failure_partition": test * speed.forward,
         "fisher_diagonal": n * (speed.gradient + speed.forward),
     }
+    if spec.cross_fits:
+        expected["cross_fit"] = seconds(Cost(trainings=FOLDS))
     for name, cost in influence.items():
-        expected[f"influence_{name}"] = seconds(cost)
+        runs = FOLDS if name in spec.calibrated and not METHODS[name].calibrates else 1
+        expected[f"influence_{name}"] = runs * seconds(cost)
     for name, cost in treatments.items():
         expected[f"repaired_{name}"] = len(variants(spec, name)) * seconds(cost)
     models = len(grid(case))
@@ -135,6 +167,9 @@ def expected_seconds(
         expected["pairs"] = sum(needed) * speed.gradient
         expected["gate_controls"] = spec.gate.controls * seconds(_judged(case))
         models += spec.gate.controls
+    if spec.patch:
+        data_sets = 3 if spec.plants else 2
+        expected["patch_verdict"] = data_sets * spec.patch.trainings * seconds(Cost(trainings=1)) / groups
     expected["evaluation"] = groups * models * test * speed.forward
     expected["rest"] = _OVERHEAD
     return expected

@@ -236,7 +236,7 @@ TABLES: dict[str, pa.Schema] = {
             _field(
                 "suggested_label",
                 pa.string(),
-                "likeliest label by models that did not learn the row; null if not relabelled",
+                "likeliest label by models that did not learn the row; null if it is kept or dropped",
             ),
             _field("failures", pa.string(), "ids of the query failures that it opposes most, separated by commas"),
             _field("reason", pa.string(), "why the row is in the patch, as a sentence"),

@@ -75,6 +75,7 @@ _BUILTIN = {
         removes=("causes",),
         of_rows="training on the failures too, with corrected labels for {rows}",
         cross_fits=True,
+        cost=Cost(trainings=1),
     ),
     "l2_query": Recipe(
         L2Query,
