@@ -40,10 +40,10 @@ from repair_pipeline.cases.yaml_values import KEY, NO_SPELLINGS, Spellings
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
-from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.treatments import TREATMENTS
@@ -241,8 +241,8 @@ class CaseSpec:
 
     @property
     def calibrated(self) -> frozenset[str]:
-        """The influence methods whose scores are calibrated: where ``causes.fdr`` is given, those that it counts by."""
-        if self.causes.fdr is None:
+        """The influence methods whose scores are calibrated: those that a rule counts by their P(harmful)."""
+        if not (self.causes.calibrates or any(TREATMENTS[name].causes for name in self.treatments)):
             return frozenset()
         searched = {method for settings in self.treatment_settings("auto") for method in Auto(**settings).methods}
         return frozenset(

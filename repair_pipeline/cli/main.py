@@ -291,6 +291,21 @@ def patch_apply(
         apply(case, Choice(min_probability, only.value if only else None, limit), decisions, dry_run)
 
 
+@patch.command("evaluate", epilog="Example: repair patch evaluate wards-1f0c2ab3")
+def patch_evaluate(
+    case: CaseName,
+    trainings: Annotated[
+        int, typer.Option(min=2, metavar="K", help="Trainings on the data as they are, and on the patched data.")
+    ] = 3,
+    device: Annotated[Device, typer.Option(help="Where the trainings run.")] = Device.auto,
+) -> None:
+    """Train on the data of CASE as they are and as patched, and say whether the next training is better."""
+    from repair_pipeline.cli.patch import evaluate
+
+    with one_line():
+        evaluate(case, trainings, device.value)
+
+
 @patch.command("revert", epilog="Example: repair patch revert wards-1f0c2ab3")
 def patch_revert(case: CaseName) -> None:
     """Restore the training data of CASE to what they were before the patch."""

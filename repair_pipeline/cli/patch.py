@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import typer
 
 from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.cli.console import plain_console
+from repair_pipeline.cli.open_case import open_stored_case
+from repair_pipeline.cli.run import interruptible, print_patch_verdict
+from repair_pipeline.compute.bars import bar
+from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.patching import apply_patch, changed_labels, require_unapplied, revert_patch
 from repair_pipeline.datasets.user_data import UserData, read
@@ -26,6 +32,8 @@ from repair_pipeline.pipeline.decisions import (
     save_decisions,
 )
 from repair_pipeline.pipeline.inputs import changed_data, digests
+from repair_pipeline.pipeline.next_training import next_trainings, patch_verdict
+from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Dataset
@@ -87,6 +95,25 @@ def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
         raise
     typer.echo(f"{source.train}: {counts}; undo with: repair patch revert {key}")
     typer.echo("next: retrain on it; to repair the retrained model, write a case with another name")
+
+
+def evaluate(source: str, trainings: int, device: DeviceName) -> None:
+    """Compare trainings on a case's data as they are and as patched; exit code 1 if a training failed.
+
+    Raises:
+        InputError: the case has no patch.
+    """
+    console, case = plain_console(), open_stored_case(source, device)
+    if not case.layout.table("patch", case.id).exists():
+        raise InputError(f"case {case.id} has no patch yet; to make it: repair run {case.id}")
+    step = Step("patch_verdict", (), partial(next_trainings, trainings=trainings))
+    with interruptible(case), bar(console, "trainings") as progress:
+        step.run(case, progress=progress)
+    verdict = patch_verdict(case)
+    assert verdict is not None, "the step has made it"
+    print_patch_verdict(console, verdict)
+    example = f"SELECT * FROM patch_verdicts WHERE case_id = '{case.id}'"
+    console.print(f'SQL      repair query "{example}"', soft_wrap=True)
 
 
 def revert(key: str) -> None:

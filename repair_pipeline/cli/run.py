@@ -25,6 +25,7 @@ from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
+from repair_pipeline.pipeline.next_training import patch_verdict
 from repair_pipeline.pipeline.plan import changed_since, plan
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
 from repair_pipeline.reporting.descriptions import plain
@@ -88,6 +89,8 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     verdicts = gate_verdicts(case)
     for row in verdicts:
         print_verdict(console, row)
+    if case.spec.patch and (patched := patch_verdict(case)):
+        print_patch_verdict(console, patched)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
     if isinstance(case.spec.dataset, UserData) and any(row["verdict"] in PROVEN for row in verdicts):
@@ -124,6 +127,11 @@ def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
     group = FailureGroup(row["failure_group"]).phrase(" of {}")
     few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
     console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
+
+
+def print_patch_verdict(console: Console, row: Mapping[str, Any]) -> None:
+    """Print the verdict on the next training with the patch."""
+    console.print(f"patch: {plain(row['verdict'])}. {row['reason']}\n", soft_wrap=True)
 
 
 def _how_to_continue(case: Case) -> str:

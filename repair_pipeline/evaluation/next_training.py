@@ -32,6 +32,8 @@ class PatchVerdict:
     """The accuracy of the next training on unseen rows at the natural mix, and the patch's effect on it."""
 
     verdict: Literal["better", "worse", "not_proven"]
+    reason: str
+    """A sentence with the decisive numbers."""
     trainings: int
     """Trainings on each of the two data sets."""
     as_is: float
@@ -72,17 +74,23 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
     if variance > 0:
         freedom = variance**2 / float((parts**2 / np.array([seeds - 1, failures - 1, others - 1])).sum())
         half = float(t.ppf(_CONFIDENCE, freedom) * np.sqrt(variance))
-    low, high = difference - half, difference + half
+    low, high = max(difference - half, -1.0), min(difference + half, 1.0)
 
     def accuracy(holdout: Bool[np.ndarray, "k h"], remaining: Bool[np.ndarray, "k r"]) -> float:
         return float(share * holdout.mean() + (1 - share) * remaining.mean())
 
+    as_is = accuracy(outcomes.as_is_holdout, outcomes.as_is_remaining)
+    patched = accuracy(outcomes.patched_holdout, outcomes.patched_remaining)
+    change = f"changes accuracy on unseen rows from {as_is:.3f} to {patched:.3f}"
+    interval = f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+    proven = "" if low > 0 or high < 0 else "; it is not proven that this is a change"
     return PatchVerdict(
         verdict="better" if low > 0 else "worse" if high < 0 else "not_proven",
+        reason=f"Training on the patched data {change}, {interval}, over {seeds} trainings on each{proven}.",
         trainings=seeds,
-        as_is=accuracy(outcomes.as_is_holdout, outcomes.as_is_remaining),
-        patched=accuracy(outcomes.patched_holdout, outcomes.patched_remaining),
+        as_is=as_is,
+        patched=patched,
         difference=difference,
-        difference_low=max(low, -1.0),
-        difference_high=min(high, 1.0),
+        difference_low=low,
+        difference_high=high,
     )

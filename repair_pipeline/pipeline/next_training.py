@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,6 +117,12 @@ def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -
         "remaining": len(remaining),
     }
     save_rows(path, "patch_verdicts", [row], watch.notes())
+
+
+def patch_verdict(case: Case) -> Mapping[str, Any] | None:
+    """The row of ``patch_verdicts``; None where the patch has not been judged."""
+    path = case.layout.table("patch_verdicts", case.id)
+    return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
 
 
 def _actions(case: Case) -> Iterator[str]:

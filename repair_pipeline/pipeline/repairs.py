@@ -62,7 +62,8 @@ def variant_causes(view: GroupView, variant: Variant) -> Causes:
     """The rows that a variant removes, where it does not search for them."""
     if variant.removes == "planted":
         return Causes(tuple(sorted(view.data.fit.corrupted_ids | view.data.validation.corrupted_ids)))
-    return causes_of(view, variant.influence_method) if variant.influence_method else Causes(())
+    own = TREATMENTS[variant.treatment].causes
+    return causes_of(view, variant.influence_method, own) if variant.influence_method else Causes(())
 
 
 def _read(view: GroupView, variant: Variant) -> tuple[Path, ...]:
@@ -73,8 +74,9 @@ def _read(view: GroupView, variant: Variant) -> tuple[Path, ...]:
         return (*scores, narrower) if narrower else scores
     if variant.influence_method is None:
         return ()
-    predicted = [view.out_of_fold_path] if TREATMENTS[variant.treatment].cross_fits else []
-    return (*rankings(view, variant.influence_method), *predicted)
+    entry = TREATMENTS[variant.treatment]
+    predicted = [view.out_of_fold_path] if entry.cross_fits else []
+    return (*rankings(view, variant.influence_method, entry.causes), *predicted)
 
 
 def _choose(view: GroupView, variant: Variant, auto: Auto, path: Path, progress: Progress) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 from repair_pipeline.cases.grid import Variant
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import gate_verdicts, selected_variant
+from repair_pipeline.pipeline.next_training import patch_verdict
 from repair_pipeline.reporting.descriptions import short_name
 from repair_pipeline.reporting.selection import controls
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import FailureGroup
 
 _MEASURED = ("query_accuracy", "holdout_accuracy", "remaining_accuracy", "unseen_accuracy")
+_PATCHED = ("as_is", "patched", "difference", "difference_low", "difference_high")
 _JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gain_low", "gain_high")
 
 
@@ -28,7 +30,8 @@ class Summary:
     """The gate's verdict, or "no gate"."""
     metrics: dict[str, float]
     """Under the names of the tables' columns. ``over_best_control`` is holdout accuracy above that of the best
-    control; ``over_control`` and ``gain`` are the gate's, with their 95% intervals."""
+    control; ``over_control`` and ``gain`` are the gate's, with their 95% intervals; those that begin with ``patch_``
+    are of the next training."""
 
 
 def summary(case: Case) -> Summary:
@@ -45,6 +48,8 @@ def summary(case: Case) -> Summary:
             metrics["over_best_control"] = row["holdout_accuracy"] - best
     if judged:
         metrics |= {name: judged[name] for name in _JUDGED}
+    if case.spec.patch and (patched := patch_verdict(case)):
+        metrics |= {f"patch_{name}": patched[name] for name in _PATCHED}
     treated = case.spec.treat[0] if case.spec.treat else None
     detected = [row for row in _rows(view, "detection") if row["method"] == treated]
     metrics |= {name: row[name] for row in detected for name in ("auc", "precision_at_n") if row[name] is not None}

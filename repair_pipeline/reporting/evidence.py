@@ -43,6 +43,8 @@ class Evidence:
     """The gate's verdicts, one per failure group; empty if the case has no gate."""
     patch: list[Row]
     """Changes to the training data that the repairs of all failure groups propose; empty if the case has no gate."""
+    patch_verdict: Row | None
+    """Whether the next training is better with the patch; None where that was not tried."""
     opposing: list[Row]
     """Pairs of a failure and a row that opposes it: at most ``CONTACTS`` per failure, all with influence above 0."""
     fewer_paired: Mapping[str, int]
@@ -67,7 +69,7 @@ class Evidence:
 
     @property
     def suggested(self) -> Mapping[str, str | None]:
-        """The label that this group's repaired model suggests for each row of the patch."""
+        """The label that the patch suggests for each of this group's rows."""
         return {row["example_id"]: row["suggested_label"] for row in self.patch if row["failure_group"] == self.group}
 
     @property
@@ -116,6 +118,7 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         timings=rows("timings"),
         gate=[row for row in verdicts if row["judge"] == "gate"],
         patch=_gate_table(layout, "patch", case_id) if spec["gate"] else [],
+        patch_verdict=next(iter(_gate_table(layout, "patch_verdicts", case_id)), None) if spec.get("patch") else None,
         opposing=[
             row
             for row in (_gate_table(layout, "pairs", case_id) if spec["gate"] else [])

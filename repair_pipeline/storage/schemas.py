@@ -281,6 +281,7 @@ TABLES: dict[str, pa.Schema] = {
         [
             _CASE,
             _field("verdict", pa.string(), "better, worse or not_proven: the next training with the patch"),
+            _field("reason", pa.string(), "the reason for the verdict, as a sentence"),
             _field("trainings", pa.int64(), "trainings on the data as they are, and as many on the patched data"),
             _field("dropped", pa.int64(), "fit rows that the patch drops"),
             _field("relabelled", pa.int64(), "fit rows that the patch relabels"),

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.problem.cost import Cost
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.treatment.candidates import Candidate, Choice
@@ -62,6 +63,8 @@ class Recipe:
     """One-line description with causes, with ``{rows}`` in their place; None if it takes no causes."""
     alone: str | None = None
     """One-line description without an influence method's causes; None if it always takes causes."""
+    causes: CausesRule | None = None
+    """How its causes are counted; None: by the case's rule."""
     cross_fits: bool = False
     """Whether it uses predictions of models that were not trained on the row."""
     alone_as: Role = "control"

@@ -3,6 +3,7 @@
 from functools import partial
 
 from repair_pipeline.plugins import Catalogue
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.problem.cost import FINETUNING, Cost
 from repair_pipeline.treatment.auto import Auto
 from repair_pipeline.treatment.correct import Correct
@@ -74,6 +75,7 @@ _BUILTIN = {
         Correct,
         removes=("causes",),
         of_rows="training on the failures too, with corrected labels for {rows}",
+        causes=CausesRule(harmful=0.1),
         cross_fits=True,
         cost=Cost(trainings=1),
     ),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repair_pipeline.evaluation.detection import Detection, detect, detection_curve
-from repair_pipeline.influence.causes import CausesRule
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.types import Causes, InfluenceScores
 from repair_pipeline_tests import oracles
 

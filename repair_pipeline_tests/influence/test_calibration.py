@@ -10,9 +10,9 @@ from scipy.stats import norm
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.baselines import Loss
 from repair_pipeline.influence.calibrated import calibrated
-from repair_pipeline.influence.causes import CausesRule
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.problem.calibration import harmful_probability, natural_weights
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.problem.cross_fit import FOLDS
 from repair_pipeline.types import Examples, InfluenceScores, QuerySide
 

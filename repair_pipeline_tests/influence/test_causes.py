@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.causes import CausesRule
+from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.types import InfluenceScores
 
 

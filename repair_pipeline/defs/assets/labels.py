@@ -68,6 +68,12 @@ _LABELS = {
         _PARQUET,
         table="examples",
     ),
+    "cross_fit": Label(
+        "step_1_causes",
+        "Predictions of models that were not trained on the row, from which labels are suggested.",
+        _TORCH,
+        heavy=True,
+    ),
     "pairs": Label(
         "step_1_causes",
         "First-order influence of the most harmful rows on every query failure; only for cases with a gate.",
@@ -86,9 +92,16 @@ _LABELS = {
     ),
     "evaluation": Label(
         "evidence",
-        "Detection and recovery, with controls. The only step that reads the holdout.",
+        "Detection and recovery, with controls. Reads the holdout, as only patch_verdict does besides.",
         _PARQUET,
         table="recovery",
+    ),
+    "patch_verdict": Label(
+        "evidence",
+        "Whether the next training is better on the patched data: several trainings on both.",
+        _TORCH,
+        heavy=True,
+        table="patch_verdicts",
     ),
     "report": Label("evidence", "The case on one self-contained HTML page.", frozenset({"html"})),
     "tracked_run": Label(

@@ -195,6 +195,18 @@ def _gate_controls(case: Case) -> Measures:
     return {"ask": sql_command(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
 
 
+def _cross_fit(case: Case) -> Measures:
+    predicted = case.first_view.out_of_fold()
+    right = (predicted.clean.argmax(dim=1) == predicted.clean_labels).double().mean().item()
+    return {"rows": len(predicted.fit), "clean_rows": len(predicted.clean), "accuracy_on_clean_rows": right}
+
+
+def _patch_verdict(case: Case) -> Measures:
+    table = read_parquet(case.layout.table("patch_verdicts", case.id))[0]
+    ask = sql_command(f"SELECT * FROM patch_verdicts WHERE case_id = '{case.id}'")
+    return {**table.to_pylist()[0], "ask": ask}
+
+
 def _candidate(case: Case) -> Measures:
     candidate = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
     known = {key: value for key, value in candidate.items() if value is not None}
@@ -212,6 +224,8 @@ _MEASURES: Mapping[str, Callable[[Case], Measures]] = {
     "base_model": _base_model,
     "fisher_diagonal": _fisher_diagonal,
     "failure_partition": _failure_partition,
+    "cross_fit": _cross_fit,
+    "patch_verdict": _patch_verdict,
     "pairs": _pairs,
     "gate_controls": _gate_controls,
     "candidate": _candidate,

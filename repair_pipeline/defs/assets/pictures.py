@@ -74,6 +74,7 @@ def _evidence(view: GroupView, **known: Any) -> Evidence:
         "timings": [],
         "gate": [],
         "patch": [],
+        "patch_verdict": None,
         "opposing": [],
         "fewer_paired": {},
         "contact_sheet": None,

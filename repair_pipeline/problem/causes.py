@@ -28,21 +28,33 @@ class CausesRule:
     """The bound on the expected share of false causes, by the scores' calibrated P(harmful) (``calibration.py``): as
     many of the most harmful rows as keep the mean of 1 − P at or below it. May select no row."""
 
+    harmful: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The least P(harmful) of a cause: more rows than by ``fdr``, for treatments that weigh them by P."""
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the rule needs calibrated scores."""
+        return self.fdr is not None or self.harmful is not None
+
     @property
     def asks_scores(self) -> bool:
         """Whether the number of causes depends on the scores."""
-        return self.positive is not None or self.fdr is not None
+        return self.positive is not None or self.calibrates
 
     def can_count(self, scores: InfluenceScores) -> bool:
-        """Whether these scores have what the rule needs: a neutral value, or probabilities for ``fdr``."""
+        """Whether these scores have what the rule needs: a neutral value, or probabilities."""
         if self.positive:
             return scores.neutral is not None
-        return self.fdr is None or scores.probability is not None
+        return not self.calibrates or scores.probability is not None
+
+    @property
+    def _given(self) -> tuple[object, ...]:
+        return (self.top, self.fraction, self.positive, self.fdr, self.harmful)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "CausesRule":
-        if sum(value is not None for value in (self.top, self.fraction, self.positive, self.fdr)) != 1:
-            raise ValueError("give exactly one of top, fraction, positive, fdr")
+        if sum(value is not None for value in self._given) != 1:
+            raise ValueError("give exactly one of top, fraction, positive, fdr, harmful")
         return self
 
     def causes(self, scores: InfluenceScores, planted: int) -> Causes:
@@ -60,10 +72,13 @@ class CausesRule:
             if scores.neutral is None:
                 raise InputError("causes.positive needs scores with a neutral value: treat ewc, or set causes.top")
             count = int((scores.values > scores.neutral).sum())
-        elif self.fdr is not None:
+        elif self.calibrates:
             if scores.probability is None:
-                raise InputError("causes.fdr needs calibrated scores: treat a method by its scores, or set causes.top")
-            count = within_false_share(scores.probability, scores.order, self.fdr)
+                raise InputError("causes.fdr and causes.harmful need calibrated scores: set causes.top instead")
+            if self.harmful is not None:
+                count = int((scores.probability >= self.harmful).sum())
+            else:
+                count = within_false_share(scores.probability, scores.order, self.fdr or 0.0)
         elif self.fraction is not None:
             count = round(self.fraction * len(scores.ids))
         else:
