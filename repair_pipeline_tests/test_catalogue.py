@@ -183,7 +183,7 @@ def test_nothing_is_registered_twice(catalogues):
             {"dataset": {"name": "minst", "train_size": 9}},
             r"dataset\.name: there is no data set 'minst': did you mean mnist",
         ),
-        ({"dataset": {"name": "fashion", "train_size": 9}}, "choose among digits, mnist, cifar10"),
+        ({"dataset": {"name": "fashion", "train_size": 9}}, "choose among digits, mnist, cifar10, banking77"),
         ({"likelihood": "sofmax"}, r"likelihood: there is no likelihood 'sofmax': did you mean softmax"),
         ({"influence": {"ewcc": {}}}, r"influence: there is no influence method 'ewcc': did you mean ewc"),
         ({"treatments": {"finetun": {}}}, r"treatments: there is no treatment 'finetun': did you mean finetune"),
