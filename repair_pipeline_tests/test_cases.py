@@ -31,7 +31,12 @@ OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
         ("corruption.rate=-0.1", "corruption.rate", "-0.1"),
         ("corruption.rate=.nan", "corruption.rate", "nan"),
         ("corruption.rate=often", "corruption.rate", "'often'"),
-        ("corruption.kind=fog", "corruption", "give one of label_noise, input_noise, poison, imbalance"),
+        (
+            "corruption.kind=fog",
+            "corruption",
+            "give one of label_noise, input_noise, poison, instance_noise, imbalance",
+        ),
+        ("corruption={kind: instance_noise, rate: 0.3, annotators: 1}", "corruption.annotators", "2"),
         ("corruption={kind: poison, classes: [1], rate: 0.3}", "corruption.epsilon", "missing"),
         ("corruption={kind: imbalance, classes: [], keep: 0.3}", "corruption.classes", "at least 1"),
         ("failures={classes: []}", "failures.classes", "at least 1"),
@@ -236,7 +241,13 @@ def test_the_presets_have_the_values_of_app_c_and_ours():
     assert (mnist.dataset.train_size, mnist.validation_fraction, mnist.training) == (3000, 0.1, Schedule())
     assert mnist.corruption.confusion == {a: {b: 1.0} for a, b in [(1, 7), (7, 1), (6, 9), (9, 6), (3, 8), (8, 3)]}
     rates = {family: preset(f"{family}-s0").corruption.rate for family in FAMILIES}
-    assert all(rates[family] == {"hard": 0.45, "imbalance": 0}.get(family.rpartition("-")[2], 0.3) for family in rates)
+    ours = {"mnist-label_noise-hard": 0.45, "cifar10-instance": 0.4, "cifar10-instance-mild": 0.1}
+    ours |= {"banking77-instance": 0.15}
+    ours |= {family: 0 for family in rates if family.endswith("imbalance")}
+    assert rates == dict.fromkeys(rates, 0.3) | ours
+    for family, size, model in (("cifar10-instance", 10_000, "cnn_compact"), ("banking77-instance", 10_003, "mlp")):
+        case = preset(f"{family}-s0")
+        assert (case.dataset.train_size, case.model.name, case.corruption.annotators) == (size, model, 5)
     cifar = preset("cifar10-input_noise-s0")
     assert (cifar.dataset.train_size, cifar.model.name, cifar.causes.top) == (50000, "resnet50", 20000)
     assert cifar.corruption.classes == cifar.failures.classes == (0, 2, 3, 5)

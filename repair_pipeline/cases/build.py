@@ -5,14 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from repair_pipeline.cases.corruption import ImbalanceSpec, InputNoiseSpec, LabelNoiseSpec, PoisonSpec
+from repair_pipeline.cases.corruption import (
+    ImbalanceSpec,
+    InputNoiseSpec,
+    InstanceNoiseSpec,
+    LabelNoiseSpec,
+    PoisonSpec,
+)
 from repair_pipeline.cases.sources import KnownData, KnownModel, UserModel
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.corruption.imbalance import Imbalance
 from repair_pipeline.corruption.input_noise import InputNoise
+from repair_pipeline.corruption.instance_noise import InstanceNoise
 from repair_pipeline.corruption.label_noise import LabelNoise
 from repair_pipeline.corruption.planting import Corruption
 from repair_pipeline.corruption.poison import Poison
@@ -20,10 +27,11 @@ from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
-from repair_pipeline.models.cnn import cnn, cnn8
+from repair_pipeline.models.cnn import cnn, cnn8, cnn_compact
+from repair_pipeline.models.mlp import mlp
 from repair_pipeline.models.resnet import resnet
 from repair_pipeline.models.user_model import torchvision_model, user_model
-from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.fit import Schedule, logits
 from repair_pipeline.training.protocol import Training, seeded
 from repair_pipeline.types import Dataset, Examples
 
@@ -57,6 +65,8 @@ def build_corruption(spec: CaseSpec, classes: int, device: torch.device) -> Corr
             return InputNoise(rate, targets, noise, level)
         case PoisonSpec(rate, targets, epsilon, victims):
             return Poison(rate, targets, epsilon, victims, partial(_victim, spec, classes, device))
+        case InstanceNoiseSpec(rate, annotators):
+            return InstanceNoise(rate, annotators, partial(_annotated, spec, classes, device))
         case ImbalanceSpec(keep, targets):
             return Imbalance(keep, targets)
         case None:
@@ -78,6 +88,18 @@ def build_training(spec: CaseSpec) -> Training:
         InputError: the owner's function or augmentation cannot be imported.
     """
     return spec.training if isinstance(spec.training, Schedule) else spec.training.resolved(spec.root)
+
+
+_ANNOTATORS = Schedule(max_epochs=12, patience=12)
+"""Short, so that annotators stay weak (docs/cases.md has their accuracy), and the same whatever ``training`` is."""
+
+
+def _annotated(
+    spec: CaseSpec, classes: int, device: torch.device, train: Examples, rows: Examples, which: int
+) -> Tensor:
+    generator = torch_stream(spec.seed, f"annotator-{which}")
+    untrained = build_model(spec, train, classes, device, generator)
+    return logits(_ANNOTATORS.fit(untrained, train, train, generator, start="new"), rows)
 
 
 def build_model(
@@ -103,6 +125,10 @@ def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
             return cnn(channels, classes)
         case KnownModel("cnn8"):
             return cnn8(channels, classes)
+        case KnownModel("cnn_compact"):
+            return cnn_compact(channels, classes)
+        case KnownModel("mlp"):
+            return mlp(like.shape.numel(), classes)
         case KnownModel("resnet18"):
             return resnet(18, channels, classes)
         case KnownModel("resnet50"):

@@ -16,11 +16,11 @@ def _sorted_once(classes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
-"""The share of a class's rows that is corrupted."""
+"""The share of the rows, or of each class's rows, that is corrupted."""
 Classes = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_sorted_once)]
 
 Targeted = Mapping[int, set[int] | None]
-"""For each class whose rows are corrupted, the labels they get; None: any label."""
+"""For each class of which a set share is corrupted, the labels its rows get; None: any label."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -80,6 +80,19 @@ class PoisonSpec:
 
 
 @dataclass(frozen=True, config=_strict)
+class InstanceNoiseSpec:
+    """Label noise that depends on the input: the mistakes of weak models, drawn from all classes alike."""
+
+    rate: Rate
+    annotators: Annotated[int, Field(ge=2)] = 5
+    kind: Literal["instance_noise"] = "instance_noise"
+
+    @property
+    def targeted(self) -> Targeted:
+        return {}
+
+
+@dataclass(frozen=True, config=_strict)
 class ImbalanceSpec:
     """Removes rows of some classes; ``keep`` is the share that is left. Nothing is planted."""
 
@@ -100,11 +113,12 @@ def _kind(fields: Any) -> str:
     return fields.get("kind", "label_noise") if isinstance(fields, dict) else getattr(fields, "kind", "label_noise")
 
 
-KINDS = ("label_noise", "input_noise", "poison", "imbalance")
+KINDS = ("label_noise", "input_noise", "poison", "instance_noise", "imbalance")
 CorruptionSpec = Annotated[
     Annotated[LabelNoiseSpec, Tag("label_noise")]
     | Annotated[InputNoiseSpec, Tag("input_noise")]
     | Annotated[PoisonSpec, Tag("poison")]
+    | Annotated[InstanceNoiseSpec, Tag("instance_noise")]
     | Annotated[ImbalanceSpec, Tag("imbalance")],
     Discriminator(_kind, "kind", f"unknown kind; give one of {', '.join(KINDS)}"),
 ]

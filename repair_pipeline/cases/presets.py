@@ -96,12 +96,25 @@ _CIFAR10_SMALL = replace(
     top=2000,
 )
 
+
+def _instance(dataset: str, train_size: int, model: str, rate: float) -> Fields:
+    """Noise like that of human annotators. Ours."""
+    return {
+        "dataset": {"name": dataset, "train_size": train_size},
+        "model": {"name": model},
+        "corruption": {"kind": "instance_noise", "rate": rate},
+    }
+
+
 FAMILIES: Mapping[str, Fields] = {
     **_DIGITS.families("digits"),
     **_MNIST.families("mnist"),
     "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: here the model learns the noise
     **_CIFAR10.families("cifar10"),
     **_CIFAR10_SMALL.families("cifar10-small"),
+    "cifar10-instance": _instance("cifar10", 10_000, "cnn_compact", rate=0.4),
+    "cifar10-instance-mild": _instance("cifar10", 10_000, "cnn_compact", rate=0.1),
+    "banking77-instance": _instance("banking77", 10_003, "mlp", rate=0.15),
 }
 """The fields of each family. A preset is a family's name, ``-s`` and a seed."""
 

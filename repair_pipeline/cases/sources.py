@@ -61,7 +61,7 @@ class KnownData:
 class KnownModel:
     """An architecture that the studies use."""
 
-    name: Literal["cnn", "cnn8", "resnet18", "resnet50"] = "cnn"
+    name: Literal["cnn", "cnn8", "cnn_compact", "mlp", "resnet18", "resnet50"] = "cnn"
 
     @property
     def title(self) -> str:

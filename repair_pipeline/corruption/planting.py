@@ -61,10 +61,25 @@ def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) 
     return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
 
 
-def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """The rows of one class to corrupt: round(rate × n) of its fit rows, and round(rate × n) of all its rows.
+def planted_counts(fit: int, validation: int, rate: float) -> tuple[int, int]:
+    """How many rows to corrupt: round(rate × n) of the fit rows, and round(rate × n) of all rows.
 
     Both counts are exact, so validation is as noisy as fit.
+
+    Args:
+        fit: the number of fit rows.
+        validation: the number of validation rows.
+        rate: the share of rows to corrupt.
+
+    Returns:
+        The number among the fit rows, and among the validation rows.
+    """
+    in_fit = round(rate * fit)
+    return in_fit, round(rate * (fit + validation)) - in_fit
+
+
+def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """The rows of one class to corrupt, as many as ``planted_counts`` says.
 
     Args:
         fit: positions of the class's fit rows.
@@ -75,9 +90,8 @@ def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Genera
     Returns:
         Positions among the fit rows, and among the validation rows.
     """
-    in_fit = round(rate * len(fit))
-    in_all = round(rate * (len(fit) + len(validation)))
-    return rng.permutation(fit)[:in_fit], rng.permutation(validation)[: in_all - in_fit]
+    in_fit, in_validation = planted_counts(len(fit), len(validation), rate)
+    return rng.permutation(fit)[:in_fit], rng.permutation(validation)[:in_validation]
 
 
 def require_classes(key: str, classes: Iterable[int], labels: Tensor) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.defs.assets.checks import corruption_problems, score_problems, split_problems
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
@@ -58,6 +59,20 @@ def test_planting_is_counted_in_the_fit_rows_and_in_all_training_rows(workspace:
     in_fit, in_all = [line for line in corruption_problems(workspace.case(TINY)) if "are corrupted, expected" in line]
     assert "fit rows of class 1" in in_fit
     assert "training rows of class 1" in in_all
+
+
+def test_noise_of_annotators_is_counted_in_all_classes_together(workspace: Workspace) -> None:
+    noise = {"kind": "instance_noise", "rate": 0.3, "annotators": 2}
+    spec = parse_spec({**TINY.resolved, "name": "noisy", "corruption": noise})
+    case = workspace.case(spec)
+    next(step for step in STEPS if step.name == "corrupted_dataset").run(case)
+    assert corruption_problems(case) == []
+    save_dataset(case.dataset_path, replace(case.data, fit=with_extra_corrupted(case.data.fit)), dict)
+    found = corruption_problems(workspace.case(spec))
+    assert (
+        f"{case.data.fit.corrupted.sum() + 1} fit rows are corrupted, expected {case.data.fit.corrupted.sum()}" in found
+    )
+    assert "1 fit rows are corrupted but labelled right, or the reverse" in found
 
 
 @pytest.mark.parametrize(

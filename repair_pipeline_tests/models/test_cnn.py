@@ -1,9 +1,9 @@
-"""App. C's CNN."""
+"""App. C's CNN, and ours."""
 
 import torch
 from torch import nn
 
-from repair_pipeline.models.cnn import cnn, cnn8
+from repair_pipeline.models.cnn import cnn, cnn8, cnn_compact
 
 
 def test_four_convolutions_of_3_by_3_with_32_32_64_and_64_kernels():
@@ -33,3 +33,16 @@ def test_the_eight_layer_network_normalises_each_of_seven_convolutions():
     assert sum(isinstance(module, nn.Conv2d) for module in modules) == 7
     assert sum(isinstance(module, nn.BatchNorm2d) for module in modules) == 7
     assert cnn8(3, 10).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_the_compact_network_has_three_convolutions_on_patches_of_four_pixels():
+    model, sizes = cnn_compact(3, 10), []
+    x = torch.zeros(2, 3, 32, 32)
+    for module in model.eval():
+        x = module(x)
+        if isinstance(module, nn.Conv2d):
+            sizes.append((module.in_channels, module.out_channels, x.shape[-1]))
+    assert sizes == [(12, 32, 16), (32, 64, 8), (64, 64, 4)]
+    assert x.shape == (2, 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 59_722
+    assert model[1].weight.is_contiguous(memory_format=torch.channels_last)

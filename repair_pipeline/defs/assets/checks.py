@@ -11,6 +11,7 @@ import dagster as dg
 import numpy as np
 import torch
 
+from repair_pipeline.cases.corruption import InstanceNoiseSpec
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import missing
 from repair_pipeline.pipeline.gate import gate_verdicts
@@ -76,7 +77,7 @@ def missing_results(case: Case) -> list[str]:
 
 
 def corruption_problems(case: Case) -> list[str]:
-    """Classes in which the number of corrupted rows, or their labels, are not as specified."""
+    """Numbers of corrupted rows, in each class or in all, and labels of these that are not as specified."""
     fit, validation = case.data.fit, case.data.validation
     return [*_corruption_problems(case, "fit", [fit]), *_corruption_problems(case, "training", [fit, validation])]
 
@@ -86,6 +87,12 @@ def _corruption_problems(case: Case, name: str, parts: list[TrainingRows]) -> li
     given = torch.cat([rows.examples.labels for rows in parts])
     clean = torch.cat([rows.clean_labels for rows in parts])
     corrupted = torch.cat([rows.corrupted for rows in parts])
+    if isinstance(noise, InstanceNoiseSpec):
+        if (planted := int(corrupted.sum())) != (expected := round(noise.rate * len(clean))):
+            problems.append(f"{planted} {name} rows are corrupted, expected {expected}")
+        if mismarked := int((corrupted != (given != clean)).sum()):
+            problems.append(f"{mismarked} {name} rows are corrupted but labelled right, or the reverse")
+        return problems
     for label in clean.unique().tolist():
         in_class = clean == label
         expected = round(noise.rate * int(in_class.sum())) if noise and label in noise.targeted else 0
