@@ -9,6 +9,8 @@ import pytest
 from repair_pipeline.cases.presets import FAMILIES, case_id, preset, preset_names
 from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.pipeline.inputs import opened
+from repair_pipeline.storage.layout import Layout
 
 DIGITS = preset("digits-label_noise-s0")
 OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
@@ -27,6 +29,12 @@ def shuffled(tree):
 def test_a_presets_id_is_its_name(name):
     assert case_id(preset(name)) == name
     assert case_id(parse_spec(preset(name).resolved)) == name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_preset_that_is_opened_keeps_its_id(family, tmp_path):
+    spec = opened(preset(f"{family}-s0"), Layout(tmp_path))
+    assert (case_id(spec), spec.inputs) == (f"{family}-s0", None)
 
 
 def test_every_family_has_the_studies_five_seeds_and_any_other():

@@ -97,9 +97,21 @@ _CIFAR10_SMALL = replace(
 )
 
 
-def _instance(dataset: str, train_size: int, model: str, rate: float) -> Fields:
+# Ours: as an owner would train.
+_FLIPS_AND_SHIFTS: Fields = {
+    "epochs": 15,
+    "optimiser": "adamw",
+    "learning_rate": 0.01,
+    "weight_decay": 5e-4,
+    "schedule": "one_cycle",
+    "augment": "repair_pipeline.training.augment:flips_and_shifts",
+}
+
+
+def _instance(dataset: str, train_size: int, model: str, training: Fields, rate: float) -> Fields:
     """Noise like that of human annotators. Ours."""
     return {
+        "training": training,
         "dataset": {"name": dataset, "train_size": train_size},
         "model": {"name": model},
         "corruption": {"kind": "instance_noise", "rate": rate},
@@ -112,9 +124,9 @@ FAMILIES: Mapping[str, Fields] = {
     "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: here the model learns the noise
     **_CIFAR10.families("cifar10"),
     **_CIFAR10_SMALL.families("cifar10-small"),
-    "cifar10-instance": _instance("cifar10", 10_000, "cnn_compact", rate=0.4),
-    "cifar10-instance-mild": _instance("cifar10", 10_000, "cnn_compact", rate=0.1),
-    "banking77-instance": _instance("banking77", 10_003, "mlp", rate=0.15),
+    "cifar10-instance": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.4),
+    "cifar10-instance-mild": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.1),
+    "banking77-instance": _instance("banking77", 10_003, "mlp", {"epochs": 20}, rate=0.15),
 }
 """The fields of each family. A preset is a family's name, ``-s`` and a seed."""
 
