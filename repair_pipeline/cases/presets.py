@@ -99,7 +99,8 @@ _CIFAR10_SMALL = replace(
 
 # Ours: as an owner would train.
 _FLIPS_AND_SHIFTS: Fields = {
-    "epochs": 15,
+    "epochs": 12,
+    "batch_size": 128,
     "optimiser": "adamw",
     "learning_rate": 0.01,
     "weight_decay": 5e-4,

@@ -1,4 +1,4 @@
-"""Instance-dependent label noise: the mistakes of weak models (ours; the paper plants noise by class)."""
+"""Instance-dependent label noise: labels drawn from weak models (ours; the paper plants noise by class)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ Annotate = Callable[[Examples, Examples, int], Float[Tensor, "n k"]]
 
 @dataclass(frozen=True)
 class InstanceNoise:
-    """Gives round(rate × n) rows the label that a weak model mistakes them for.
+    """Gives round(rate × n) rows a wrong label, drawn from what a weak model thinks of the row.
 
     The training rows are split at random into as many parts as there are annotators. Each annotator is trained on one
     part, with true labels, and labels the next part, so no row is labelled by a model that has seen it. The rows to
-    corrupt are drawn uniformly from those that their annotator gets wrong. If these are too few, all of them are
-    corrupted, and then the rows of which their annotator is least sure, which get its second choice. Thus every
-    corrupted row has a wrong label. The annotators do not depend on ``rate``.
+    corrupt are drawn with weights 1 − p(true label), and a wrong label with its annotator's p(label), as if people of
+    that skill had labelled the rows: hard rows are wrong more often, and with the classes that they resemble. The
+    annotators do not depend on ``rate``, and the wrong rows at a low rate are among those at a higher one.
     """
 
     rate: float
@@ -38,17 +38,16 @@ class InstanceNoise:
                 f"corruption.annotators is {self.annotators}, but there are {len(clean)} training rows: give fewer"
             )
         outputs = self.annotated(clean, rng)
-        wrong = outputs.argmax(dim=1) != clean.labels
-        confidence = outputs.double().softmax(dim=1).amax(dim=1)
+        probabilities = outputs.double().softmax(dim=1)
+        doubt = 1 - probabilities.gather(1, clean.labels[:, None]).flatten()
+        # Sampling without replacement by weight: the smallest of exponential variables with these rates.
+        keys = torch.from_numpy(rng.exponential(size=len(clean))) / doubt.clamp_min(torch.finfo(torch.float64).tiny)
+        given = wrong_answers(outputs.double() + torch.from_numpy(rng.gumbel(size=outputs.shape)), clean.labels)
         corrupted = torch.zeros(len(clean), dtype=torch.bool)
         counts = planted_counts(len(fit), len(validation), self.rate)
         for rows, count in zip((fit, validation), counts, strict=True):
-            mistakes = torch.from_numpy(rng.permutation(rows[wrong[rows]].numpy()))
-            others = rows[~wrong[rows]]
-            unsure = others[confidence[others].argsort(stable=True)]
-            corrupted[torch.cat([mistakes, unsure])[:count]] = True
-        given = clean.labels.clone()
-        given[corrupted] = wrong_answers(outputs[corrupted], clean.labels[corrupted])
+            corrupted[rows[keys[rows].argsort(stable=True)[:count]]] = True
+        given = given.where(corrupted, clean.labels)
         return Planted(replace(data.train, labels=given), corrupted)
 
     def annotated(self, clean: Examples, rng: np.random.Generator) -> Float[Tensor, "n k"]:
@@ -62,10 +61,10 @@ class InstanceNoise:
 
 
 def wrong_answers(outputs: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """The likeliest class other than the label: the prediction where that is wrong, else the second choice.
+    """The class with the highest output other than the label.
 
     Args:
-        outputs: logits.
+        outputs: logits; with Gumbel noise added, the class is drawn from the softmax over the other classes.
         labels: true class numbers.
     """
     return outputs.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)

@@ -8,10 +8,12 @@ from repair_pipeline.studies.few_failures import FewFailures
 from repair_pipeline.studies.gate import GateStudy
 from repair_pipeline.studies.methods import Methods
 from repair_pipeline.studies.paper.study import Paper
+from repair_pipeline.studies.real_data import RealData
 from repair_pipeline.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
-    study.name: study for study in (Methods(), FewFailures(), Counterfactual(), GateStudy(), Paper("paper", "mnist"))
+    study.name: study
+    for study in (Methods(), FewFailures(), Counterfactual(), GateStudy(), RealData(), Paper("paper", "mnist"))
 }
 
 
