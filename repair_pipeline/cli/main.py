@@ -107,7 +107,7 @@ def study(
         bool, typer.Option("--register", help="Run nothing; register the cases as partitions in Dagster.")
     ] = False,
 ) -> None:
-    """Run the study NAME (methods, few_failures, counterfactual, gate, real_data, paper); finished parts are skipped."""
+    """Run the study NAME (methods, few_failures, counterfactual, gate, real_data, paper); what is finished is kept."""
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():

@@ -72,9 +72,9 @@ class RealData:
             ],
             columns=["family", "seed", "case_id", "base_id"],
         )
+        ids = known.drop(columns="base_id")
         detection, recovery, verdicts, trainings = (
-            stored(layout, table, known.drop(columns="base_id"))
-            for table in ("detection", "recovery", "verdicts", "patch_verdicts")
+            stored(layout, table, ids) for table in ("detection", "recovery", "verdicts", "patch_verdicts")
         )
         by_family = ["family"]
         return {
@@ -115,7 +115,7 @@ def _patches(layout: Layout, known: pd.DataFrame) -> pd.DataFrame:
     rows = known.merge(query(layout, statement).to_pandas(), on="case_id")
     patches = []
     for (family, seed, base), fit in rows.groupby(["family", "seed", "base_id"], sort=False):
-        names = read_parquet(layout.base(base, "dataset.parquet"))[1]["classes"]
+        names = read_parquet(layout.base(str(base), "dataset.parquet"))[1]["classes"]
         wrong = (fit["given"] != fit["clean_label"]).to_numpy()
         dropped, relabelled = ((fit["action"] == action).to_numpy() for action in ("drop", "relabel"))
         right = np.array([names[label] for label in fit["clean_label"]]) == fit["suggested_label"].to_numpy()
