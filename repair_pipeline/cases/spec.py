@@ -43,6 +43,7 @@ from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.problem.calibration import FALSE_SHARE
 from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.treatment.auto import Auto
@@ -125,7 +126,7 @@ class CaseSpec:
     query_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     influence: dict[str, Settings] = Field(default_factory=lambda: at_defaults(_DEFAULT_METHODS))
     """Influence methods to run, each with its non-default settings."""
-    causes: CausesRule = Field(default_factory=lambda: CausesRule(fdr=0.1))
+    causes: CausesRule = Field(default_factory=lambda: CausesRule(fdr=FALSE_SHARE))
     treat: tuple[str, ...] = ("ewc", "random")
     """Influence methods whose causes are removed by the treatments; ``random`` is the control."""
     treatments: dict[str, Settings | tuple[Settings, ...]] = Field(
@@ -233,6 +234,12 @@ class CaseSpec:
         if isinstance(data, UserData):
             return data.train
         return data.name if isinstance(data, KnownData) else data.torchvision
+
+    @property
+    def unknown_recipe(self) -> bool:
+        """Whether the model comes trained, and the case does not say how."""
+        trained = isinstance(self.model, UserModel) and self.model.weights is not None
+        return trained and isinstance(self.training, Schedule)
 
     @property
     def cross_fits(self) -> bool:

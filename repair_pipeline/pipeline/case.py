@@ -190,6 +190,7 @@ class GroupView(Case):
             tests=in_fair_order(self.partition.query_side, self.spec.seed),
             truth=self.data.fit.corrupted_ids | self.data.validation.corrupted_ids if role == "reference" else None,
             training=self.training,
+            unknown_recipe=self.spec.unknown_recipe,
             untrained=self.untrained,
             generator=torch_stream(self.spec.seed, step),
             progress=progress,

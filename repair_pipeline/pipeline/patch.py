@@ -17,7 +17,7 @@ from torch import Tensor
 from repair_pipeline.influence.pairs import affordable_rows, pairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
-from repair_pipeline.problem.calibration import within_false_share
+from repair_pipeline.problem.calibration import FALSE_SHARE, within_false_share
 from repair_pipeline.problem.suggestions import Suggestions, harm, suggestions
 from repair_pipeline.reporting.contact_sheet import contact_sheet
 from repair_pipeline.reporting.gallery import are_images
@@ -36,8 +36,6 @@ PAIRED = 200
 """The most harmful rows, which are paired with every failure."""
 _SURE = 0.9
 """The least probability of being right at which a label is suggested."""
-_FALSE_SHARE = 0.1
-"""The largest expected share of harmless rows among those that a patch drops or relabels."""
 _NAMED = 3
 """Failures that a row of the patch names."""
 
@@ -152,7 +150,7 @@ def _certain(probability: Float64[Tensor, " n"] | None, causes: list[int]) -> in
     """How many of the causes, most harmful first, are changed; the rest are left for a person to decide."""
     if probability is None:
         return len(causes)
-    return within_false_share(probability[causes], np.arange(len(causes)), _FALSE_SHARE)
+    return within_false_share(probability[causes], np.arange(len(causes)), FALSE_SHARE)
 
 
 def _suggested(view: GroupView) -> tuple[Float64[Tensor, " n"] | None, Suggestions | None]:

@@ -24,6 +24,8 @@ class TriedRepair:
     removed: int
     fitness: Fitness
     chosen: bool
+    epochs: int | None = None
+    """The length of a fine-tuning that only screened it."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -34,6 +36,7 @@ class TriedRepair:
             "removed": self.removed,
             **asdict(self.fitness),
             "chosen": self.chosen,
+            "epochs": self.epochs,
         }
 
 
@@ -86,4 +89,6 @@ def search_record(pool: str, choice: Choice) -> SearchRecord:
 
 
 def _tried(repair: Candidate, chosen: bool) -> TriedRepair:
-    return TriedRepair(repair.influence_method, repair.treatment, len(repair.causes), repair.fitness, chosen)
+    return TriedRepair(
+        repair.influence_method, repair.treatment, len(repair.causes), repair.fitness, chosen, repair.epochs
+    )

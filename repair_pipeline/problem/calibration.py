@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
+FALSE_SHARE = 0.1
+"""The largest expected share of harmless rows among causes, where none is given."""
+
 
 def harmful_probability(
     values: Float64[Tensor, " v"],

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.training.fit import Schedule
 from repair_pipeline.training.protocol import Training
 from repair_pipeline.types import Examples, OutOfFold, Progress, QuerySide, Theta, silent
 
@@ -35,8 +36,15 @@ class RepairTask:
     """Creates a newly initialised model of the same architecture, on the same device."""
     generator: torch.Generator
     progress: Progress = silent
+    unknown_recipe: bool = False
+    """Whether the base model was trained elsewhere, in a way that the case does not give."""
     stored_out_of_fold: Callable[[], OutOfFold] | None = None
     """Reads predictions of models that were not trained on the row; None: they are computed where they are needed."""
+
+    @property
+    def monitored(self) -> bool:
+        """Whether what fine-tuning reaches is monitored on guard rows: always, except where App. C trained θ̂."""
+        return self.unknown_recipe or not isinstance(self.training, Schedule)
 
     @property
     def theta_hat(self) -> Theta:

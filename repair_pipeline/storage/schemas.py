@@ -186,6 +186,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("tuning_probability", pa.float64(), "mean probability of the correct class on query_tuning"),
             _field("guard_accuracy", pa.float64(), "on the guard pool; that of base is 1"),
             _field("chosen", pa.bool_(), "whether auto chose this candidate"),
+            _field("epochs", pa.int64(), "epochs of a fine-tuning that only screened it; null if it was tried in full"),
         ]
     ),
     "verdicts": pa.schema(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -11,10 +12,12 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import binomtest
 from torch import nn
 
+from repair_pipeline.problem.calibration import FALSE_SHARE, within_false_share
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import Schedule, predictions
 from repair_pipeline.treatment.candidates import Candidate, Choice
+from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.fitness import fitness
 from repair_pipeline.treatment.guarded import Tolerance
@@ -23,16 +26,20 @@ from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Combined, Finetune
 from repair_pipeline.types import Causes, Examples, InfluenceScores
 
+Pool = Literal["data_only", "all"]
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Auto:
     """Evaluates causes, then treatments, and selects what repairs most of query_tuning without damage to the guard.
 
-    First the causes: fine-tuning without the most harmful rows, for each method and fraction. Then, with the best
-    causes, the pool's other treatments. A candidate must beat fine-tuning with nothing removed to be a repair.
+    First the causes: fine-tuning without the most harmful rows, for each method, fraction and, where scores are
+    calibrated, number by ``causes.fdr``. If these are many, short fine-tunings screen them first (successive halving).
+    Then, with the best causes, the pool's other treatments, those that correct labels only where the case cross-fits.
+    A candidate must beat fine-tuning with nothing removed to be a repair.
     """
 
-    pool: Literal["data_only", "all"] = "data_only"
+    pool: Pool = "data_only"
     """``data_only``: no treatment trains on the failures, as in the paper. ``all``: also treatments that do."""
     methods: tuple[str, ...] = ("ewc",)
     """Influence methods whose causes are evaluated; the case must run them."""
@@ -50,39 +57,72 @@ class Auto:
         """
         control = _evaluate(task, None, "finetune", Causes(()))
         candidates = [settled] if settled else list(self._finetuned(task, rankings))
-        best = max(candidates, key=self._worth)
-        for treatment in _TREATMENTS[self.pool]:
+        best = max((candidate for candidate in candidates if candidate.epochs is None), key=self._worth)
+        for treatment in _tried(self.pool, task):
             candidates.append(_evaluate(task, best.influence_method, treatment, best.causes))
-        best = max(candidates, key=self._worth)
+        best = max((candidate for candidate in candidates if candidate.epochs is None), key=self._worth)
         if self._worth(best) < 0 or best.fitness.tuning_accuracy <= control.fitness.tuning_accuracy:
             return Choice([control, *candidates], None, 1.0)
         # ``settled`` was already selected among the narrower pool's candidates, which the correction must count.
-        considered = len(candidates) + (self._narrower_candidates if settled else 0)
+        considered = len(candidates) + (self._narrower_candidates(task, rankings) if settled else 0)
         p_value = _sign_test(task.tests.query_tuning, best.model, control.model)
         return Choice([control, *candidates], best, min(1.0, considered * p_value))
 
-    @property
-    def _narrower_candidates(self) -> int:
-        return len(self.methods) * len(self.fractions) + len(_TREATMENTS["data_only"]) - 1
+    def _narrower_candidates(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> int:
+        return len(self._sets(task, rankings)) + len(_tried("data_only", task)) - 1
 
     def _worth(self, candidate: Candidate) -> float:
         return candidate.fitness.worth(self.tolerance)
 
     def _finetuned(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> Iterator[Candidate]:
+        sets, epochs = self._sets(task, rankings), 1
+        while len(sets) > _IN_FULL:
+            screened = [_screen(task, method, causes, epochs) for method, causes in sets]
+            yield from screened
+            better = sorted(screened, key=self._worth, reverse=True)[: max(_IN_FULL, len(sets) // 2)]
+            sets, epochs = [(str(one.influence_method), one.causes) for one in better], 2 * epochs
+        for method, causes in sets:
+            yield _evaluate(task, method, "finetune", causes)
+
+    def _sets(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> list[tuple[str, Causes]]:
+        """The causes to try, with the method that found them."""
+        sets = []
         for method in self.methods:
-            for fraction in self.fractions:
-                yield _evaluate(task, method, "finetune", rankings[method].top(round(fraction * len(task.fit))))
+            scores = rankings[method]
+            counts = [round(fraction * len(task.fit)) for fraction in self.fractions]
+            if scores.probability is not None:
+                counts.append(within_false_share(scores.probability, scores.order, FALSE_SHARE))
+            sets += [(method, scores.top(count)) for count in dict.fromkeys(counts) if count]
+        return sets
 
 
+_IN_FULL = 4
+"""Sets of causes that are fine-tuned without until that stops; of more, the better half is left after 1, 2, 4 epochs."""
 _TREATMENTS: Mapping[str, Mapping[str, Callable[[], Treatment]]] = {
-    "data_only": {"ewc_deletion": EWCDeletion},
-    "all": {"combined": Combined, "learn_query": LearnQuery, "relabel": Relabel},
+    "data_only": {"ewc_deletion": EWCDeletion, "correct_data_only": partial(Correct, pool="data_only")},
+    "all": {"combined": Combined, "learn_query": LearnQuery, "relabel": Relabel, "correct": Correct},
 }
 """Treatments evaluated in addition to fine-tuning, with the best causes."""
 
 
+_CROSS_FITTED = ("correct", "correct_data_only")
+"""Treatments that need predictions of models that were not trained on the row."""
+
+
+def _tried(pool: str, task: RepairTask) -> list[str]:
+    return [name for name in _TREATMENTS[pool] if name not in _CROSS_FITTED or task.stored_out_of_fold]
+
+
 EVALUATED = ("finetune", *(name for pool in _TREATMENTS.values() for name in pool))
 """Treatments that a search evaluates: a new version of one of them is a new version of the search."""
+
+
+def _screen(task: RepairTask, method: str, causes: Causes, epochs: int) -> Candidate:
+    """A candidate after a short fine-tuning."""
+    rest, validation = task.fit.without(causes.as_set), task.validation.without(causes.as_set)
+    start = task.classifier.module(task.theta_hat)
+    model = Schedule(max_epochs=epochs).fit(start, rest, validation, task.generator, start="trained")
+    return Candidate(method, "finetune", causes, fitness(task, model), model, epochs)
 
 
 def _evaluate(task: RepairTask, method: str | None, treatment: str, causes: Causes) -> Candidate:

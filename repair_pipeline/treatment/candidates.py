@@ -17,6 +17,8 @@ class Candidate:
     causes: Causes
     fitness: Fitness
     model: nn.Module
+    epochs: int | None = None
+    """The length of a fine-tuning that only screens; None: the candidate was tried in full."""
 
 
 @dataclass(frozen=True, eq=False)

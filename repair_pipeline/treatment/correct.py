@@ -10,6 +10,7 @@ from torch import nn
 from repair_pipeline.problem.cross_fit import clean_rows, out_of_fold
 from repair_pipeline.problem.suggestions import harm, suggestions
 from repair_pipeline.problem.task import RepairTask
+from repair_pipeline.treatment.finetuning import finetuned
 from repair_pipeline.types import Causes, Examples
 
 
@@ -37,13 +38,19 @@ class Correct:
             clean = clean_rows(task)
             rows.append(clean)
             targets.append(nn.functional.one_hot(clean.labels.cpu(), corrected.shape[1]).to(corrected))
-        start = "trained" if task.classifier.partial else self.start
-        return task.training.fit(
-            task.classifier.module(task.theta_hat) if start == "trained" else task.untrained(task.generator),
+        learnt, soft, validation = (
             Examples.concat(rows),
+            torch.cat(targets).float(),
             task.validation.without(causes.as_set),
+        )
+        if task.classifier.partial or self.start == "trained":
+            return finetuned(task, learnt, validation, soft)
+        return task.training.fit(
+            task.untrained(task.generator),
+            learnt,
+            validation,
             task.generator,
-            start=start,
-            targets=torch.cat(targets).float(),
+            start="new",
+            targets=soft,
             progress=task.progress,
         )

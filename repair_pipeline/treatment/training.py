@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
+from repair_pipeline.problem.cross_fit import clean_rows
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import Schedule
+from repair_pipeline.treatment.finetuning import finetuned
 from repair_pipeline.types import Causes, Examples
 
 _strict = ConfigDict(extra="forbid")
@@ -25,7 +26,7 @@ class Untouched:
 
 @dataclass(frozen=True, config=_strict)
 class Finetune:
-    """Train on D∖C from θ̂ (Sec. 2.2, Example 1): by the owner's recipe where the case has one, else by App. C's scheme.
+    """Train on D∖C from θ̂ (Sec. 2.2, Example 1), as ``finetuned`` says.
 
     App. C's scheme, at its defaults whatever ``training`` says, keeps the buffers frozen and stops early by the
     validation rows that are not removed. Controls are trained in the same way.
@@ -34,17 +35,12 @@ class Finetune:
     batchnorm: Literal["frozen", "refresh"] = "frozen"
     """``refresh``: re-estimate batch normalisation's statistics, which include C, on D∖C."""
 
+    models: PositiveInt = 1
+    """Number of fine-tunings, each with its own batches, whose weights are averaged."""
+
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         rest = task.fit.without(causes.as_set)
-        training = Schedule() if isinstance(task.training, Schedule) else task.training
-        model = training.fit(
-            task.classifier.module(task.theta_hat),
-            rest,
-            task.validation.without(causes.as_set),
-            task.generator,
-            start="trained",
-            progress=task.progress,
-        )
+        model = finetuned(task, rest, task.validation.without(causes.as_set), models=self.models)
         if self.batchnorm == "refresh":
             device = task.theta_hat.device
             update_bn((batch.inputs.to(device) for batch in rest.batches(500)), model)
@@ -60,9 +56,10 @@ class Combined:
     """
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        query_side = [task.tests.query, task.tests.guard]
+        # What is monitored must not be trained on.
+        learnt = clean_rows(task) if task.monitored else Examples.concat([task.tests.query, task.tests.guard])
         return Finetune().repaired(
-            replace(task, fit=Examples.concat([task.fit.without(causes.as_set), *query_side])), causes
+            replace(task, fit=Examples.concat([task.fit.without(causes.as_set), learnt])), causes
         )
 
 

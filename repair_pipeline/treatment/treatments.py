@@ -23,6 +23,7 @@ _BUILTIN = {
         of_rows="fine-tuning without {rows}",
         alone="fine-tuning with nothing removed",
         cost=Cost(epochs=FINETUNING),
+        version=2,
     ),
     "ewc_deletion": Recipe(
         EWCDeletion,
@@ -63,6 +64,7 @@ _BUILTIN = {
         removes=("causes",),
         of_rows="fine-tuning with new labels for {rows}",
         cost=Cost(steps=150, forward=1, epochs=FINETUNING),
+        version=2,
     ),
     "combined": Recipe(
         Combined,
@@ -70,11 +72,20 @@ _BUILTIN = {
         of_rows="fine-tuning on the failures too, without {rows}",
         alone="fine-tuning on the failures too, without the planted rows",
         cost=Cost(epochs=1.5 * FINETUNING),
+        version=2,
     ),
     "correct": Recipe(
         Correct,
         removes=("causes",),
         of_rows="training on the failures too, with corrected labels for {rows}",
+        causes=CausesRule(harmful=0.1),
+        cross_fits=True,
+        cost=Cost(trainings=1),
+    ),
+    "correct_data_only": Recipe(
+        partial(Correct, pool="data_only"),
+        removes=("causes",),
+        of_rows="training with corrected labels for {rows}",
         causes=CausesRule(harmful=0.1),
         cross_fits=True,
         cost=Cost(trainings=1),
