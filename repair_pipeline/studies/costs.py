@@ -29,6 +29,7 @@ TREATMENTS = {
     "relabel": 43.0,
     "combined": 80.0,
     "correct": 60.0,
+    "correct_data_only": 50.0,
     "l2_query": 4.0,
     "learn_query": 9.0,
     "learn_guard": 20.0,

@@ -97,7 +97,7 @@ class Auto:
 
 
 _IN_FULL = 4
-"""Sets of causes that are fine-tuned without until that stops; of more, the better half is left after 1, 2, 4 epochs."""
+"""Sets of causes that are tried in full; of more, the better half is left after fine-tunings of 1, 2, 4 epochs."""
 _TREATMENTS: Mapping[str, Mapping[str, Callable[[], Treatment]]] = {
     "data_only": {"ewc_deletion": EWCDeletion, "correct_data_only": partial(Correct, pool="data_only")},
     "all": {"combined": Combined, "learn_query": LearnQuery, "relabel": Relabel, "correct": Correct},
