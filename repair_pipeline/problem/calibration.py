@@ -35,10 +35,10 @@ def harmful_probability(
     Returns:
         Probabilities in [0, 1), which never fall as ``values`` rise.
     """
-    # One more clean row above all others, as the 1 in the empirical p-value (1 + #) / (1 + m): without it, P would be 1
-    # for every score above the largest of the clean ones.
+    # Half a clean row above all others, as Jeffreys' prior counts: without it, P would be 1 for every score above the
+    # largest of the clean ones.
     top = torch.maximum(scored.max(), null.max()) + 1
-    clean, weight = torch.cat([null, top[None]]), torch.cat([weights, weights.new_ones(1)])
+    clean, weight = torch.cat([null, top[None]]), torch.cat([weights, weights.new_full((1,), 0.5)])
     of_data = torch.cat([torch.ones(len(scored)), torch.zeros(len(clean))])
     regression = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
         torch.cat([scored, clean]).numpy(),
