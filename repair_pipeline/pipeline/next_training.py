@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -76,11 +76,11 @@ def _train(case: Case, arm: str, number: int, path: Path, progress: Progress) ->
 def patched_rows(case: Case) -> Examples:
     """The fit rows after the case's patch: without those that it drops, and with new labels for those it relabels."""
     rows, names = case.data.fit.examples, case.data.classes
-    patch = read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
-    new = {row["example_id"]: names.index(row["suggested_label"]) for row in patch if row["action"] == "relabel"}
+    patch = _patch(case)
+    new = {name: names.index(row["suggested_label"]) for name, row in patch.items() if row["action"] == "relabel"}
     labels = [new.get(name, label) for name, label in zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)]
     relabelled = replace(rows, labels=torch.tensor(labels))
-    return relabelled.without(frozenset(row["example_id"] for row in patch if row["action"] == "drop"))
+    return relabelled.without(frozenset(name for name, row in patch.items() if row["action"] == "drop"))
 
 
 def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -> None:
@@ -107,7 +107,7 @@ def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -
         )
     )
     true = [outcomes(TRUE, rows).mean() for rows in (holdout, remaining)] if case.spec.plants else None
-    actions = list(_actions(case))
+    actions = [row["action"] for row in _patch(case).values()]
     row = {
         **asdict(verdict),
         "true_labels": share * true[0] + (1 - share) * true[1] if true else None,
@@ -125,8 +125,7 @@ def patch_verdict(case: Case) -> Mapping[str, Any] | None:
     return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
 
 
-def _actions(case: Case) -> Iterator[str]:
-    by_row = {
-        row["example_id"]: row["action"] for row in read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
-    }
-    yield from by_row.values()
+def _patch(case: Case) -> dict[str, Mapping[str, Any]]:
+    """The patch by training row. Of a row that several groups suggest to change, the last suggestion counts."""
+    rows = read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
+    return {row["example_id"]: row for row in rows}
