@@ -1,5 +1,7 @@
 """The package ``cases``: specs, presets, ids, grids. (A test folder of that name would hide ``cases.py``.)"""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -106,9 +108,28 @@ def test_a_bad_setting_is_refused_in_one_line_that_names_key_and_value(setting, 
 @pytest.mark.parametrize(
     "name", ["nowhere", "digits-label_noise", "digits-label_noise-s", "digits-label_noise-s01", ""]
 )
-def test_an_unknown_case_is_refused_with_the_list_of_presets(name):
-    with pytest.raises(InputError, match=r"there is no case .*digits-label_noise-s0, .*mnist-label_noise-s0"):
+def test_an_unknown_case_is_refused_with_three_examples_of_presets(name):
+    with pytest.raises(
+        InputError, match=r"there is no case .*such as digits-label_noise-s0, .*mnist-label_noise-s0"
+    ) as e:
         load_spec(name)
+    given, *_ = re.findall(r"\(such as (.*); repair list shows all\)", str(e.value))
+    assert len(given.split(", ")) == 3
+    assert all(preset(example) for example in given.split(", "))
+
+
+def test_an_unknown_case_is_refused_with_the_nearest_presets_of_its_seed():
+    with pytest.raises(InputError, match=r"did you mean mnist-poison-s7[,?]"):
+        load_spec("mnist-poisson-s7")
+    with pytest.raises(InputError, match=r"did you mean digits-label_noise-s0[,?]"):
+        load_spec("digits-label_noise")
+
+
+def test_a_second_rule_for_the_causes_is_refused_with_the_setting_of_the_whole_key():
+    with pytest.raises(InputError, match=r"causes\.top=planted already, .*--set causes='\{fraction: 0\.1\}'$"):
+        with_settings(DIGITS, ["causes.fraction=0.1"])
+    for settings in (["causes={fraction: 0.1}"], ["causes.top=null", "causes.fraction=0.1"], ["causes.top=40"]):
+        assert with_settings(DIGITS, settings).causes != DIGITS.causes
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The cases of the studies. Every number cites App. C of the paper, or is marked "ours"."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from repair_pipeline.cases.spec import CaseSpec, at_defaults, parse_spec
@@ -130,6 +131,9 @@ FAMILIES: Mapping[str, Fields] = {
     "banking77-instance": _instance("banking77", 10_003, "mlp", {"epochs": 20}, rate=0.15),
 }
 """The fields of each family. A preset is a family's name, ``-s`` and a seed."""
+_SUGGESTED = 3
+"""The most names that are suggested instead of an unknown one."""
+_EXAMPLES = ("digits-label_noise-s0", "mnist-label_noise-s0", "cifar10-instance-s0")
 
 
 def preset(name: str) -> CaseSpec:
@@ -140,11 +144,26 @@ def preset(name: str) -> CaseSpec:
     """
     match = re.fullmatch(r"(.+)-s(0|[1-9]\d*)", name)
     if match is None or match[1] not in FAMILIES:
-        raise InputError(
-            f"there is no case {name!r}: give a preset ({', '.join(f'{family}-s0' for family in FAMILIES)}; "
-            "any seed), the id of a case that was run, or a YAML file"
-        )
+        raise unknown_case(name)
     return parse_spec({"name": name, "seed": int(match[2]), **FAMILIES[match[1]]})
+
+
+def unknown_case(name: str, stored: Sequence[str] = ()) -> InputError:
+    """The error for a name that no case has. It suggests the most similar names.
+
+    Args:
+        name: what was given.
+        stored: ids of stored cases.
+    """
+    seed = re.search(r"-s(0|[1-9]\d*)$", name)
+    presets = [f"{family}{seed[0] if seed else '-s0'}" for family in FAMILIES]
+    begun = sorted(key for key in stored if name and key.startswith(name))
+    alike = begun[:_SUGGESTED] or get_close_matches(name, [*stored, *presets], _SUGGESTED)
+    suggestion = f"did you mean {', '.join(alike)}? Else give" if alike else "give"
+    return InputError(
+        f"there is no case {name!r}: {suggestion} a preset (such as {', '.join(_EXAMPLES)}; repair list shows all), "
+        "the id of a case that was run, or a YAML file"
+    )
 
 
 def preset_names() -> list[str]:

@@ -1,6 +1,6 @@
 """Turns user input (a name, a file, ``--set`` options) into a spec."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,20 @@ def with_settings(spec: CaseSpec, settings: Sequence[str]) -> CaseSpec:
         except yaml.YAMLError as error:
             raise InputError(f"--set {setting!r}: {value!r} is not a YAML value") from error
         spellings |= setting_spellings
+        if outer == ["causes"]:
+            _require_one_rule(setting, last, value, fields["causes"])
     _require_literal_classes(spellings)
     return parse_spec(fields, spellings)
+
+
+def _require_one_rule(setting: str, rule: str, value: str, causes: Mapping[str, Any]) -> None:
+    """Refuse a rule for the causes beside the one that the case has."""
+    others = [name for name, given in causes.items() if name != rule and given is not None]
+    if others and causes[rule] is not None:
+        raise InputError(
+            f"--set {setting!r}: the case has causes.{others[0]}={causes[others[0]]} already, and only one rule can be "
+            f"given: set the whole key, --set causes='{{{rule}: {value}}}'"
+        )
 
 
 def _require_literal_classes(spellings: Spellings) -> None:

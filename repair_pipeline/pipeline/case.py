@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import nn
 
 from repair_pipeline.cases import build
 from repair_pipeline.cases.grid import Variant
-from repair_pipeline.cases.presets import case_id, preset
+from repair_pipeline.cases.presets import case_id, preset, unknown_case
 from repair_pipeline.cases.sources import FailureGroups
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.compute.streams import torch_stream
@@ -211,7 +210,4 @@ def stored_spec(layout: Layout, key: str) -> CaseSpec:
         return preset(key)
     except InputError as error:
         stored = [path.parent.name.removeprefix("case_id=") for path in layout.results.glob("cases/*/cases.parquet")]
-        alike = [name for name in stored if name.startswith(key)] or get_close_matches(key, stored)
-        if not alike:
-            raise
-        raise InputError(f"there is no case {key!r}: did you mean {', '.join(sorted(alike))}?") from error
+        raise unknown_case(key, stored) from error
