@@ -128,10 +128,11 @@ def revert_patch(spec: UserData, folder: Path, name: str) -> None:
         InputError: the patch is not applied, or another patch was applied after it.
     """
     train, before = folder / spec.train, _before(spec, folder, name)
-    if not is_applied(spec, folder, name):
-        raise InputError(f"{before} does not exist, so the patch {name} is not applied: there is nothing to revert")
-    last = list(applied_patches(spec, folder))[-1]
-    if last != name:
+    applied = list(applied_patches(spec, folder))
+    if name not in applied:
+        move = f"to revert what is applied last: repair patch revert {applied[-1]}" if applied else "nothing is applied"
+        raise InputError(f"{before} does not exist, so the patch {name} is not applied: {move}")
+    if (last := applied[-1]) != name:
         raise InputError(f"the patch {last} was applied to {train} after {name}: revert that one first")
     if is_image_folder(train):
         _move_back(train, before)

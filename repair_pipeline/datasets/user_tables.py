@@ -138,10 +138,16 @@ def table_rows(path: Path, columns: Columns) -> Rows:
     image = _image_column(path, columns)
     table = read_table(path, without=image)
     present = [*table.column_names, *filter(None, [image])]
-    required = [columns.label, columns.image, columns.id, *(columns.features or ()), *(columns.metadata or ())]
-    for name in filter(None, required):
-        if name not in present:
-            raise InputError(f"{path} has no column {name!r}: it has {', '.join(present)}")
+    required = {
+        "label": [columns.label],
+        "image": [columns.image],
+        "id": [columns.id],
+        "features": columns.features or (),
+        "metadata": columns.metadata or (),
+    }
+    for key, names in required.items():
+        if missing := [name for name in names if name is not None and name not in present]:
+            raise InputError(f"{path} has no column {missing[0]!r}: it has {', '.join(present)}; set dataset.{key}")
     labels = label_column(path, table, columns.label, class_places(table, columns.label))
     rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
     features = () if image else columns.features or default_features(table, rest, columns.metadata or ())

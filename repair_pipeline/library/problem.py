@@ -85,6 +85,10 @@ class RepairProblem:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"model is {type(model).__name__}: give a trained torch.nn.Module that returns one logit per class"
+            )
         self.seed, self._untrained, self._progress = seed, untrained, progress
         self.training = _training(training)
         """How models are trained."""

@@ -133,9 +133,14 @@ def _explanation(model: nn.Module, inputs: Tensor, error: Exception, features: t
         return (
             f"the model cannot read inputs of shape {shape}: it reads {widths[2]} features, "
             f"but the data have {shape[0]}"
-            f"{named}: set dataset.features or model.arguments"
+            f"{named}: {_OTHER_FEATURES if features else 'set dataset.features'} or set model.arguments"
         )
-    return f"the model cannot read inputs of shape {shape}{named} ({one_line(error)}): set dataset.transform"
+    advice = f"{_OTHER_FEATURES} or set model.arguments" if features else "set dataset.transform"
+    return f"the model cannot read inputs of shape {shape}{named} ({one_line(error)}): {advice}"
+
+
+_OTHER_FEATURES = "set dataset.features, list the columns that are no features in dataset.metadata,"
+"""What to do about named features that the model does not read."""
 
 
 def _reads_integers(model: nn.Module, inputs: Tensor, error: Exception) -> bool:

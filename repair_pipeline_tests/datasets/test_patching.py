@@ -297,6 +297,10 @@ def test_patches_are_reverted_from_the_last_to_the_first(tmp_path, spec):
     apply_patch(spec, tmp_path, patch(read(spec, tmp_path), [1], [2]), "a")
     assert list(applied_patches(spec, tmp_path)) == ["z", "a"]
     both = everything(tmp_path)
+    with pytest.raises(
+        InputError, match="patch b is not applied: to revert what is applied last: repair patch revert a"
+    ):
+        revert_patch(spec, tmp_path, "b")
     with pytest.raises(InputError, match=r"the patch a was applied to .* after z: revert that one first"):
         revert_patch(spec, tmp_path, "z")
     assert everything(tmp_path) == both

@@ -140,7 +140,9 @@ def test_a_folder_of_images_a_class(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"label": "diagnosis"}, "has no column 'diagnosis': it has patient, a, b, label, ward"),
+        ({"label": "diagnosis"}, "has no column 'diagnosis': it has patient, a, b, label, ward; set dataset.label"),
+        ({"id": "name"}, "has no column 'name': it has .*; set dataset.id"),
+        ({"metadata": ("ward", "age")}, "has no column 'age': it has .*; set dataset.metadata"),
         ({"classes": ("healthy", "ill")}, "training row 1 has the label 'sick', but the classes are healthy, ill"),
         ({"transform": "nowhere:prepare"}, "there is no module 'nowhere'"),
         ({"features": ("ward",)}, "the feature 'ward' is not numeric"),

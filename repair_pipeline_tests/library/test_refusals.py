@@ -79,6 +79,12 @@ def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("no_model", [None, "net.safetensors", {"weight": 1}], ids=str)
+def test_what_is_no_model_is_refused(no_model, given):
+    with pytest.raises(InputError, match=rf"^model is {type(no_model).__name__}: give a trained torch\.nn\.Module"):
+        problem_of(no_model, given)
+
+
 def test_too_few_rows_for_validation_are_named(model, given):
     few = {"train": tuple(column[:3] for column in given["train"]), "failures": given["failures"]}
     with pytest.raises(InputError, match="give validation="):

@@ -126,12 +126,21 @@ def test_the_message_for_a_model_of_token_ids_suggests_long(model):
 
 def test_another_width_is_named_with_the_columns_in_use():
     message = (
-        r"inputs of shape \(4,\): it reads 7 features, but the data have 4 \(f0, f1, f2, site\): set dataset\.features"
+        r"inputs of shape \(4,\): it reads 7 features, but the data have 4 \(f0, f1, f2, site\): set "
+        r"dataset\.features, list the columns that are no features in dataset\.metadata, or set model\.arguments"
     )
     with pytest.raises(InputError, match=message):
         require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES, ("f0", "f1", "f2", "site"))
     with pytest.raises(InputError, match=r"it reads 7 features, but the data have 4: set"):
         require_fitting(Returning(torch.tanh, reads=7), ROWS, CLASSES)
+
+
+def test_a_column_too_many_is_named_whatever_the_models_error_says():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 3))
+    message = r"\(4,\) \(f0, f1, f2, site\) \(running_mean .*\): set dataset\.features, .* in dataset\.metadata"
+    with pytest.raises(InputError, match=message) as refused:
+        require_fitting(model, ROWS, CLASSES, ("f0", "f1", "f2", "site"))
+    assert "transform" not in str(refused.value)
 
 
 def test_other_errors_are_quoted():
