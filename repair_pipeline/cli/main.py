@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,18 @@ app = typer.Typer(
 CaseName = Annotated[str, typer.Argument(metavar="CASE")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"repair {version('repair_pipeline')}")
+        raise typer.Exit
+
+
 @app.callback()
-def start() -> None:
+def start(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Before every command: make output that the terminal cannot encode no error."""
     replace_unencodable()
 
@@ -61,7 +72,7 @@ def run(
         typer.Option("--from-mlflow", metavar="RUN_ID", help="Repeat the case of this MLflow run (parent or child)."),
     ] = None,
 ) -> None:
-    """Run CASE (a preset, the id of a stored case, or FILE.yaml); finished steps are skipped."""
+    """Run CASE; finished steps are skipped. CASE is a preset, the id of a stored case, or FILE.yaml."""
     from repair_pipeline.cli.run import repeat_and_show, run_and_show, show_plan
 
     with one_line():
@@ -88,7 +99,7 @@ def judge(
     model: Annotated[Path, typer.Option("--model", metavar="FILE", help="The model's weights: a safetensors file.")],
     device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
 ) -> None:
-    """Judge a model that was made elsewhere by the gate of CASE, on its unseen rows."""
+    """Judge a model that was made elsewhere. It is judged by the gate of CASE, on its unseen rows."""
     from repair_pipeline.cli.judge import judge_and_show
 
     with one_line():
@@ -107,7 +118,10 @@ def study(
         bool, typer.Option("--register", help="Run nothing; register the cases as partitions in Dagster.")
     ] = False,
 ) -> None:
-    """Run the study NAME (methods, few_failures, counterfactual, gate, real_data, paper); what is finished is kept."""
+    """Run the study NAME; finished parts are skipped.
+
+    NAME is methods, few_failures, counterfactual, gate, real_data or paper.
+    """
     from repair_pipeline.cli.study import run_and_show
 
     with one_line():
@@ -132,7 +146,10 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL")],
     format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """Run one SELECT over the views: cases, examples, influence, detection, recovery, verdicts, patch, pairs, ..."""
+    """Run one SELECT over the views, such as cases and recovery.
+
+    Others are examples, influence, detection, verdicts, patch and pairs.
+    """
     from repair_pipeline.cli.answer import print_answer
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.storage.views import query as ask
@@ -152,7 +169,7 @@ def report(
     every: Annotated[bool, typer.Option("--all", help="Write a page that compares all finished cases.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Print the path of the report of CASE, or with --all of the comparison of all cases."""
+    """Print the path of the report of CASE; --all compares all cases."""
     from repair_pipeline.cli.cases import report_path
 
     with one_line():
@@ -195,7 +212,7 @@ def init(
     failures: Annotated[str | None, typer.Option(help="A CSV or Parquet file that lists failing test rows.")] = None,
     where: Annotated[str | None, typer.Option(help="A predicate over the test rows' columns.")] = None,
 ) -> None:
-    """Write a commented case FILE for your own model and data; asks for what the options leave out."""
+    """Write a case FILE for your own model and data. Asks for what the options leave out."""
     from repair_pipeline.cli.init import write_case
 
     required = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
@@ -209,7 +226,10 @@ def check(
     case: CaseName,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field.")] = None,
 ) -> None:
-    """Check data, labels, model, failures, memory and time of CASE before a long run; writes nothing."""
+    """Check CASE before a long run; writes nothing.
+
+    Checks data, labels, model, failures, the gate, memory and time.
+    """
     from repair_pipeline.cli.check import check_and_show
 
     with one_line():
@@ -218,7 +238,7 @@ def check(
 
 @app.command(epilog="Example: repair promote wards")
 def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Make the candidate of the model NAME (the case's name) the champion."""
+    """Make the candidate of the model NAME its champion. NAME is the case's name."""
     from repair_pipeline.pipeline.inputs import require_judged_data
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.tracking.registry import promote as promote_candidate
@@ -249,7 +269,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     typer.echo(f"champion of {name}: version {current} (rolled back from version {replaced})")
 
 
-patch = typer.Typer(help="Apply the data set patch of a case to your training data, or revert it.")
+patch = typer.Typer(help="Apply a case's patch to your training data, or revert it.")
 app.add_typer(patch, name="patch")
 
 
@@ -283,7 +303,7 @@ def patch_apply(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
 ) -> None:
-    """Drop and relabel rows in the training data of CASE by its patch; the original files are kept."""
+    """Drop and relabel training rows by the patch of CASE. The original files are kept."""
     from repair_pipeline.cli.patch import apply
     from repair_pipeline.pipeline.decisions import Choice
 
@@ -299,7 +319,10 @@ def patch_evaluate(
     ] = 3,
     device: Annotated[Device, typer.Option(help="Where the trainings run.")] = Device.auto,
 ) -> None:
-    """Train on the data of CASE as they are and as patched, and say whether the next training is better."""
+    """Say whether the next training is better with the patch of CASE.
+
+    Trains several times on the data as they are, and as often on the patched data.
+    """
     from repair_pipeline.cli.patch import evaluate
 
     with one_line():
@@ -308,7 +331,7 @@ def patch_evaluate(
 
 @patch.command("revert", epilog="Example: repair patch revert wards-1f0c2ab3")
 def patch_revert(case: CaseName) -> None:
-    """Restore the training data of CASE to what they were before the patch."""
+    """Restore the training data of CASE to what they were before."""
     from repair_pipeline.cli.patch import revert
 
     with one_line():
@@ -362,7 +385,7 @@ def nightly_tick(name: TemplateName) -> None:
 def nightly_on(
     watch: Annotated[bool, typer.Option("--watch", help="Also run as soon as failures are reported.")] = False,
 ) -> None:
-    """Switch on the schedule, and the sensors for new champions and failed runs."""
+    """Switch on the schedule and the sensors. They watch for new champions and failed runs."""
     from repair_pipeline.cli.nightly import turn
 
     with one_line():

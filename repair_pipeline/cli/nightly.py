@@ -13,6 +13,7 @@ from repair_pipeline.cli.run import run_and_show
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import switch, switched_on
 from repair_pipeline.pipeline.nightly import Skip, add_template, find_template, make_night, remove_template, templates
+from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 
@@ -53,8 +54,8 @@ def show() -> None:
         cases = [row for row in rows if row["template"] == template.name]
         last = cases[-1] if cases else {}
         watched = template.spec.nightly.failures if template.spec.nightly else ""
-        cells = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
-        table.add_row(template.name, watched, str(len(cases)), *cells)
+        case, status, verdict = (last.get(column) or "" for column in ("case_id", "status", "verdict"))
+        table.add_row(template.name, watched, str(len(cases)), case, status, plain(verdict))
     console = plain_console()
     print_whole(console, table)
     on = ", ".join(switched_on(layout)) or "nothing"

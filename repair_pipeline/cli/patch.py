@@ -34,6 +34,7 @@ from repair_pipeline.pipeline.decisions import (
 from repair_pipeline.pipeline.inputs import changed_data, digests
 from repair_pipeline.pipeline.next_training import next_trainings, patch_verdict
 from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import Dataset
@@ -140,7 +141,7 @@ def _nothing_left(key: str, decided: ByExample, verdicts: Mapping[str, str], pro
             f"nothing of the patch of {key} is left to apply: {_left_alone(decided)}; leave out an option, or decide "
             "about rows with --decisions FILE"
         )
-    listed = ", ".join(sorted(set(verdicts.values()))) or "missing"
+    listed = ", ".join(map(plain, sorted(set(verdicts.values())))) or "missing"
     return InputError(
         f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "
         f"were not changed; to see the rows: repair query \"SELECT * FROM patch WHERE case_id = '{key}'\"; to change "

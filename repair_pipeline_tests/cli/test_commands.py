@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
@@ -216,6 +217,17 @@ def test_a_studys_cases_become_partitions_of_the_job_study(repair, tmp_path):
 def test_every_command_has_an_example_and_is_in_the_readme(repair, command):
     assert f"Example: repair {command}" in repair(command, "--help").stdout
     assert f"repair {command}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("group", [[], ["patch"], ["nightly"]], ids=str)
+def test_no_line_of_the_commands_is_cut(repair, group):
+    listed = repair(*group, "--help").stdout.split("Commands:")[1]
+    assert "..." not in listed
+
+
+def test_the_version_is_the_packages(repair):
+    answer = repair("--version")
+    assert (answer.exit_code, answer.stdout) == (0, f"repair {version('repair_pipeline')}\n")
 
 
 def test_help_imports_nothing_heavy():

@@ -44,7 +44,7 @@ def judged(tmp_path, monkeypatch):
 
 def test_no_data_problem_no_patch(judged, tmp_path):
     case_id, result, rows = judged(A="not_a_data_problem", B="not_a_data_problem")
-    assert result.stderr.startswith(f"repair: the verdict of {case_id} is not_a_data_problem: ")
+    assert result.stderr.startswith(f"repair: the verdict of {case_id} is not a data problem: ")
     assert "so the data were not changed" in result.stderr
     assert (result.exit_code, rows) == (2, list("abcd"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "test.csv", "train.csv"]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from repair_pipeline.cases.presets import case_id
 from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.cli.main import app
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline import nightly
 from repair_pipeline.pipeline.case import Case, stored_spec
@@ -23,6 +25,7 @@ from repair_pipeline.pipeline.nightly import (
     templates,
 )
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.records import save_rows
 from repair_pipeline.tracking.registry import Version
 from repair_pipeline_tests.wards import write_tables
 
@@ -213,3 +216,14 @@ def test_a_template_is_a_case_too(layout):
     assert case_id(spec) == f"wards-{spec.digest}"
     assert case_id(replace(spec, nightly=None)) == case_id(spec)
     assert replace(spec, nightly=None).base_id == spec.base_id
+
+
+def test_the_list_has_the_last_cases_verdict_in_words(layout, monkeypatch):
+    monkeypatch.setenv("REPAIR_HOME", str(layout.home))
+    report("a.csv", *range(10))
+    made = night(layout)
+    rows = [{"failure_group": "all", "judge": "gate", "verdict": "not_a_data_problem"}]
+    save_rows(layout.table("verdicts", made.name), "verdicts", rows, {})
+    listed = CliRunner().invoke(app, ["nightly", "list"]).stdout
+    assert "not a data problem" in listed
+    assert "not_a" not in listed
