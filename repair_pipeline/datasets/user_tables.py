@@ -138,15 +138,15 @@ def table_rows(path: Path, columns: Columns) -> Rows:
     image = _image_column(path, columns)
     table = read_table(path, without=image)
     present = [*table.column_names, *filter(None, [image])]
-    required = {
-        "label": [columns.label],
-        "image": [columns.image],
-        "id": [columns.id],
-        "features": columns.features or (),
-        "metadata": columns.metadata or (),
-    }
-    for key, names in required.items():
-        if missing := [name for name in names if name is not None and name not in present]:
+    required: list[tuple[str, Sequence[str | None]]] = [
+        ("label", [columns.label]),
+        ("image", [columns.image]),
+        ("id", [columns.id]),
+        ("features", columns.features or ()),
+        ("metadata", columns.metadata or ()),
+    ]
+    for key, wanted in required:
+        if missing := [name for name in wanted if name is not None and name not in present]:
             raise InputError(f"{path} has no column {missing[0]!r}: it has {', '.join(present)}; set dataset.{key}")
     labels = label_column(path, table, columns.label, class_places(table, columns.label))
     rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
