@@ -138,10 +138,7 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL")],
     format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """Run one SELECT over the views, such as cases and recovery.
-
-    Others are examples, influence, detection, verdicts, patch and pairs.
-    """
+    """Run one SELECT over the views. Some are cases, examples, detection, recovery, verdicts, patch and pairs."""
     from repair_pipeline.cli.answer import print_answer
     from repair_pipeline.storage.layout import Layout
     from repair_pipeline.storage.views import query as ask
@@ -231,34 +228,19 @@ def check(
 @app.command(epilog="Example: repair promote wards")
 def promote(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Make the candidate of the model NAME its champion. NAME is the case's name."""
-    from repair_pipeline.pipeline.inputs import require_judged_data
-    from repair_pipeline.storage.layout import Layout
-    from repair_pipeline.tracking.registry import promote as promote_candidate
-    from repair_pipeline.tracking.registry import repairs_champion
+    from repair_pipeline.cli.promote import promote_and_show
 
     with one_line():
-        layout = Layout.current()
-        require_judged_data(layout, name)
-        based_on_champion = repairs_champion(layout, name)
-        former, new = promote_candidate(layout, name)
-    typer.echo(f"champion of {name}: version {new}" + ("" if former is None else f" (before: version {former})"))
-    if not based_on_champion:
-        typer.echo(
-            f"repair: version {new} was not made from version {former}, so repairs in version {former} may be lost; "
-            f"to undo: repair rollback {name}",
-            err=True,
-        )
+        promote_and_show(name)
 
 
 @app.command(epilog="Example: repair rollback wards")
 def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Make the previous champion of the model NAME the champion again."""
-    from repair_pipeline.storage.layout import Layout
-    from repair_pipeline.tracking.registry import rollback as roll_back
+    from repair_pipeline.cli.promote import rollback_and_show
 
     with one_line():
-        replaced, current = roll_back(Layout.current(), name)
-    typer.echo(f"champion of {name}: version {current} (rolled back from version {replaced})")
+        rollback_and_show(name)
 
 
 app.add_typer(patch, name="patch")

@@ -1,15 +1,19 @@
-"""Checks before a run: the case's own patch is not applied, and its model name belongs to its project."""
+"""Checks before a run or a promotion: applied patches, the owner of the model, and whether a repair is accepted."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from repair_pipeline.cases.sources import UserModel
 from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.views import query
+from repair_pipeline.tracking.registry import candidate
 
 
 def require_runnable(case: Case) -> None:
@@ -34,6 +38,45 @@ def _require_unpatched(case: Case) -> None:
             f"the patch of {own_patches[0]} is applied to {data.train}, and its verdict is about the data before: "
             f"repair report {own_patches[0]} shows it, repair patch revert {own_patches[0]} goes back; "
             "to repair a model of the patched data, give the case another name"
+        )
+
+
+def applied_patch_of_another(case: Case) -> str | None:
+    """A warning that the training data have another case's patch, while the case gives weights; None if not."""
+    data, model = case.spec.dataset, case.spec.model
+    if not (isinstance(data, UserData) and isinstance(model, UserModel) and model.weights):
+        return None
+    others = [key for key in applied_patches(data, case.spec.root) if key not in (case.spec.patches or ())]
+    if not others:
+        return None
+    return (
+        f"{data.train} has the patch of {' and of '.join(others)} applied, and {model.weights} may be older than it: "
+        f"give weights that were trained on the patched data, or go back: repair patch revert {others[-1]}"
+    )
+
+
+def require_accepted(layout: Layout, name: str) -> None:
+    """Refuse to promote a model without a candidate where its last case tells why there is none.
+
+    Raises:
+        InputError: the verdict on the last case of this model is not *accepted*.
+    """
+    if candidate(layout, name) is not None:
+        return
+    rows = query(
+        layout,
+        "SELECT case_id, verdict, reason, "
+        "coalesce(json_extract_string(spec, '$.template'), json_extract_string(spec, '$.name')) AS model "
+        "FROM cases JOIN verdicts USING (case_id) WHERE judge = 'gate' ORDER BY created_at, failure_group",
+    ).to_pylist()
+    key = next((row["case_id"] for row in reversed(rows) if row["model"] == name), None)
+    of_last = [row for row in rows if row["case_id"] == key]
+    if of_last and not any(row["verdict"] == "accepted" for row in of_last):
+        verdicts = " and ".join(plain(verdict) for verdict in dict.fromkeys(row["verdict"] for row in of_last))
+        reasons = " ".join(row["reason"] for row in of_last if row["reason"])
+        raise InputError(
+            f"model {name!r} has no candidate: the verdict on {key} is {verdicts}, and only an accepted repair becomes "
+            f"one. {reasons} To see the evidence: repair report {key}"
         )
 
 

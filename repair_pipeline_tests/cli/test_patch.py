@@ -68,3 +68,13 @@ def test_a_case_is_not_run_while_its_patch_is_applied(judged):
     assert known["status"] == "finished"
     assert CliRunner().invoke(app, ["patch", "revert", case_id]).exit_code == 0
     require_runnable(case_at(Layout.current().home, stored_spec(Layout.current(), case_id)))
+
+
+def test_a_model_without_a_candidate_is_not_promoted_and_the_verdict_says_why(judged):
+    case_id, _, _ = judged(A="not_a_data_problem", B="recommended")
+    refused = CliRunner().invoke(app, ["promote", "wards"])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert f"the verdict on {case_id} is not a data problem and recommended, and only an accepted" in refused.stderr
+    judged(A="not_a_data_problem", B="accepted")
+    assert "there is no registered model 'wards'" in CliRunner().invoke(app, ["promote", "wards"]).stderr
+    assert "there is no registered model 'beds'" in CliRunner().invoke(app, ["promote", "beds"]).stderr
