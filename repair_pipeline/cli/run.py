@@ -25,9 +25,11 @@ from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
+from repair_pipeline.pipeline.ledger import announced_reuse
 from repair_pipeline.pipeline.next_training import patch_verdict
-from repair_pipeline.pipeline.plan import changed_since, plan
+from repair_pipeline.pipeline.plan import changed_since, expected_holdouts, plan
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
+from repair_pipeline.pipeline.standing import applied_patch_of_another
 from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -65,6 +67,9 @@ def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
         table.add_row(planned.step.name, f"{planned.stale} of {planned.files}", planned.why or "finished")
     console.print(f"case {case.id}" + (f" is new: {change}" if (change := changed_since(case)) else ""), soft_wrap=True)
     print_whole(console, table)
+    _print_warning(case)
+    for group, says, _ in announced_reuse(case, expected_holdouts(case)):
+        console.print(f"holdout{group.phrase(' of {}')}: {says}", soft_wrap=True)
     unfinished = sum(planned.stale > 0 for planned in steps)
     console.print(f"{unfinished} of {len(steps)} steps would run" if unfinished else "everything is finished")
 
@@ -74,6 +79,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)")
+    _print_warning(case)
     with interruptible(case):
         outcome = run_case(case, watch, force)
     with dagster_instance(layout) as instance:
@@ -106,6 +112,11 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _print_warning(case: Case) -> None:
+    if warning := applied_patch_of_another(case):
+        print(f"repair: {warning}", file=sys.stderr)
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, log
+from math import ceil, expm1, log
 from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
-from scipy.stats import binom, binomtest, t
+from scipy.stats import beta, binom, binomtest, t
 
 FEWEST_ROWS = 20
 """Remaining rows per class below which a class causes rejection only if its loss is proven."""
@@ -229,6 +229,26 @@ def _over_control(repaired: Bool[np.ndarray, " h"], controls: Bool[np.ndarray, "
 def rows_to_prove(bound: float) -> int:
     """The number of remaining rows, none of them broken, that proves a bound by Clopper-Pearson at 97.5%."""
     return ceil(log(_INTERVAL[0]) / log(1 - bound))
+
+
+def provable_loss(rows: int) -> float:
+    """The least loss that this many remaining rows can rule out, if none breaks: the inverse of ``rows_to_prove``."""
+    return -expm1(log(_INTERVAL[0]) / rows) if rows else 1.0
+
+
+def breakable(bound: float, rows: int) -> int | None:
+    """The most remaining rows that may break while Clopper-Pearson at 97.5% proves a loss below ``bound``.
+
+    Args:
+        bound: the gate's bound, a share of rows.
+        rows: number of remaining rows.
+
+    Returns:
+        The number; None if the bound is not even proven by no broken row.
+    """
+    broken = np.arange(rows)
+    proven = int((beta.ppf(_INTERVAL[1], broken + 1, rows - broken) < bound).sum())  # the limit rises with the broken
+    return proven - 1 if proven else None
 
 
 def _by_class(

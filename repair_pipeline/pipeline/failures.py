@@ -17,11 +17,13 @@ from repair_pipeline.cases.sources import (
     ReportedFailures,
 )
 from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.datasets.failures_list import read_failures
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
+from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.storage.views import holds
-from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples
+from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples, TestPartition
 
 Masks = Mapping[str, Bool[Tensor, " n"]]
 
@@ -47,6 +49,17 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
                 for name, predicate in groups.items()
             }
     return None
+
+
+def failure_parts(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> dict[str, TestPartition]:
+    """The partition of the test set for each failure group, by what the base model predicts.
+
+    Raises:
+        InputError: the failures cannot be used, or a group has too few.
+    """
+    rng = numpy_stream(spec.seed, "failure_partition")
+    groups = group_masks(spec, data, predicted)
+    return partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
 
 
 def group_of(groups: Masks, test: Examples) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from jaxtyping import Bool
 from safetensors.torch import save
 
 from repair_pipeline.cases.sources import KnownData
+from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.ids import digest, input_digests
+from repair_pipeline.evaluation.gate import FEWEST_HELD_OUT
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import fingerprint, save_rows
 from repair_pipeline.storage.views import query
-from repair_pipeline.types import Progress
+from repair_pipeline.types import Examples, FailureGroup, Progress
 
 _HASHED = re.compile(r"([0-9a-f]{16})-\d+$")
 """An id that is the hash of a row's raw input, and its occurrence."""
@@ -34,7 +37,7 @@ def add_reads(case: Case, path: Path, reader: str) -> None:
     now = datetime.now(UTC)
     known = {(row["example_id"], row["model"]) for row in rows}
     for view in case.views:
-        contents = _contents(view)
+        contents = _contents(view.spec, view.partition.holdout)
         for at, example_id in enumerate(view.partition.holdout.ids.tolist()):
             if (example_id, reader) not in known:
                 read = {"failure_group": view.group, "example_id": example_id, "tests": case.spec.tests}
@@ -43,10 +46,9 @@ def add_reads(case: Case, path: Path, reader: str) -> None:
     save_rows(path, "holdout_reads", rows, notes={})
 
 
-def _contents(view: GroupView) -> list[str] | None:
+def _contents(spec: CaseSpec, holdout: Examples) -> list[str] | None:
     """A digest of each holdout row; None for a data set of the studies, on which many models are judged."""
-    known = isinstance(view.spec.dataset, KnownData)
-    return None if known else input_digests(view.partition.holdout.inputs)
+    return None if isinstance(spec.dataset, KnownData) else input_digests(holdout.inputs)
 
 
 def repaired(case: Case) -> str:
@@ -65,16 +67,31 @@ def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.n
     Args:
         reader: who reads them now, and has been noted to; None: the case's own repair.
     """
-    reads = query(view.layout, "SELECT * FROM holdout_reads").to_pylist()
-    ids, contents, this_reader = (
-        view.partition.holdout.ids.tolist(),
-        _contents(view),
-        (view.id, reader or repaired(view)),
-    )
-    when = {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == this_reader}
+    return _earlier_reads(view, view.partition.holdout, (view.id, reader or repaired(view)))
+
+
+def expected_reads(case: Case, holdout: Examples) -> tuple[Bool[np.ndarray, " h"], int]:
+    """What ``earlier_reads`` will return for this holdout once the case has run.
+
+    Args:
+        case: a case that may not have run.
+        holdout: the failures that it will be judged on.
+    """
+    made = case.dataset_path.exists() and case.base_model_path.exists()
+    return _earlier_reads(case, holdout, (case.id, repaired(case) if made else ""), datetime.now(UTC))
+
+
+def _earlier_reads(
+    case: Case, holdout: Examples, this_reader: tuple[str, str], otherwise: datetime | None = None
+) -> tuple[Bool[np.ndarray, " h"], int]:
+    """As ``earlier_reads``; ``otherwise`` is when ``this_reader`` reads rows for which no read of its is noted."""
+    reads = query(case.layout, "SELECT * FROM holdout_reads").to_pylist()
+    ids, contents = holdout.ids.tolist(), _contents(case.spec, holdout)
+    when = dict.fromkeys(ids, otherwise) if otherwise else {}
+    when |= {row["example_id"]: row["read_at"] for row in reads if (row["case_id"], row["model"]) == this_reader}
     ids_by_identity = defaultdict[tuple[str | None, str], set[str]](set)
     for at, example_id in enumerate(ids):
-        ids_by_identity[view.spec.tests, example_id].add(example_id)
+        ids_by_identity[case.spec.tests, example_id].add(example_id)
         if contents:
             ids_by_identity[None, contents[at]].add(example_id)
             if input_hash := _HASHED.match(example_id):
@@ -91,3 +108,25 @@ def earlier_reads(view: GroupView, reader: str | None = None) -> tuple[Bool[np.n
             read |= earlier
             readers.add(reader_of_row)
     return np.array([example_id in read for example_id in ids], dtype=bool), len(readers)
+
+
+def announced_reuse(case: Case, holdouts: Mapping[FailureGroup, Examples]) -> Iterator[tuple[FailureGroup, str, bool]]:
+    """What a person should know before a run about rows that earlier repairs were judged on.
+
+    Args:
+        case: a case that may not have run.
+        holdouts: the failures that it will be judged on, by failure group.
+
+    Yields:
+        A group of which earlier repairs read rows, the message, and whether enough rows are left to accept a repair.
+    """
+    for group, holdout in holdouts.items() if case.spec.gate else ():
+        read, times = expected_reads(case, holdout)
+        if not read.any():
+            continue
+        says = f"{read.sum()} of {len(holdout)} in the holdout were read by {times} earlier repair{'s'[: times > 1]}"
+        left = len(holdout) - int(read.sum())
+        if left < FEWEST_HELD_OUT:
+            yield group, f"{says}, so at best recommended can come out: report new failures, or add test rows", False
+        else:
+            yield group, f"{says} and do not count: the other {left} decide", True

@@ -10,10 +10,13 @@ from pathlib import Path
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.failures import failure_parts
 from repair_pipeline.pipeline.file import NOT_MADE
 from repair_pipeline.pipeline.inputs import shown
 from repair_pipeline.pipeline.steps import STEPS, Step
 from repair_pipeline.storage.views import query
+from repair_pipeline.training.fit import predictions
+from repair_pipeline.types import Examples, FailureGroup
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ def staleness(case: Case) -> str | None:
     """The first reason why a stored case is stale; None where it is finished."""
     steps = [step for step in plan(case) if not (step.step.name in _AFTER_TABLES and step.why == NOT_MADE)]
     return next((step.why for step in steps if step.stale), None)
+
+
+def expected_holdouts(case: Case) -> dict[FailureGroup, Examples]:
+    """The failures that a case will be judged on, by group; empty where its base model is not made yet."""
+    if case.partition_path.exists():
+        return {view.group: view.partition.holdout for view in case.views}
+    if not (case.dataset_path.exists() and case.base_model_path.exists()):
+        return {}
+    predicted = predictions(case.model(case.base_model_path), case.data.test)
+    parts = failure_parts(case.spec, case.data, predicted)
+    return {FailureGroup(name): tests.holdout for name, tests in parts.items()}
 
 
 _AFTER_TABLES = ("report", "tracked_run", "candidate")

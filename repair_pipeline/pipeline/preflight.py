@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 import pyarrow as pa
 import torch
@@ -21,14 +22,14 @@ from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.user_data import UserData
-from repair_pipeline.evaluation.gate import FEWEST_ROWS, rows_to_prove
-from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.evaluation.gate import FEWEST_ROWS, breakable, provable_loss, rows_to_prove
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.cost import expected_seconds
-from repair_pipeline.pipeline.failures import group_masks
-from repair_pipeline.pipeline.standing import require_runnable
+from repair_pipeline.pipeline.failures import failure_parts
+from repair_pipeline.pipeline.ledger import announced_reuse
+from repair_pipeline.pipeline.standing import applied_patch_of_another, require_runnable
 from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
@@ -40,6 +41,9 @@ from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
 
 _ASSUMED_WRONG = 0.05
 """The query failures assumed before the model is trained, as a share of the test rows."""
+
+_OTHER_BOUNDS = (0.03, 0.05, 0.1, 0.2)
+"""Bounds that are suggested where the remaining rows cannot prove the gate's."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ def preflight(case: Case) -> Iterator[Finding]:
         InputError: the case cannot be run at all.
     """
     require_runnable(case)
+    if warning := applied_patch_of_another(case):
+        yield Finding("patch", warning, fine=False)
     with threads(case.spec.compute.threads):
         spec = case.spec
         dataset = case.source_dataset(numpy_stream(spec.seed, "dataset"))
@@ -174,9 +180,7 @@ def _failures(
     if right < usual:
         says += f": saying the commonest class always is right on {usual:.1%}. Are the outputs in the order of labels?"
     yield Finding("accuracy", says, right >= usual)
-    groups = group_masks(case.spec, data, predicted)
-    rng = numpy_stream(case.spec.seed, "failure_partition")
-    parts = partition(predicted, data.test, case.spec.query_fraction, rng, groups, data.also_in_training)
+    parts = failure_parts(case.spec, data, predicted)
     for name, tests in parts.items():
         held_out = len(tests.holdout)
         says = f"{len(tests.query)} to search causes with (query), {len(tests.query_tuning)} to choose settings by "
@@ -187,6 +191,9 @@ def _failures(
             says + (f": fewer than {FEWEST_ROWS} in the holdout prove only a large gain" if few else ""),
             not few,
         )
+    holdouts = {FailureGroup(name): tests.holdout for name, tests in parts.items()}
+    for name, says, enough in announced_reuse(case, holdouts):
+        yield Finding(f"holdout: {name}", says, enough)
     remaining = next(iter(parts.values())).remaining
     yield from _provable(case, len(remaining))
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
@@ -196,12 +203,24 @@ def _failures(
 
 
 def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
-    """Whether this many remaining rows can prove the gate's bound, if none of them breaks."""
-    needed = rows_to_prove(case.spec.gate.bound) if case.spec.gate else 0
-    if remaining < needed:
-        bound = case.spec.gate.bound if case.spec.gate else 0
-        says = f"{at_most}{remaining} remaining rows cannot prove a loss below {bound:g}, {needed} can: "
-        yield Finding("gate", f"{says}add test rows, or raise gate.bound", fine=False)
+    """How many of this many remaining rows may break, or that even an unbroken rest proves no loss below the bound."""
+    if case.spec.gate is None:
+        return
+    bound = case.spec.gate.bound
+    broken = breakable(bound, remaining)
+    if broken is not None:
+        says = f"at most {broken} of {at_most or 'the '}{remaining} remaining rows may break, to prove a loss below "
+        yield Finding("gate", f"{says}{bound:g}")
+        return
+    best = ceil(1000 * provable_loss(remaining)) / 1000  # rounded down, it would not be proven
+    says = (
+        f"{at_most}{remaining} remaining rows (half of what the model gets right; the other half is the guard) prove "
+    )
+    says += f"at best a loss below {best:g}, if none breaks; {rows_to_prove(bound)} prove {bound:g}: "
+    allowed = {other: breakable(other, remaining) for other in _OTHER_BOUNDS if other > bound}
+    others = ", ".join(f"{other:g} allows {count} broken" for other, count in allowed.items() if count is not None)
+    says += f"add test rows, or raise gate.bound{f' ({others})' if others else ''}"
+    yield Finding("gate", says, fine=False)
 
 
 def _memory(data: CorruptedDataset, model: nn.Module) -> Finding:

@@ -99,6 +99,15 @@ def test_a_case_whose_data_have_changed_is_refused(ward, file):
     assert repair("patch", "revert", case).exit_code == 0
 
 
+def test_a_plan_says_that_the_holdout_was_read(ward):
+    other = repair("run", "wards.yaml", *QUICK, "--set", "gate.controls=4", "--plan").stdout
+    [said] = [line for line in other.splitlines() if line.startswith("holdout: ")]
+    assert said.endswith(
+        "read by 1 earlier repair, so at best recommended can come out: report new failures, or add test rows"
+    )
+    assert "holdout: " not in repair("run", "wards.yaml", *QUICK, "--plan").stdout  # it was the first itself
+
+
 def test_the_accepted_repair_is_promoted_and_rolled_back(ward):
     assert ask("SELECT verdict FROM verdicts WHERE judge = 'gate'") == [{"verdict": "accepted"}]
     assert "version 2" in repair("promote", "wards").output

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy.stats import beta, ttest_1samp
 from scipy.stats import t as student
 
-from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
+from repair_pipeline.evaluation.gate import Gate, Outcomes, breakable, judge, provable_loss, rows_to_prove
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -48,6 +48,22 @@ def test_a_holdout_that_was_read_before_recommends_and_changes_no_number():
     assert replace(again, verdict=fresh.verdict, reason=fresh.reason, reused=0) == fresh
     worse = replace(outcomes(broken=60), reused=2)
     assert judged(worse).verdict == "rejected"
+
+
+@pytest.mark.parametrize(("bound", "remaining"), [(0.02, 183), (0.02, 600), (0.05, 124), (0.2, 30)])
+def test_the_rows_that_may_break_are_as_many_as_the_gate_accepts(bound, remaining):
+    most = breakable(bound, remaining)
+    rule = Gate(bound=bound, class_bound=0.99)
+    verdicts = [judged(outcomes(broken=most + more, remaining=remaining), rule).verdict for more in (0, 1)]
+    assert verdicts == ["accepted", "rejected"]
+
+
+def test_what_no_broken_row_proves():
+    assert (breakable(0.02, 182), breakable(0.02, 0), provable_loss(0)) == (None, None, 1.0)
+    for rows in (1, 20, 124, 182, 5000):
+        least = provable_loss(rows)
+        assert least == pytest.approx(beta.ppf(0.975, 1, rows))
+        assert rows_to_prove(least * 1.0001) <= rows < rows_to_prove(least * 0.9999)
 
 
 def noisy(seed, controls=3):
