@@ -30,7 +30,7 @@ SETTINGS = [
     "influence={cross_fit: {}, random: {}}",
     "treat=[cross_fit]",
     "causes={fdr: 0.2}",
-    "treatments={correct: {}, base: {}}",
+    "treatments={selective_dampening: {}, correct: {}, base: {}}",
     "gate={controls: 3}",
     "patch={trainings: 2}",
 ]
