@@ -11,8 +11,12 @@ from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.user_model import freeze
 from repair_pipeline.pipeline import cost
-from repair_pipeline.pipeline.cost import Speed, expected_seconds, measured
-from repair_pipeline.problem.cost import FINETUNING, Cost
+from repair_pipeline.pipeline.cost import Epochs, Speed, expected_seconds, measured
+from repair_pipeline.problem.cost import FINETUNING, TRAINING, Cost
+from repair_pipeline.problem.cross_fit import FOLDS
+from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.function import UserTraining
+from repair_pipeline.training.recipe import UserRecipe
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes
 from repair_pipeline_tests.pipeline.conftest import case_at
@@ -52,7 +56,15 @@ def test_the_seconds_of_a_cost_are_its_passes_at_the_speed_of_each():
     speed = Speed(read=0, epoch=2, step=3, forward=5, gradient=7, product=11)
     each = {"epochs": 20, "trainings": 20 * 40, "steps": 3 * 128, "checks": 5 * 4, "forward": 50, "gradients": 70}
     for field, due in {**each, "products": 110}.items():
-        assert speed.seconds(Cost(**{field: 1}), rows=10, checked=4, training_epochs=40) == due
+        assert speed.seconds(Cost(**{field: 1}), rows=10, checked=4, epochs=Epochs(FINETUNING, 40)) == due
+    assert speed.seconds(Cost(epochs=1), rows=10, checked=4, epochs=Epochs(3 * FINETUNING, 40)) == 60
+
+
+def test_epochs_are_those_of_the_owners_recipe_or_else_assumed():
+    assert Epochs.of(UserRecipe(epochs=7)) == Epochs(7, 7)
+    assert Epochs.of(Schedule(max_epochs=30)) == Epochs(FINETUNING, 30)
+    assert Epochs.of(Schedule(max_epochs=10_000)) == Epochs(FINETUNING, TRAINING)
+    assert Epochs.of(UserTraining("her:train")) == Epochs(FINETUNING, TRAINING)
 
 
 def expected(tmp_path, monkeypatch, **fields):
@@ -66,15 +78,26 @@ def expected(tmp_path, monkeypatch, **fields):
 
 
 def test_a_case_takes_the_passes_of_each_of_its_steps_for_each_of_its_groups(tmp_path, monkeypatch):
-    data, seconds = expected(tmp_path, monkeypatch, treat=["ewc", "random"])
+    data, seconds = expected(tmp_path, monkeypatch, treat=["ewc", "random"], causes={"fdr": 0.1})
     n = len(data.fit.examples)
     assert seconds["base_model"] == n * 30  # max_epochs, which is below the usual length
     assert seconds["fisher_diagonal"] == n
-    assert seconds["influence_ewc"] == 2 * 150 * 128
+    assert seconds["influence_ewc"] == 2 * FOLDS * 150 * 128  # calibrated, as the rule needs
     assert seconds["influence_random"] == 0
     assert seconds["repaired_finetune"] == 2 * 3 * FINETUNING * n  # of ewc, of random, and with nothing removed
     assert seconds["gate_controls"] == 2 * 3 * FINETUNING * n
     assert seconds["pairs"] == 2 * (30 + min(200, n))
+
+
+def test_cross_fitting_and_the_patchs_verdict_train_as_often_as_they_say(tmp_path, monkeypatch):
+    fields = {"influence": {"cross_fit": {}}, "treat": ["cross_fit"], "patch": {"trainings": 3}}
+    data, seconds = expected(tmp_path, monkeypatch, training={"epochs": 7}, **fields)
+    n = len(data.fit.examples)
+    assert seconds["base_model"] == 7 * n
+    assert seconds["cross_fit"] == 2 * FOLDS * 7 * n  # for each of two groups
+    assert seconds["influence_cross_fit"] == 0  # it reads what cross-fitting has made
+    assert seconds["patch_verdict"] == 2 * 3 * 7 * n  # as they are and patched, once for both groups
+    assert seconds["repaired_finetune"] == 2 * 2 * 7 * n  # with and without causes
 
 
 def test_without_a_gate_there_are_no_pairs_and_no_controls(tmp_path, monkeypatch):
@@ -90,7 +113,7 @@ def test_controls_cost_what_the_judged_treatment_costs(tmp_path, monkeypatch):
 def test_every_speed_is_measured_and_the_model_stays_as_it_is(task):
     model = freeze(nn.Sequential(nn.Flatten(), nn.Linear(task.fit.shape.numel(), 3)).double(), "all")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    speed = measured(model, task.fit, products=True)
+    speed = measured(model, task.training, task.fit, products=True)
     assert min(speed.epoch, speed.step, speed.forward, speed.gradient, speed.product) > 0
-    assert measured(model, task.fit, products=False).product == 0
+    assert measured(model, task.training, task.fit, products=False).product == 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -2,7 +2,6 @@
 
 import json
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +20,6 @@ from repair_pipeline.storage.files import read_parquet, read_tensors, write_byte
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.storage.views import query
 from repair_pipeline.studies.cases import upto
-from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import silent
 from repair_pipeline_tests.pipeline.conftest import case_at
 from repair_pipeline_tests.pipeline.running import run
@@ -44,6 +42,7 @@ def spec(folder, **fields):
         "training": {"learning_rate": 0.01, "max_epochs": 30},
         "failures": {"groups": {"B": "scanner = 'B' AND label = 'sick'", "C": "scanner = 'C' AND label = 'sick'"}},
         "influence": {"ewc": {}, "random": {}},
+        "causes": {"positive": True},
         "treatments": {"finetune": {}, "base": {}},
         "gate": {"bound": 0.2, "class_bound": 0.5},
     }
@@ -224,19 +223,6 @@ def test_a_list_of_failures_is_what_is_repaired(folder, tmp_path, case):
     run(listed)
     tests = listed.partition
     assert sorted([*tests.query.ids, *tests.query_tuning.ids, *tests.holdout.ids]) == sorted(wrong)
-
-
-def test_a_treatment_that_pushes_labels_away_suggests_none(case, tmp_path, monkeypatch):
-    assert ask(case, "SELECT * FROM patch WHERE action = 'relabel'")
-    monkeypatch.setitem(TREATMENTS, "finetune", replace(TREATMENTS["finetune"], opposes=True))
-    written = case.layout.table("patch", case.id)
-    before = written.read_bytes()
-    try:
-        write_patch(case, written, silent)
-        found = ask(case, "SELECT * FROM patch")
-        assert {(row["action"], row["suggested_label"]) for row in found} == {("drop", None)}
-    finally:
-        write_bytes(written, before)
 
 
 def test_only_an_edited_patch_is_kept_when_it_is_made_anew(case):
