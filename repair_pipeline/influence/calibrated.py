@@ -10,6 +10,7 @@ from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.problem.calibration import harmful_probability, natural_weights
 from repair_pipeline.problem.cross_fit import FOLDS, folds
 from repair_pipeline.problem.task import RepairTask
+from repair_pipeline.training.fit import accuracy
 from repair_pipeline.types import Examples, InfluenceScores
 
 
@@ -18,8 +19,10 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
 
     The query failures and the guard are split into ``FOLDS`` folds. The method runs once for each fold: it reads the
     other folds as failures and guard, and scores the fold's rows together with D, as if they were training rows. These
-    scores are the null distribution: no run has learnt the rows that it gives a null for. A row's score is its mean
-    over the runs. Costs ``FOLDS`` runs of the method.
+    scores are the null distribution: no run has learnt the rows that it gives a null for. Failures count in it as much
+    as in the test set, or if θ̂ has learnt D better than that, as the share of D that it gets wrong: to a model that has
+    memorised its training rows, none of the clean ones looks like a failure. A row's score is its mean over the runs.
+    Costs ``FOLDS`` runs of the method.
 
     Raises:
         InputError: there are fewer query failures than folds.
@@ -30,6 +33,7 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
             f"{len(query)} query failures are too few to calibrate scores, {FOLDS} are needed: set causes.top or "
             "causes.fraction, or give more failures"
         )
+    share = min(task.tests.failure_share, _training_error(task))
     fold_of_query, fold_of_guard = folds(len(query), task.generator), folds(len(guard), task.generator)
     runs, null, weights = [], [], []
     for fold in range(FOLDS):
@@ -47,9 +51,14 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
         )
         runs.append(scored.values[: len(task.fit)])
         null.append(scored.values[len(task.fit) :])
-        weights.append(natural_weights(int(of_query.sum()), int(of_guard.sum()), task.tests.failure_share))
+        weights.append(natural_weights(int(of_query.sum()), int(of_guard.sum()), share))
     pooled = torch.stack(runs)
     values = pooled.mean(dim=0)
     probability = harmful_probability(values, pooled.flatten(), torch.cat(null), torch.cat(weights))
     notes = {**scored.notes, "calibration_rows": len(query) + len(guard)}
     return replace(scored, ids=task.fit.ids, values=values, notes=notes, probability=probability)
+
+
+def _training_error(task: RepairTask) -> float:
+    """The share of D's rows whose given label θ̂ does not predict: clean rows that it gets wrong, and harmful ones."""
+    return 1 - accuracy(task.classifier.module(task.theta_hat), task.fit)

@@ -10,7 +10,8 @@ from repair_pipeline.influence.baselines import Loss
 from repair_pipeline.influence.calibrated import calibrated
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.problem.cross_fit import FOLDS
-from repair_pipeline.types import InfluenceScores
+from repair_pipeline.training.fit import predictions
+from repair_pipeline.types import Examples, InfluenceScores
 
 
 class _Recorder:
@@ -40,6 +41,20 @@ def test_no_run_learns_the_clean_rows_that_it_scores(task):
     assert sorted(scored) == sorted(clean)
     assert (scores.ids == task.fit.ids).all()
     torch.testing.assert_close(scores.values, task.fit.inputs.flatten(1)[:, 0].double())
+
+
+def test_failures_count_as_little_as_the_model_gets_rows_of_d_wrong(task):
+    base = task.classifier.module(task.theta_hat)
+    memorised = replace(task, fit=replace(task.fit, labels=predictions(base, task.fit)))
+    query = task.tests.query
+    harder = Examples(query.ids, query.inputs + 100, query.labels)
+
+    def probability(of, failures):
+        streamed = replace(of, tests=replace(of.tests, query=failures), generator=torch.Generator().manual_seed(0))
+        return calibrated(_Recorder(), streamed).probability
+
+    assert torch.equal(probability(memorised, query), probability(memorised, harder))
+    assert not torch.equal(probability(task, query), probability(task, harder))
 
 
 def test_the_planted_rows_are_likelier_harmful(task):
