@@ -61,6 +61,8 @@ class Step:
     """The name of the influence method or treatment."""
     version: int = 1
     """The version of its code. Raise it when the same inputs give other results: stored ones become stale."""
+    optional: bool = False
+    """Whether some cases skip it and still run steps that need it."""
 
     @property
     def isolated(self) -> bool:
@@ -332,12 +334,12 @@ def _steps() -> tuple[Step, ...]:
         Step("base_model", ("corrupted_dataset",), _base_model),
         Step("failure_partition", ("base_model",), _failure_partition),  # first, as it may refuse the case
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
-        Step("cross_fit", upstream, _cross_fit),
+        Step("cross_fit", upstream, _cross_fit, optional=True),
         *(
             # 1 for the table's format, which has had P(harmful) since then.
             Step(
                 name,
-                (*upstream, "cross_fit"),
+                (*upstream, "cross_fit") if method == "cross_fit" else upstream,
                 partial(_influence, method=method),
                 "influence",
                 method,
@@ -356,10 +358,10 @@ def _steps() -> tuple[Step, ...]:
             )
             for name, treatment in zip(repaired, TREATMENTS, strict=True)
         ),
-        Step("pairs", (*upstream, *influence), _pairs, version=2),
-        Step("gate_controls", (*upstream, *repaired), _gate_controls),
+        Step("pairs", (*upstream, *influence), _pairs, version=2, optional=True),
+        Step("gate_controls", (*upstream, *repaired), _gate_controls, optional=True),
         Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),
-        Step("patch_verdict", ("evaluation",), _patch_verdict),
+        Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),
         Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),
         Step("candidate", ("tracked_run",), _candidate),

@@ -32,7 +32,7 @@ def asset(step: Step) -> dg.AssetsDefinition:
     """A step as an asset. A step that a case does not name is a skipped output; a method that fails, a failed check."""
     check_specs = {spec.get_python_identifier(): spec for spec in (check.spec(step.name) for check in checks(step))}
     outputs = ["result", *check_specs]
-    tolerant = any(other.isolated for other in STEPS if other.name in step.needs)
+    tolerant = any(other.isolated or other.optional for other in STEPS if other.name in step.needs)
     return dg.AssetsDefinition(
         node_def=_graph(step, outputs) if tolerant else _op(step, step.name, step.needs, outputs),
         keys_by_input_name={need: dg.AssetKey(need) for need in step.needs},
