@@ -30,6 +30,7 @@ GROUPS = {
     "baselines": ("random", "oracle", "loss", "margin", "self_influence", "finetune_loss", "clean_reference"),
     "the paper's": ("ewc", "ewc_difference", "ewc_paper", "linear_gd", "linear_sa", "sgd"),
     "beyond it": ("ewc_kfac", "vcl", "functional"),
+    "cross-fitted": ("cross_fit",),
     "peers": ("confident_learning", "trak", "ekfac"),
 }
 """Every method, by group. Each group is a case, so that a new method does not rerun the others."""

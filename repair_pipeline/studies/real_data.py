@@ -29,6 +29,7 @@ _FAMILIES = (
     "mnist-label_noise-hard",
     "digits-label_noise",
 )
+_CHANGES = ["changed", "changed were wrong", "relabelled", "suggestions right", "wrong before", "wrong after"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class RealData:
             "patch": mean_sd(
                 _patches(layout, known),
                 by_family,
-                ["changed", "changed were wrong", "relabelled", "suggestions right", "wrong before", "wrong after"],
+                _CHANGES,
             ),
             "next training": mean_sd(
                 trainings.assign(**{"gap closed": _gap_closed(trainings)}),
@@ -133,4 +134,4 @@ def _patches(layout: Layout, known: pd.DataFrame) -> pd.DataFrame:
                 "wrong after": still_wrong.mean(),
             }
         )
-    return pd.DataFrame(patches)
+    return pd.DataFrame(patches, columns=["family", "seed", *_CHANGES])

@@ -157,7 +157,7 @@ def test_scores_of_rows_that_are_not_in_the_table_raise(tmp_path):
 
 
 def test_columns_in_the_path_are_not_written(tmp_path):
-    row = {"failure_group": "all", "example_id": "a", "influence": 1.0, "rank": 1}
+    row = {"failure_group": "all", "example_id": "a", "influence": 1.0, "rank": 1, "probability": 0.5}
     save_rows(tmp_path / "case_id=x" / "method=ewc" / "influence.parquet", "influence", [row], {})
     table, _ = read_parquet(tmp_path / "case_id=x" / "method=ewc" / "influence.parquet")
     assert table.to_pylist() == [row]

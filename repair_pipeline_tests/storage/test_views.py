@@ -13,14 +13,14 @@ from repair_pipeline.storage.views import holds, query
 CONTRACT = {
     "cases": "case_id base_id dataset model corruption seed query_fraction spec fingerprint status created_at",
     "examples": "case_id example_id split label clean_label corrupted label_changed failure_group",
-    "influence": "case_id failure_group method example_id influence rank",
+    "influence": "case_id failure_group method example_id influence rank probability",
     "detection": "case_id failure_group method auc average_precision precision_at_n n_corrupted n_causes precision "
     "recall converged seconds",
     "detection_curve": "case_id failure_group method inspected found",
     "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
     "holdout_accuracy remaining_accuracy unseen_accuracy seconds",
     "candidates": "case_id failure_group pool influence_method treatment removed tuning_accuracy tuning_probability "
-    "guard_accuracy chosen",
+    "guard_accuracy chosen epochs",
     "groups": "case_id failure_group predicate rows failures query query_tuning holdout",
     "cross_harm": "case_id failure_group influence_method treatment affected_group holdout_accuracy "
     "remaining_accuracy holdout remaining",
@@ -33,6 +33,8 @@ CONTRACT = {
     "worst_class_low unjudged judged_at",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason probability "
     "suggestion_probability",
+    "patch_verdicts": "case_id verdict reason trainings dropped relabelled as_is patched true_labels difference "
+    "difference_low difference_high holdout remaining",
     "decisions": "case_id failure_group example_id decision label source reviewer decided_at",
     "pairs": "case_id failure_group failure_id example_id influence rank",
     "holdout_reads": "case_id failure_group example_id tests content model read_at",
