@@ -67,7 +67,7 @@ def test_each_treatment_has_one_chosen_setting_and_each_pool_its_answer(case):
 
 def test_a_random_control_removes_as_many_rows_as_the_rate_allows_ewc(case):
     scores = load_scores(case.influence_path("ewc"), case.data.fit.examples)
-    assert scores.null is not None
+    assert scores.probability is not None
     due = len(CHOOSING.causes.causes(scores, planted=0))
     removed = {
         read_repair_record(case.model_path(variant)).removed
