@@ -57,8 +57,6 @@ class Recipe:
 
     treatment: Callable[..., Treatment | Search]
     removes: tuple[Removes, ...]
-    opposes: bool = False
-    """Whether it moves away from the given labels of the removed rows, so that it predicts other labels for them."""
     of_rows: str | None = None
     """One-line description with causes, with ``{rows}`` in their place; None if it takes no causes."""
     alone: str | None = None

@@ -28,30 +28,23 @@ _BUILTIN = {
     "ewc_deletion": Recipe(
         EWCDeletion,
         removes=("causes",),
-        opposes=True,
         of_rows="EWC-deletion of {rows}",
         cost=Cost(steps=150, checks=31),
     ),
     "ewc_deletion_paper": Recipe(
         partial(EWCDeletion, objective="likelihood", guard_rho=0.0, stopping="paper"),
         removes=("causes",),
-        opposes=True,
         of_rows="EWC-deletion of {rows}, as the paper describes it",
         cost=Cost(steps=30),
     ),
-    "newton": Recipe(
-        Newton, removes=("causes",), opposes=True, of_rows="Newton update removal of {rows}", cost=Cost(products=15)
-    ),
+    "newton": Recipe(Newton, removes=("causes",), of_rows="Newton update removal of {rows}", cost=Cost(products=15)),
     "selective_dampening": Recipe(
         SelectiveDampening,
         removes=("causes",),
-        opposes=True,
         of_rows="selective dampening of {rows}",
         cost=Cost(gradients=0.2),
     ),
-    "scrub": Recipe(
-        Scrub, removes=("causes",), opposes=True, of_rows="SCRUB of {rows}", cost=Cost(epochs=15, checks=11)
-    ),
+    "scrub": Recipe(Scrub, removes=("causes",), of_rows="SCRUB of {rows}", cost=Cost(epochs=15, checks=11)),
     "retrain": Recipe(
         Retrain,
         removes=("causes", "planted"),
