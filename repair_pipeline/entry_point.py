@@ -90,6 +90,12 @@ def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
     return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
 
 
+def _is_installed(package: str) -> bool:
+    """Whether a local package that was imported is found at the same file without the folders that were searched."""
+    spec = PathFinder.find_spec(package, [entry for entry in sys.path if entry not in _searched])
+    return bool(spec and spec.origin and package in _imported and Path(spec.origin) == _imported[package][0])
+
+
 def _local_packages() -> set[str]:
     return {name.split(".")[0] for name in _imported}
 
@@ -152,9 +158,8 @@ def _unload_changed(module_name: str, folder: Path) -> dict[str, tuple[Path, byt
     """
     current = {name: (file, file.read_bytes()) for name, file in local_modules(module_name, folder).items()}
     packages = {name.split(".")[0] for name in (current or [module_name])}
-    if all(_imported.get(name, content) == content for name, content in current.items()) and (
-        current or not packages & _local_packages()
-    ):
+    elsewhere = {name for name in packages & _local_packages() if not _is_installed(name)}
+    if all(_imported.get(name, content) == content for name, content in current.items()) and (current or not elsewhere):
         return current
     # Whole packages: a package that is imported again would lack its other modules.
     for name in [*sys.modules, *_imported]:

@@ -78,3 +78,12 @@ def test_a_folder_that_lacks_a_module_is_not_given_another_folders(tmp_path):
     assert source_files("model.factory", "of_one_folder:net", tmp_path / "without") == {}
     with pytest.raises(InputError, match="there is no module 'of_one_folder'"):
         entry_point("model.factory", "of_one_folder:net", tmp_path / "without")
+
+
+def test_an_installed_package_stays_loaded_when_the_folder_changes(tmp_path, monkeypatch):
+    package = "repair_pipeline_tests.wards"
+    entry_point("model.factory", f"{package}:net", tmp_path)  # found in the current folder, which is on sys.path
+    loaded = sys.modules["repair_pipeline_tests"]
+    monkeypatch.chdir(tmp_path)
+    entry_point("model.factory", f"{package}:net", tmp_path)
+    assert sys.modules["repair_pipeline_tests"] is loaded
