@@ -46,6 +46,7 @@ class MethodRow:
 
 METHOD_ROWS = [
     MethodRow("ewc", finds_learnt_noise=True),
+    MethodRow("cross_fit", follows_rows=False),
     MethodRow("ewc", {"guard": "none"}, finds_learnt_noise=True),
     MethodRow("ewc", {"guard_ratio": 0.5}, finds_learnt_noise=True),
     MethodRow("ewc", {"reading": "linear"}, finds_learnt_noise=True),
@@ -107,6 +108,8 @@ class TreatmentRow:
 TREATMENT_ROWS = [
     TreatmentRow("base", moves=False),
     TreatmentRow("finetune", repairs=True),
+    TreatmentRow("correct"),
+    TreatmentRow("correct_data_only"),
     TreatmentRow("ewc_deletion", repairs=True, reads_removed=True),
     TreatmentRow("ewc_deletion", {"objective": "likelihood", "guard_rho": 0.0}, moves=False, reads_removed=True),
     TreatmentRow("ewc_deletion_paper", moves=False, reads_removed=True),

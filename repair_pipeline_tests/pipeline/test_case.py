@@ -16,7 +16,7 @@ from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_scores
 from repair_pipeline.training.fit import predictions
-from repair_pipeline.types import Role, silent
+from repair_pipeline.types import Examples, Role, silent
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
 from repair_pipeline_tests.pipeline.running import named
 
@@ -41,7 +41,8 @@ def test_remaining_is_the_same_rows_whatever_the_guard(case, guard):
 
 def test_a_task_holds_the_query_side_and_no_other_test_row(case):
     task = case.task("influence/ewc", silent)
-    readable = {example_id for part in vars(task.tests).values() for example_id in part.ids}
+    parts = [part for part in vars(task.tests).values() if isinstance(part, Examples)]
+    readable = {example_id for part in parts for example_id in part.ids}
     parts = case.partition.parts()
     assert readable == {*parts["query"].ids, *parts["query_tuning"].ids, *parts["guard"].ids}
     assert not readable & {*parts["holdout"].ids, *parts["remaining"].ids, *parts["unused_query"].ids}
