@@ -91,7 +91,7 @@ def test_a_function_of_the_owners_trains_in_the_library_too(problem):
     causes = rp.attribute(problem, "loss").top(20)
     repair = rp.repair(trained_by(problem, raised), causes, "finetune")
     # Fine-tuning ends on the line from the model to what the owner's function made of it.
-    step = (repair.model[2].bias - problem.base[2].bias) / (len(problem.fit) - 20)
+    step = ((repair.model[2].bias - problem.base[2].bias) / (len(problem.fit) - 20)).detach()
     torch.testing.assert_close(step, torch.full_like(step, round(float(step[0]), 1)))
     assert 0 <= step[0] <= 1
 
