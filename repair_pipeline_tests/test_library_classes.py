@@ -104,7 +104,7 @@ def test_fields_of_a_recipe_train_in_the_library_too(problem):
     for _ in range(2):
         expected = expected + 0.1 * problem.classifier.gradients(expected, rest).mean(dim=0)
     way = expected - problem.classifier.theta_hat
-    step = torch.nn.utils.parameters_to_vector(repair.model.parameters()) - problem.classifier.theta_hat
+    step = (torch.nn.utils.parameters_to_vector(repair.model.parameters()) - problem.classifier.theta_hat).detach()
     share = round(float(step @ way / (way @ way)), 1)
     assert 0 <= share <= 1
     torch.testing.assert_close(step, share * way)
