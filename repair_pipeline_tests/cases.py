@@ -108,8 +108,8 @@ class TreatmentRow:
 TREATMENT_ROWS = [
     TreatmentRow("base", moves=False),
     TreatmentRow("finetune", repairs=True),
-    TreatmentRow("correct"),
-    TreatmentRow("correct_data_only"),
+    TreatmentRow("correct", reads_removed=True),
+    TreatmentRow("correct_data_only", reads_removed=True),
     TreatmentRow("ewc_deletion", repairs=True, reads_removed=True),
     TreatmentRow("ewc_deletion", {"objective": "likelihood", "guard_rho": 0.0}, moves=False, reads_removed=True),
     TreatmentRow("ewc_deletion_paper", moves=False, reads_removed=True),

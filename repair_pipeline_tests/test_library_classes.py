@@ -8,6 +8,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.library.settings import name_of
 from repair_pipeline.training.fit import predictions
+from repair_pipeline.treatment import finetuning
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 
@@ -87,27 +88,26 @@ def trained_by(problem, training):
     return rp.RepairProblem(problem.base, (problem.fit.inputs, problem.fit.labels), **given, training=training)
 
 
-def test_a_function_of_the_owners_trains_in_the_library_too(problem):
+@pytest.fixture
+def as_reached(monkeypatch):
+    """Fine-tuning returns what it reached, not the best point on the way there, which has tests of its own."""
+    monkeypatch.setattr(finetuning, "between", lambda task, reached: reached)
+
+
+def test_a_function_of_the_owners_trains_in_the_library_too(problem, as_reached):
     causes = rp.attribute(problem, "loss").top(20)
     repair = rp.repair(trained_by(problem, raised), causes, "finetune")
-    # Fine-tuning ends on the line from the model to what the owner's function made of it.
-    step = ((repair.model[2].bias - problem.base[2].bias) / (len(problem.fit) - 20)).detach()
-    torch.testing.assert_close(step, torch.full_like(step, round(float(step[0]), 1)))
-    assert 0 <= step[0] <= 1
+    torch.testing.assert_close(repair.model[2].bias, problem.base[2].bias + len(problem.fit) - 20)
 
 
-def test_fields_of_a_recipe_train_in_the_library_too(problem):
+def test_fields_of_a_recipe_train_in_the_library_too(problem, as_reached):
     other = trained_by(problem, rp.training.UserRecipe(epochs=2, optimiser="sgd", learning_rate=0.1, batch_size=1000))
     causes = rp.attribute(problem, "loss").top(20)
     repair = rp.repair(other, causes, "finetune")
     rest, expected = problem.fit.without(causes.as_set), problem.classifier.theta_hat
     for _ in range(2):
         expected = expected + 0.1 * problem.classifier.gradients(expected, rest).mean(dim=0)
-    way = expected - problem.classifier.theta_hat
-    step = (torch.nn.utils.parameters_to_vector(repair.model.parameters()) - problem.classifier.theta_hat).detach()
-    share = round(float(step @ way / (way @ way)), 1)
-    assert 0 <= share <= 1
-    torch.testing.assert_close(step, share * way)
+    torch.testing.assert_close(torch.nn.utils.parameters_to_vector(repair.model.parameters()), expected)
 
 
 def test_what_is_no_training_is_refused(problem):

@@ -81,7 +81,7 @@ class PoisonSpec:
 
 @dataclass(frozen=True, config=_strict)
 class InstanceNoiseSpec:
-    """Label noise that depends on the input: the mistakes of weak models, drawn from all classes alike."""
+    """Label noise that depends on the input: labels drawn from weak models, of all classes alike."""
 
     rate: Rate
     annotators: Annotated[int, Field(ge=2)] = 5

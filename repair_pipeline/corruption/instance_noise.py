@@ -24,7 +24,7 @@ class InstanceNoise:
     part, with true labels, and labels the next part, so no row is labelled by a model that has seen it. The rows to
     corrupt are drawn with weights 1 − p(true label), and a wrong label with its annotator's p(label), as if people of
     that skill had labelled the rows: hard rows are wrong more often, and with the classes that they resemble. The
-    annotators do not depend on ``rate``, and the wrong rows at a low rate are among those at a higher one.
+    annotators do not depend on ``rate``, and the wrong fit rows at a low rate are among those at a higher one.
     """
 
     rate: float

@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
-from scipy.stats import beta, binom, binomtest, t
+from scipy.stats import beta, binom, binomtest
+
+from repair_pipeline.evaluation.interval import CONFIDENCE, half_width
 
 FEWEST_ROWS = 20
 """Remaining rows per class below which a class causes rejection only if its loss is proven."""
 FEWEST_HELD_OUT = 10
 """Held-out failures below which no repair is accepted: with very few, chance results have a degenerate bootstrap."""
-_INTERVAL = (0.025, 0.975)
+_INTERVAL = (1 - CONFIDENCE, CONFIDENCE)
 
 
 PROVEN = ("accepted", "recommended")
@@ -219,11 +221,7 @@ def _over_control(repaired: Bool[np.ndarray, " h"], controls: Bool[np.ndarray, "
     if rows < 2:
         return over, 1.0  # one row gives no estimate of the variance between rows
     by_row = difference.var(ddof=1) / rows
-    variance = by_seed + by_row
-    if variance == 0:
-        return over, 0.0
-    freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_row**2 / (rows - 1))
-    return over, float(t.ppf(_INTERVAL[1], freedom) * np.sqrt(variance))
+    return over, half_width([(by_seed, seeds - 1), (by_row, rows - 1)])
 
 
 def rows_to_prove(bound: float) -> int:

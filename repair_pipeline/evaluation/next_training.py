@@ -7,9 +7,8 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import t
 
-_CONFIDENCE = 0.975
+from repair_pipeline.evaluation.interval import half_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +62,13 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
         raise ValueError(f"{seeds} trainings, {failures} holdout and {others} remaining rows: two of each are needed")
     by_training = share * holdout.mean(axis=1) + (1 - share) * remaining.mean(axis=1)
     difference = float(by_training.mean())
-    parts = np.array(
+    half = half_width(
         [
-            by_training.var(ddof=1) / seeds,
-            share**2 * holdout.mean(axis=0).var(ddof=1) / failures,
-            (1 - share) ** 2 * remaining.mean(axis=0).var(ddof=1) / others,
+            (by_training.var(ddof=1) / seeds, seeds - 1),
+            (share**2 * holdout.mean(axis=0).var(ddof=1) / failures, failures - 1),
+            ((1 - share) ** 2 * remaining.mean(axis=0).var(ddof=1) / others, others - 1),
         ]
     )
-    variance, half = float(parts.sum()), 0.0
-    if variance > 0:
-        freedom = variance**2 / float((parts**2 / np.array([seeds - 1, failures - 1, others - 1])).sum())
-        half = float(t.ppf(_CONFIDENCE, freedom) * np.sqrt(variance))
     low, high = max(difference - half, -1.0), min(difference + half, 1.0)
 
     def accuracy(holdout: Bool[np.ndarray, "k h"], remaining: Bool[np.ndarray, "k r"]) -> float:

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool
 from torch import nn
 
-from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
+from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.storage.files import read_parquet, write_tensors
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
@@ -60,16 +60,8 @@ def _train(case: Case, arm: str, number: int, path: Path, progress: Progress) ->
     elif arm == TRUE:
         rows = replace(rows, labels=case.data.fit.clean_labels)
     # The same stream for all data sets, so that trainings of one number differ by the data alone.
-    generator = torch_stream(case.spec.seed, f"next_training/{number}")
-    partial_model = case.spec.parameters not in (None, "all")
-    model = case.training.fit(
-        case.model(case.base_model_path) if partial_model else case.untrained(generator),
-        rows,
-        case.data.validation.examples,
-        generator,
-        start="trained" if partial_model else "new",
-        progress=progress,
-    )
+    task = case.first_view.task(f"next_training/{number}", progress)
+    model = trained_anew(task, rows, task.validation, progress=progress)
     write_tensors(path, model.state_dict(), watch.notes(rows=len(rows)))
 
 

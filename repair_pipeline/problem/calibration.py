@@ -33,7 +33,7 @@ def harmful_probability(
         weights: of the clean rows, for a natural mix of failures and others.
 
     Returns:
-        Probabilities in [0, 1), which never fall as ``values`` rise.
+        Probabilities in [0, 1], which never fall as ``values`` rise.
     """
     # Half a clean row above all others, as Jeffreys' prior counts: without it, P would be 1 for every score above the
     # largest of the clean ones.

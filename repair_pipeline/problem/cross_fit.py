@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import logits
-from repair_pipeline.training.protocol import Start
 from repair_pipeline.types import Examples, OutOfFold
 
 FOLDS = 4
@@ -19,23 +19,14 @@ def cross_fit(task: RepairTask) -> OutOfFold:
     """Train ``FOLDS`` models, each without one fold of D and the clean rows, and predict the rows of that fold.
 
     D's rows and the clean rows are predicted alike, by models trained on as many rows of both, so what the clean rows
-    show of these predictions holds for D's rows too. The models are trained as the base model is. If only a part of the
-    parameters is adapted, training starts from θ̂, since the rest of an untrained model would stay untrained. Costs
-    ``FOLDS`` trainings.
+    show of these predictions holds for D's rows too. Costs ``FOLDS`` trainings by ``trained_anew``.
     """
     clean = clean_rows(task)
     rows = Examples.concat([task.fit, clean])
     fold_of = folds(len(rows), task.generator)
     predicted, at = list[Tensor](), list[Tensor]()
     for fold in range(FOLDS):
-        start: Start = "trained" if task.classifier.partial else "new"
-        model = task.training.fit(
-            task.classifier.module(task.theta_hat) if start == "trained" else task.untrained(task.generator),
-            rows[fold_of != fold],
-            task.validation,
-            task.generator,
-            start=start,
-        )
+        model = trained_anew(task, rows[fold_of != fold], task.validation)
         predicted.append(logits(model, rows[fold_of == fold]).double().softmax(dim=1))
         at.append(torch.nonzero(fold_of == fold).flatten())
         task.progress(fold + 1, FOLDS)

@@ -52,8 +52,11 @@ def harm(
     """
     values = _unlikelihood(predicted.fit, given)
     null = _unlikelihood(predicted.clean, predicted.clean_labels)
-    weights = natural_weights(predicted.failures, len(null) - predicted.failures, failure_share)
-    return values, harmful_probability(values, values, null, weights)
+    return values, harmful_probability(values, values, null, _weights(predicted, failure_share))
+
+
+def _weights(predicted: OutOfFold, failure_share: float) -> Float64[Tensor, " m"]:
+    return natural_weights(predicted.failures, len(predicted.clean) - predicted.failures, failure_share)
 
 
 def _unlikelihood(probabilities: Float64[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
@@ -82,7 +85,7 @@ def suggestions(
     reliability = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
         confidence.numpy(),
         (likeliest == predicted.clean_labels).double().numpy(),
-        sample_weight=natural_weights(predicted.failures, len(confidence) - predicted.failures, failure_share).numpy(),
+        sample_weight=_weights(predicted, failure_share).numpy(),
     )
     right = torch.from_numpy(reliability.predict(others.max(dim=1).values.numpy())).double()
     return Suggestions(others, harmful * right)

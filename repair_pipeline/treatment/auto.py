@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -57,10 +57,10 @@ class Auto:
         """
         control = _evaluate(task, None, "finetune", Causes(()))
         candidates = [settled] if settled else list(self._finetuned(task, rankings))
-        best = max((candidate for candidate in candidates if candidate.epochs is None), key=self._worth)
+        best = self._best(candidates)
         for treatment in _tried(self.pool, task):
             candidates.append(_evaluate(task, best.influence_method, treatment, best.causes))
-        best = max((candidate for candidate in candidates if candidate.epochs is None), key=self._worth)
+        best = self._best(candidates)
         if self._worth(best) < 0 or best.fitness.tuning_accuracy <= control.fitness.tuning_accuracy:
             return Choice([control, *candidates], None, 1.0)
         # ``settled`` was already selected among the narrower pool's candidates, which the correction must count.
@@ -70,6 +70,10 @@ class Auto:
 
     def _narrower_candidates(self, task: RepairTask, rankings: Mapping[str, InfluenceScores]) -> int:
         return len(self._sets(task, rankings)) + len(_tried("data_only", task)) - 1
+
+    def _best(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The best of the candidates that were tried in full."""
+        return max((candidate for candidate in candidates if candidate.epochs is None), key=self._worth)
 
     def _worth(self, candidate: Candidate) -> float:
         return candidate.fitness.worth(self.tolerance)

@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.problem.cross_fit import clean_rows, out_of_fold
 from repair_pipeline.problem.suggestions import harm, suggestions
 from repair_pipeline.problem.task import RepairTask
@@ -38,19 +39,8 @@ class Correct:
             clean = clean_rows(task)
             rows.append(clean)
             targets.append(nn.functional.one_hot(clean.labels.cpu(), corrected.shape[1]).to(corrected))
-        learnt, soft, validation = (
-            Examples.concat(rows),
-            torch.cat(targets).float(),
-            task.validation.without(causes.as_set),
-        )
+        learnt, soft = Examples.concat(rows), torch.cat(targets).float()
+        validation = task.validation.without(causes.as_set)
         if task.classifier.partial or self.start == "trained":
             return finetuned(task, learnt, validation, soft)
-        return task.training.fit(
-            task.untrained(task.generator),
-            learnt,
-            validation,
-            task.generator,
-            start="new",
-            targets=soft,
-            progress=task.progress,
-        )
+        return trained_anew(task, learnt, validation, soft, task.progress)

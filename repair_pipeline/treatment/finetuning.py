@@ -73,7 +73,7 @@ def careful(task: RepairTask, rows: Examples, targets: Float[Tensor, "n k"] | No
     Rates, and the point that is returned, are compared by ``clean_score``.
     """
     start = task.classifier.module(task.theta_hat)
-    first = start.state_dict()
+    first = clean_score(task, start)
     tried = [_Run(task, start, first, rate, rows, targets) for rate in RATES]
     for run in tried:
         run.epoch()
@@ -136,7 +136,7 @@ class _Run:
         self,
         task: RepairTask,
         start: nn.Module,
-        state: State,
+        score: float,
         rate: float,
         rows: Examples,
         targets: Float[Tensor, "n k"] | None,
@@ -145,9 +145,9 @@ class _Run:
         self._model = copied(start)
         self._optimiser = torch.optim.Adam(self._model.parameters(), lr=rate)
         self._patience = Patience(_PATIENCE)
-        self._best = copy.deepcopy(dict(state))
-        self.score = clean_score(task, start)
-        self._patience.improves(self.score)
+        self._best = copy.deepcopy(start.state_dict())
+        self.score = score
+        self._patience.improves(score)
 
     @property
     def spent(self) -> bool:
