@@ -20,8 +20,8 @@ def calibrated(method: InfluenceMethod, task: RepairTask) -> InfluenceScores:
     The query failures and the guard are split into ``FOLDS`` folds. The method runs once for each fold: it reads the
     other folds as failures and guard, and scores the fold's rows together with D, as if they were training rows. These
     scores are the null distribution: no run has learnt the rows that it gives a null for as failures or guard. A method
-    that trains on D or measures its curvature (``sgd``, ``linear_gd``, ``functional``) reads them as a part of D, and N,
-    which γ depends on, counts them. Failures count in it as much
+    that trains on D or measures its curvature (``sgd``, ``linear_gd``, ``functional``) reads them as a part of D, and
+    N, which γ depends on, counts them. Failures count in the null as much
     as in the test set, or if θ̂ has learnt D better than that, as the share of D that it gets wrong: to a model that has
     memorised its training rows, none of the clean ones looks like a failure. A row's score is its mean over the runs.
     Costs ``FOLDS`` runs of the method.
