@@ -116,6 +116,8 @@ TREATMENT_ROWS = [
     TreatmentRow("newton", reads_removed=True),
     TreatmentRow("selective_dampening", {"alpha": 1.0}, reads_removed=True),
     TreatmentRow("scrub", {"learning_rate": 0.01}, repairs=True),
+    TreatmentRow("potion", reads_removed=True),
+    TreatmentRow("sap", moves=False, reads_removed=True),
     TreatmentRow("retrain", repairs=True),
     TreatmentRow("relabel", repairs=True),
     TreatmentRow("combined", repairs=True),

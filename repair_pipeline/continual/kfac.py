@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from repair_pipeline.continual.fisher import Labels, fisher_diagonal, given_labels
+from repair_pipeline.continual.layers import is_matrix, layer_inputs, second_moment
 from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.errors import InputError
@@ -90,7 +91,7 @@ def kfac(
     model = classifier.module(theta).eval()
     slices = _slices(model)
     model.requires_grad_(False)
-    layers = {name: layer for name, layer in model.named_modules() if _has_factors(layer) and layer.weight in slices}
+    layers = {name: layer for name, layer in model.named_modules() if is_matrix(layer) and layer.weight in slices}
     if not layers:
         raise InputError(
             "no adapted layer is linear or convolutional, so K-FAC has no factors: use a diagonal curvature"
@@ -104,7 +105,7 @@ def kfac(
             raise InputError(
                 f"layer {name} is used twice in a forward pass, which K-FAC does not support: use a diagonal curvature"
             )
-        inputs[name] = inputs.get(name, 0) + _second_moment(_inputs(layer, args[0].detach()))
+        inputs[name] = inputs.get(name, 0) + second_moment(_inputs(layer, args[0].detach()))
         # Gradients by a zero that is added to the output, as the next layer may overwrite the output in place.
         probes[name] = torch.zeros_like(output, requires_grad=True)
         return output + probes[name]
@@ -122,7 +123,7 @@ def kfac(
             for name, gradient in zip(probes, gradients, strict=True):
                 by_position = _output_gradients(layers[name], gradient)
                 weighted = (weights / by_position.shape[1]).sqrt()[:, None, None] * by_position
-                outputs[name] = outputs.get(name, 0) + _second_moment(weighted)
+                outputs[name] = outputs.get(name, 0) + second_moment(weighted)
         done += len(batch)
         progress(done, len(examples))
 
@@ -151,19 +152,10 @@ def kfac(
     return KroneckerFactored(blocks, 2 / gamma, diagonal)
 
 
-def _has_factors(layer: nn.Module) -> bool:
-    """Whether the layer is linear or convolutional; not a subclass, which may compute something else."""
-    plain = type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros"
-    return type(layer) is nn.Linear or (plain and not isinstance(layer.padding, str))
-
-
 def _inputs(layer: nn.Module, x: Tensor) -> Float[Tensor, "n t a"]:
-    """The vectors that the layer multiplies by its weight at each of t positions, followed by 1 if it has a bias."""
-    if isinstance(layer, nn.Conv2d):
-        x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]  # no string: see _has_factors
-        x = x.transpose(1, 2)
-    x = x.reshape(len(x), -1, x.shape[-1])
-    return x if layer.bias is None else nn.functional.pad(x, (0, 1), value=1.0)
+    """The layer's input at each of t positions, followed by 1 if it has a bias."""
+    vectors = layer_inputs(layer, x)
+    return vectors if layer.bias is None else nn.functional.pad(vectors, (0, 1), value=1.0)
 
 
 def _output_gradients(layer: nn.Module, gradient: Tensor) -> Float[Tensor, "n t g"]:
@@ -171,12 +163,6 @@ def _output_gradients(layer: nn.Module, gradient: Tensor) -> Float[Tensor, "n t 
     if isinstance(layer, nn.Conv2d):
         gradient = gradient.flatten(2).transpose(1, 2)
     return gradient.reshape(len(gradient), -1, gradient.shape[-1])
-
-
-def _second_moment(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "d d"]:
-    """The sum of vvᵀ over examples and positions."""
-    flat = rows.flatten(0, 1)
-    return (flat.T @ flat).double()
 
 
 def _slices(model: nn.Module) -> dict[Tensor, slice]:

@@ -34,6 +34,9 @@ class LogLikelihood(Protocol):
 Outputs = Callable[[Theta, Tensor], Tensor]
 """(θ, inputs) → a classifier's outputs."""
 
+Value = Callable[[Tensor, Tensor], Tensor]
+"""(logits, labels) → a value of every row."""
+
 Way = Literal["batched", "rows", "in_place"]
 """How per-sample gradients are computed: batched; one row at a time; or one at a time with θ copied into the model."""
 
@@ -96,11 +99,18 @@ class Classifier:
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
         return log_p(self.logits(theta, examples.inputs), examples.labels)
 
-    def gradients(self, theta: Theta, examples: Examples) -> Float[Tensor, "n p"]:
+    def gradients(self, theta: Theta, examples: Examples, of: Value = log_p) -> Float[Tensor, "n p"]:
+        """∇_θ of every example's log p(z|θ), or of another function of its logits.
+
+        Args:
+            theta: where the gradients are taken.
+            examples: n rows.
+            of: the function, of logits and labels, one value a row.
+        """
         if self.way(examples.inputs) == "batched":
-            return self._batched(theta, examples.inputs, examples.labels)
+            return self._batched(theta, examples.inputs, examples.labels, of)
         rows = zip(examples.inputs.split(1), examples.labels.split(1), strict=True)
-        return torch.stack([self._of_row(self.logits, theta, x, y) for x, y in rows])
+        return torch.stack([self._of_row(self.logits, theta, x, y, of) for x, y in rows])
 
     def module(self, theta: Theta) -> nn.Module:
         """A copy of the model with the parameters θ; only these require a gradient."""
@@ -118,19 +128,19 @@ class Classifier:
             self._owner = self.module(self.theta_hat)
         return InPlace.apply(self._owner, inputs, *self._shaped(theta))
 
-    def _batched(self, theta: Theta, inputs: Tensor, labels: Tensor) -> Float[Tensor, "n p"]:
+    def _batched(self, theta: Theta, inputs: Tensor, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
         def of_row(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            return log_p(self._functional(theta, x[None]), y[None])[0]
+            return of(self._functional(theta, x[None]), y[None])[0]
 
         with warnings.catch_warnings():
             # Some operations, such as fused attention, run row by row under vmap: slower, but nothing the user can fix.
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
-    def _of_row(self, logits: Outputs, theta: Theta, x: Tensor, y: Tensor) -> Theta:
+    def _of_row(self, logits: Outputs, theta: Theta, x: Tensor, y: Tensor, of: Value = log_p) -> Theta:
         with torch.enable_grad():
             at = theta.detach().requires_grad_(True)
-            return gradient(log_p(logits(at, x), y)[0], at)
+            return gradient(of(logits(at, x), y)[0], at)
 
     def _supported_way(self, row: Float[Tensor, "1 *features"]) -> Way:
         label = torch.zeros(1, dtype=torch.int64, device=row.device)

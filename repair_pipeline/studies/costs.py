@@ -25,6 +25,8 @@ TREATMENTS = {
     "ewc_deletion_paper": 2.0,
     "selective_dampening": 2.0,
     "scrub": 52.0,
+    "potion": 5.0,
+    "sap": 1.0,
     "retrain": 45.0,
     "relabel": 43.0,
     "combined": 80.0,

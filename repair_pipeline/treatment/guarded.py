@@ -9,7 +9,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import accuracy, mean_probability
-from repair_pipeline.types import Theta
+from repair_pipeline.types import Examples, Theta
 
 Tolerance = Annotated[float, Field(ge=0, lt=1)]
 """The share of the monitored guard rows, all correct under θ̂, that may be lost."""
@@ -24,12 +24,7 @@ def repair_within_guard(task: RepairTask, tolerance: Tolerance) -> Callable[[The
     Raises:
         InputError: there are too few guard rows to monitor any.
     """
-    watched, _ = watched_and_trained(task.tests.guard)
-    if not len(watched):
-        raise InputError(
-            f"{len(task.tests.guard)} guard rows are too few for this treatment, which monitors half of them: "
-            "give more rows that the base model gets right, or treat by finetune"
-        )
+    watched = watched_guard(task)
 
     def score(theta: Theta) -> float:
         model = task.classifier.module(theta)
@@ -38,3 +33,18 @@ def repair_within_guard(task: RepairTask, tolerance: Tolerance) -> Callable[[The
         return mean_probability(model, task.tests.query_tuning)
 
     return score
+
+
+def watched_guard(task: RepairTask) -> Examples:
+    """The monitored guard rows.
+
+    Raises:
+        InputError: there are too few guard rows to monitor any.
+    """
+    watched, _ = watched_and_trained(task.tests.guard)
+    if not len(watched):
+        raise InputError(
+            f"{len(task.tests.guard)} guard rows are too few for this treatment, which monitors half of them: "
+            "give more rows that the base model gets right, or treat by finetune"
+        )
+    return watched

@@ -10,7 +10,9 @@ from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
 from repair_pipeline.treatment.learning import L2Query, LearnGuard, LearnQuery, Relabel
 from repair_pipeline.treatment.newton import Newton
+from repair_pipeline.treatment.potion import Potion
 from repair_pipeline.treatment.protocol import Recipe
+from repair_pipeline.treatment.sap import SAP
 from repair_pipeline.treatment.scrub import Scrub
 from repair_pipeline.treatment.selective_dampening import SelectiveDampening
 from repair_pipeline.treatment.training import Combined, Finetune, Retrain, Untouched
@@ -45,6 +47,19 @@ _BUILTIN = {
         cost=Cost(gradients=0.2),
     ),
     "scrub": Recipe(Scrub, removes=("causes",), of_rows="SCRUB of {rows}", cost=Cost(epochs=15, checks=11)),
+    "potion": Recipe(
+        Potion,
+        removes=("causes",),
+        of_rows="outlier-resistant dampening of {rows} (Potion)",
+        cost=Cost(gradients=1, forward=10),
+    ),
+    "sap": Recipe(
+        SAP,
+        removes=("nothing",),
+        alone="weights projected onto what trusted rows activate (SAP)",
+        alone_as="repair",
+        cost=Cost(forward=0.5, checks=6),
+    ),
     "retrain": Recipe(
         Retrain,
         removes=("causes", "planted"),

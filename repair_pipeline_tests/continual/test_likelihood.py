@@ -162,3 +162,17 @@ def test_convolutions_stay_in_the_layout_that_the_model_keeps_them_in(channels):
     classifier = Classifier(model)
     classifier.logits(classifier.theta_hat, inputs)
     assert layouts[: len(model)] == layouts[len(model) :]
+
+
+@MODELS
+def test_gradients_of_another_function_of_the_logits_are_finite_differences(make):
+    classifier = Classifier(make())
+
+    def norm(logits, labels):
+        return logits.norm(dim=1)
+
+    jacobian = central_differences(
+        lambda theta: classifier.logits(theta, ROWS.inputs).norm(dim=1), classifier.theta_hat
+    )
+    gradients = classifier.gradients(classifier.theta_hat, ROWS, of=norm)
+    torch.testing.assert_close(gradients, jacobian, rtol=1e-6, atol=1e-8)
