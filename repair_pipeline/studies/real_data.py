@@ -18,6 +18,7 @@ from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.studies.cases import run_cases, stored, upto
+from repair_pipeline.studies.comparison import Comparison
 from repair_pipeline.studies.study import Stage
 from repair_pipeline.studies.tables import mean_sd
 
@@ -59,7 +60,13 @@ class RealData:
 
     def stages(self, layout: Layout, data_dir: Path) -> list[Stage]:
         cases = [Case(spec, layout, data_dir, torch.device("cpu")) for spec in self.cases()]
-        return [Stage([run_cases(case.id, [case], upto("patch_verdict")) for case in cases])]
+        return [
+            Stage([run_cases(case.id, [case], upto("patch_verdict")) for case in cases]),
+            Stage([Comparison(case, self._comparisons(layout)).piece for case in cases]),
+        ]
+
+    def _comparisons(self, layout: Layout) -> Path:
+        return layout.study(self.name) / "comparisons"
 
     def figures(self, layout: Layout) -> Mapping[str, Picture]:
         return {}
@@ -97,9 +104,24 @@ class RealData:
                 [*by_family, "influence_method", "treatment", "setting"],
                 ["holdout_accuracy", "remaining_accuracy", "unseen_accuracy"],
             ),
+            "comparison": self._comparison(layout),
             "verdicts": verdicts[verdicts["judge"] == "gate"].groupby(["family", "verdict"]).size().reset_index(),
             "patch verdicts": trainings[["family", "seed", "verdict", "difference", "difference_low"]],
         }
+
+    def _comparison(self, layout: Layout) -> pd.DataFrame:
+        rows = [
+            {"family": family, "seed": seed, **row}
+            for family, seed in self._pairs()
+            for row in Comparison(
+                Case(self._spec(family, seed), layout, Path(), torch.device("cpu")), self._comparisons(layout)
+            ).rows()
+        ]
+        keys, accuracies = ["family", "way"], ["holdout_accuracy", "remaining_accuracy", "unseen_accuracy"]
+        compared = pd.DataFrame(rows, columns=["seed", *keys, "rows", "of them wrong", *accuracies, "seconds"])
+        return mean_sd(compared, keys, ["of them wrong", *accuracies]).merge(
+            mean_sd(compared, keys, ["rows", "seconds"], digits=0)
+        )
 
 
 def _gap_closed(trainings: pd.DataFrame) -> pd.Series:

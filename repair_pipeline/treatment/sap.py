@@ -23,10 +23,10 @@ from repair_pipeline.types import Causes, Examples
 class SAP:
     """Project every layer's weight W onto what trusted rows activate: W U Λ Uᵀ (Kodge et al., AAAI 2025: SAP).
 
-    Trusted are the rows of D that θ̂ finds likeliest. R = U Σ Vᵀ holds a layer's inputs on them as columns, one for each
+    Trusted are rows of D that θ̂ finds likeliest. R = U Σ Vᵀ holds a layer's inputs on them as columns, one for each
     position of a convolution. With s_i = σ_i² / Σ_j σ_j², Λ_i = α s_i / ((α − 1) s_i + 1): directions of little energy
-    are suppressed, fewer of them for larger α. All layers are projected at once, and biases are kept. As published, α is
-    chosen by accuracy on clean rows, θ̂ included: here query_tuning and the monitored guard, at their natural mix.
+    are suppressed, fewer of them for larger α. All layers are projected at once, and biases are kept. As published, α
+    is chosen by accuracy on clean rows, θ̂ included: here query_tuning and the monitored guard, at their natural mix.
     Removes nothing. Costs a forward pass over the trusted rows and an eigendecomposition for each layer.
     """
 

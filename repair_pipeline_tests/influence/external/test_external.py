@@ -13,6 +13,7 @@ from torch import nn
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
+from repair_pipeline.influence.external.confident_learning import label_issues
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.types import QuerySide
@@ -88,21 +89,45 @@ def test_trak_refuses_to_invert_what_has_no_inverse(logistic_task):
         METHODS["trak"](proj_dim=12).scores(logistic_task)
 
 
-def test_confident_learning_is_cleanlab_on_probabilities_of_models_that_have_not_seen_the_row(task):
-    cleanlab = pytest.importorskip("cleanlab.rank")
-    task = replace(task, training=Schedule(learning_rate=0.02, max_epochs=3))
-    scores = METHODS["confident_learning"]().scores(task).values
-    stream, labels = torch.Generator().manual_seed(0), task.fit.labels.numpy()
+@pytest.fixture
+def short_task(task):
+    return replace(task, training=Schedule(learning_rate=0.02, max_epochs=3))
+
+
+@pytest.fixture
+def out_of_sample(short_task):
+    """p(y|x) by models that have not seen the row."""
+    stream, labels = torch.Generator().manual_seed(0), short_task.fit.labels.numpy()
     folds = StratifiedKFold(5, shuffle=True, random_state=int(torch.randint(2**31, (), generator=stream)))
     probabilities = torch.zeros(len(labels), 3, dtype=torch.float64)
     for train, test in folds.split(labels, labels):
-        seen, unseen = task.fit[torch.from_numpy(train)], task.fit[torch.from_numpy(test)]
+        seen, unseen = short_task.fit[torch.from_numpy(train)], short_task.fit[torch.from_numpy(test)]
         assert not set(seen.ids) & set(unseen.ids)
-        model = task.training.fit(task.untrained(stream), seen, task.validation, stream, start="new")
+        model = short_task.training.fit(short_task.untrained(stream), seen, short_task.validation, stream, start="new")
         probabilities[torch.from_numpy(test)] = model(unseen.inputs).softmax(dim=1).detach()
-    quality = cleanlab.get_label_quality_scores(labels, probabilities.numpy())
+    return probabilities.numpy()
+
+
+def test_confident_learning_is_cleanlab_on_probabilities_of_models_that_have_not_seen_the_row(
+    short_task, out_of_sample
+):
+    cleanlab = pytest.importorskip("cleanlab.rank")
+    labels = short_task.fit.labels.numpy()
+    quality = cleanlab.get_label_quality_scores(labels, out_of_sample)
+    scores = METHODS["confident_learning"]().scores(short_task).values
     np.testing.assert_allclose(scores, 1 - quality, rtol=1e-9)
-    np.testing.assert_allclose(quality, probabilities.numpy()[np.arange(len(labels)), labels], rtol=1e-9)
+    np.testing.assert_allclose(quality, out_of_sample[np.arange(len(labels)), labels], rtol=1e-9)
+
+
+def test_label_issues_are_those_of_cleanlab_least_confident_first(short_task, out_of_sample):
+    cleanlab = pytest.importorskip("cleanlab.filter")
+    labels = short_task.fit.labels.numpy()
+    issues = label_issues(short_task)
+    mask = cleanlab.find_label_issues(labels, out_of_sample, n_jobs=1)
+    assert issues.as_set == frozenset(short_task.fit.ids[mask])
+    confidence = dict(zip(short_task.fit.ids, out_of_sample[np.arange(len(labels)), labels], strict=True))
+    assert 1 < len(issues) < len(labels)
+    assert [confidence[name] for name in issues.ids] == sorted(confidence[name] for name in issues.ids)
 
 
 @pytest.mark.parametrize(("name", "package"), PACKAGES.items())
