@@ -31,13 +31,14 @@ class SAP:
     """
 
     trusted: PositiveInt = 1000
-    """Number of trusted rows; as published."""
+    """Number of trusted rows, at most half of D; as published, for 50,000 rows."""
     alphas: tuple[PositiveFloat, ...] = (1e4, 3e4, 1e5, 3e5, 1e6)
     """The values of α to choose from; as published for CIFAR-10."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         watched_guard(task)
-        likeliest = np.lexsort((task.fit.ids, -task.log_lik_hat.numpy()))[: self.trusted]
+        count = min(self.trusted, len(task.fit) // 2)
+        likeliest = np.lexsort((task.fit.ids, -task.log_lik_hat.numpy()))[:count]
         activated = _directions(task, task.fit[torch.from_numpy(likeliest)])
         # The least changed first, so that it is kept where several are as good.
         alphas = sorted(self.alphas, reverse=True)

@@ -62,9 +62,11 @@ def test_weights_are_projected_onto_the_inputs_of_the_likeliest_rows(task, proje
 def test_a_convolution_is_projected_onto_the_patches_it_sees(task, projected):
     generator = torch.Generator().manual_seed(0)
     model = seeded(nn.Sequential(nn.Conv2d(2, 4, (2, 3), stride=(1, 2), padding=(0, 1)), nn.Flatten(), nn.ReLU()))
-    inputs = torch.randn(8, 2, 3, 4, dtype=torch.float64, generator=generator)
-    made = projected(on(task, model, examples(inputs, torch.arange(8) % 3)), alphas=(2.0,))
-    padded = np.pad(inputs.numpy(), ((0, 0), (0, 0), (0, 0), (1, 1)))
+    inputs = torch.randn(16, 2, 3, 4, dtype=torch.float64, generator=generator)
+    task = on(task, model, examples(inputs, torch.arange(16) % 3))
+    made = projected(task, trusted=8, alphas=(2.0,))
+    trusted = inputs[task.log_lik_hat.argsort(descending=True)[:8]]
+    padded = np.pad(trusted.numpy(), ((0, 0), (0, 0), (0, 0), (1, 1)))
     patches = [image[:, i : i + 2, j : j + 3].ravel() for image in padded for i in (0, 1) for j in (0, 2)]
     weight = model[0].weight.detach().numpy().reshape(4, 12)
     expected = (weight @ projection(np.stack(patches), 2.0)).reshape(4, 2, 2, 3)
@@ -78,12 +80,13 @@ def test_without_scaling_the_projection_is_the_identity(task, projected):
     assert not torch.allclose(weights[0], task.theta_hat, rtol=0.05)
 
 
-def test_rows_that_are_not_trusted_are_not_read(task, projected):
+@pytest.mark.parametrize(("trusted", "others"), [(20, 40), (1000, 30)])
+def test_rows_that_are_not_trusted_are_not_read(task, projected, trusted, others):
     task = on(task, seeded(nn.Linear(4, 3)), blobs(60, seed=4))
-    last = task.log_lik_hat.argsort()[:40]
+    last = task.log_lik_hat.argsort()[:others]
     elsewhere = task.fit.inputs.index_fill(0, last, 7.0)
     one, other = (
-        projected(replace(task, fit=replace(task.fit, source=inputs)), trusted=20, alphas=(3.0,))
+        projected(replace(task, fit=replace(task.fit, source=inputs)), trusted=trusted, alphas=(3.0,))
         for inputs in (task.fit.inputs, elsewhere)
     )
     assert torch.equal(one.weight, other.weight)
