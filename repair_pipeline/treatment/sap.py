@@ -32,8 +32,8 @@ class SAP:
 
     trusted: PositiveInt = 1000
     """Number of trusted rows, at most half of D; as published, for 50,000 rows."""
-    alphas: tuple[PositiveFloat, ...] = (1e4, 3e4, 1e5, 3e5, 1e6)
-    """The values of α to choose from; as published for CIFAR-10."""
+    alphas: tuple[PositiveFloat, ...] = (3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
+    """The values of α to choose from; from 1e4 on as published for CIFAR-10, smaller ones for smaller layers."""
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         watched_guard(task)

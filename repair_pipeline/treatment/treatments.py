@@ -58,7 +58,7 @@ _BUILTIN = {
         removes=("nothing",),
         alone="weights projected onto what trusted rows activate (SAP)",
         alone_as="repair",
-        cost=Cost(forward=0.5, checks=6),
+        cost=Cost(forward=0.5, checks=9),
     ),
     "retrain": Recipe(
         Retrain,
