@@ -222,6 +222,10 @@ class TestPartition:
         """Number of failures, ``other_failures`` excluded."""
         return sum(map(len, (self.query, self.query_tuning, self.unused_query, self.holdout)))
 
+    def without(self, ids: frozenset[str]) -> TestPartition:
+        """The partition of the test rows whose id is not in ``ids``."""
+        return TestPartition(**{name: part.without(ids) for name, part in self.parts().items()})
+
     def parts(self) -> dict[str, Examples]:
         """The parts by name, in the order of the fields."""
         return {part.name: getattr(self, part.name) for part in fields(self)}

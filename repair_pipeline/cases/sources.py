@@ -32,12 +32,15 @@ _strict = ConfigDict(extra="forbid")
 __all__ = [
     "SOURCES",
     "Adapted",
+    "ComputeSpec",
     "DatasetSpec",
     "FailuresSpec",
     "KnownData",
     "KnownModel",
+    "LeaveOut",
     "ModelSpec",
     "Nightly",
+    "PatchSpec",
     "TrainingSpec",
     "UserModel",
 ]
@@ -166,6 +169,29 @@ def _by_key(*keys: str, otherwise: str) -> Callable[[Any], str]:
 
     return tag
 
+
+@dataclass(frozen=True, config=_strict)
+class ComputeSpec:
+    """Computing resources."""
+
+    threads: PositiveInt = 1
+    """Intra-op threads. Results on one machine are bit-identical for the same count, so it is part of the case."""
+
+
+@dataclass(frozen=True, config=_strict)
+class PatchSpec:
+    """The trainings by which a data patch is judged."""
+
+    trainings: Annotated[int, Field(ge=2)] = 3
+    """Trainings on the data as they are, and as many on the patched data."""
+
+
+def _each_once(reasons: tuple[str, ...]) -> tuple[str, ...] | None:
+    return tuple(sorted(set(reasons))) or None
+
+
+LeaveOut = Annotated[tuple[Literal["near_duplicate", "doubtful_label"], ...], AfterValidator(_each_once)]
+"""Reasons why test rows are weak evidence."""
 
 DatasetSpec = Annotated[
     Annotated[UserData, Tag("train")]

@@ -15,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -27,12 +26,15 @@ from repair_pipeline.cases.corruption import KINDS, CorruptionSpec
 from repair_pipeline.cases.sources import (
     SOURCES,
     Adapted,
+    ComputeSpec,
     DatasetSpec,
     FailuresSpec,
     KnownData,
     KnownModel,
+    LeaveOut,
     ModelSpec,
     Nightly,
+    PatchSpec,
     TrainingSpec,
     UserModel,
 )
@@ -91,22 +93,6 @@ def at_defaults(names: Iterable[str]) -> dict[str, Settings]:
 
 
 @dataclass(frozen=True, config=_strict)
-class ComputeSpec:
-    """Computing resources."""
-
-    threads: PositiveInt = 1
-    """Intra-op threads. Results on one machine are bit-identical for the same count, so it is part of the case."""
-
-
-@dataclass(frozen=True, config=_strict)
-class PatchSpec:
-    """The trainings by which a data patch is judged."""
-
-    trainings: Annotated[int, Field(ge=2)] = 3
-    """Trainings on the data as they are, and as many on the patched data."""
-
-
-@dataclass(frozen=True, config=_strict)
 class CaseSpec:
     """Everything that determines the numbers of a case."""
 
@@ -137,6 +123,8 @@ class CaseSpec:
     """What a repair must show to be accepted; None: a study, in which nothing is accepted."""
     patch: PatchSpec | None = None
     """How the data patch is judged; None: it is not."""
+    leave_out: LeaveOut | None = None
+    """Reasons in ``doubtful_tests`` for which rows are left out when the gate judges; None: no row is."""
     compute: ComputeSpec = Field(default_factory=ComputeSpec)
     nightly: Nightly | None = None
     """If set, the case is also a template for nightly runs."""
@@ -173,9 +161,11 @@ class CaseSpec:
         return self
 
     @model_validator(mode="after")
-    def _judges_a_patch_that_is_made(self) -> CaseSpec:
+    def _has_the_gate_that_it_needs(self) -> CaseSpec:
         if self.patch and self.gate is None:
             raise ValueError("patch is given, but a patch is made only where a gate judges the repair: write gate: {}")
+        if self.leave_out and self.gate is None:
+            raise ValueError("leave_out is given, but only a gate judges on test rows: write gate: {}")
         return self
 
     @model_validator(mode="after")

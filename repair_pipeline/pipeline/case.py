@@ -172,6 +172,10 @@ class GroupView(Case):
     def out_of_fold_path(self) -> Path:
         return self.layout.out_of_fold(self.id, self.group.phrase("{}"))
 
+    @property
+    def cross_predicted_path(self) -> Path:
+        return self.layout.cross_predicted(self.id, self.group.phrase("{}"))
+
     def out_of_fold(self) -> OutOfFold:
         """Predictions of models that were not trained on the row."""
         tensors, notes = read_tensors(self.out_of_fold_path)

@@ -166,6 +166,7 @@ def expected_seconds(
         needed = (min(gradients_needed(theta, each, min(PAIRED, n)), n + each) for each in failures.values())
         expected["pairs"] = sum(needed) * speed.gradient
         expected["gate_controls"] = spec.gate.controls * seconds(_judged(case))
+        expected["doubtful_tests"] = groups * (spec.gate.controls + 2) * test * speed.forward
         models += spec.gate.controls
     if spec.patch:
         data_sets = 3 if spec.plants else 2

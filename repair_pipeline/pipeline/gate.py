@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.ledger import earlier_reads
 from repair_pipeline.pipeline.repair_record import read_repair_record
 from repair_pipeline.pipeline.repairs import variant_causes
+from repair_pipeline.pipeline.trusted import trusted
 from repair_pipeline.storage.files import read_parquet, tensors_digest, write_tensors, write_text
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
@@ -147,14 +148,20 @@ def _judged(view: GroupView, repaired: Repair, progress: Progress) -> Verdict:
     )
 
 
-def unseen(view: GroupView, reader: str | None = None) -> Unseen:
+def unseen(view: GroupView, reader: str | None = None, leave_out: Collection[str] | None = None) -> Unseen:
     """The unseen rows that the group's verdict is based on.
 
     Args:
         reader: who is judged on them, as the ledger has it; None: the case's own repair.
+        leave_out: reasons in ``doubtful_tests`` for which rows are left out; None: those that the case names.
+
+    Raises:
+        InputError: no holdout rows or no remaining rows are left.
     """
-    tests = view.partition
-    return Unseen(tests.holdout, tests.remaining, tests.failure_share, *earlier_reads(view, reader))
+    whole, tests = view.partition, trusted(view, (view.spec.leave_out or ()) if leave_out is None else leave_out)
+    read, times = earlier_reads(view, reader)
+    kept = whole.holdout.having(frozenset(tests.holdout.ids.tolist())).numpy()
+    return Unseen(tests.holdout, tests.remaining, tests.failure_share, read[kept], times)
 
 
 def gate_verdicts(case: Case) -> list[Mapping[str, Any]]:

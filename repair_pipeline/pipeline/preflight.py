@@ -23,6 +23,7 @@ from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.evaluation.gate import FEWEST_ROWS, breakable, provable_loss, rows_to_prove
+from repair_pipeline.evaluation.near_duplicates import near_duplicates
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
@@ -41,6 +42,9 @@ from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
 
 _ASSUMED_WRONG = 0.05
 """The query failures assumed before the model is trained, as a share of the test rows."""
+
+_PAIRS = 10**8
+"""Pairs of a training and a test row that are searched for near duplicates: some seconds."""
 
 _OTHER_BOUNDS = (0.03, 0.05, 0.1, 0.2)
 """Bounds that are suggested where the remaining rows cannot prove the gate's."""
@@ -121,6 +125,18 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     if data.also_in_training:
         says = f"{len(data.also_in_training)} test rows are training rows too: kept out of holdout and remaining"
         yield Finding("overlap", says, fine=False)
+    yield from _near_duplicates(data)
+
+
+def _near_duplicates(data: CorruptedDataset) -> Iterator[Finding]:
+    seen = Examples.concat([data.fit.examples, data.validation.examples])
+    searched = data.test.without(data.also_in_training)
+    searched = searched[:: max(1, ceil(len(searched) * len(seen) / _PAIRS))]  # spread over the file, which has an order
+    near = near_duplicates(seen, searched)
+    if near:
+        says = f"{len(near)} of {len(searched)} test rows nearly repeat a training row (first: {near[0].test_id} and "
+        says += f"{near[0].train_id}): view doubtful_tests lists them, leave_out: [near_duplicate] judges without them"
+        yield Finding("near duplicates", says, fine=False)
 
 
 def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> Iterator[Finding]:

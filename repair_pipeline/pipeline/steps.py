@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from repair_pipeline.cases.build import build_corruption
 from repair_pipeline.cases.grid import variants
 from repair_pipeline.cases.spec import CODE
@@ -23,8 +26,9 @@ from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.calibrated import calibrated
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.models.user_model import load_weights
-from repair_pipeline.pipeline import evaluation, gate, ledger, patch, repairs
+from repair_pipeline.pipeline import doubtful_tests, evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case, GroupView
+from repair_pipeline.pipeline.doubtful_tests import log_p
 from repair_pipeline.pipeline.failures import group_masks, group_of
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
@@ -214,12 +218,21 @@ def _cross_fit(case: Case) -> list[File]:
 
     def make(view: GroupView, path: Path, progress: Progress) -> None:
         watch, task = Stopwatch(case.device), view.task("cross_fit", progress)
-        predicted = cross_fit(task)
+        of_tests = list[Tensor]()
+        predicted = cross_fit(task, lambda model: of_tests.append(log_p(model, case.data.test)))
         tensors = {"fit": predicted.fit, "clean": predicted.clean, "clean_labels": predicted.clean_labels}
+        # In a file of their own, which no method reads: holdout and remaining are among them.
+        write_tensors(view.cross_predicted_path, {"log_p": torch.stack(of_tests).mean(dim=0)}, watch.notes())
         write_tensors(path, tensors, watch.notes(failures=predicted.failures))
 
     return [
-        File(view.out_of_fold_path, (case.fisher_path, case.partition_path), partial(make, view)) for view in case.views
+        File(
+            view.out_of_fold_path,
+            (case.fisher_path, case.partition_path),
+            partial(make, view),
+            beside=(view.cross_predicted_path,),
+        )
+        for view in case.views
     ]
 
 
@@ -241,6 +254,10 @@ def _gate_controls(case: Case) -> list[File]:
     return [file for view in case.views for file in gate.controls(view)]
 
 
+def _doubtful_tests(case: Case) -> list[File]:
+    return doubtful_tests.doubtful(case, _cross_fit(case)) if case.spec.gate else []
+
+
 # What it came to.
 
 
@@ -250,12 +267,13 @@ def _evaluation(case: Case) -> list[File]:
     models = tuple(view.model_path(variant) for view in views for variant in evaluation.grid(case))
     searches = tuple(view.model_path(variant) for view in views for variant in variants(case.spec, "auto"))
     controls = tuple(file.path for file in _gate_controls(case))
+    doubts = tuple(file.path for file in _doubtful_tests(case))
     tables = {
         "candidates": (evaluation.write_candidates, searches),
         "groups": (evaluation.write_groups, ()),
         "holdout_reads": (ledger.write_reads, ()),
         "cross_harm": (evaluation.write_cross_harm, models),
-        "verdicts": (gate.write_verdicts, models + controls),
+        "verdicts": (gate.write_verdicts, models + controls + doubts),
         "detection": (evaluation.write_detection, influence),
         "detection_curve": (evaluation.write_detection_curve, influence),
         "recovery": (evaluation.write_recovery, models),
@@ -279,7 +297,7 @@ def _report(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         write_text(path, render_report(case.layout, case.id, case.data, case.first_view.partition))
 
-    gated = _tables(case, "verdicts", "pairs", "patch", "patch_verdicts") if case.spec.gate else ()
+    gated = _tables(case, "verdicts", "doubtful_tests", "pairs", "patch", "patch_verdicts") if case.spec.gate else ()
     return [File(case.layout.report(case.id), _tables(case, *_REPORTED), make, optional=gated)]
 
 
@@ -360,7 +378,8 @@ def _steps() -> tuple[Step, ...]:
         ),
         Step("pairs", (*upstream, *influence), _pairs, version=2, optional=True),
         Step("gate_controls", (*upstream, *repaired), _gate_controls, optional=True),
-        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls"), _evaluation),
+        Step("doubtful_tests", (*upstream, "cross_fit", *repaired, "gate_controls"), _doubtful_tests, optional=True),
+        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation),
         Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),
         Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),

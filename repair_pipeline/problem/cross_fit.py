@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.problem.query import watched_and_trained
@@ -15,11 +17,15 @@ from repair_pipeline.types import Examples, OutOfFold
 FOLDS = 4
 
 
-def cross_fit(task: RepairTask) -> OutOfFold:
+def cross_fit(task: RepairTask, watch: Callable[[nn.Module], None] | None = None) -> OutOfFold:
     """Train ``FOLDS`` models, each without one fold of D and the clean rows, and predict the rows of that fold.
 
     D's rows and the clean rows are predicted alike, by models trained on as many rows of both, so what the clean rows
     show of these predictions holds for D's rows too. Costs ``FOLDS`` trainings by ``trained_anew``.
+
+    Args:
+        task: what may be read.
+        watch: called with each of the models, which are not kept.
     """
     clean = clean_rows(task)
     rows = Examples.concat([task.fit, clean])
@@ -27,6 +33,8 @@ def cross_fit(task: RepairTask) -> OutOfFold:
     predicted, at = list[Tensor](), list[Tensor]()
     for fold in range(FOLDS):
         model = trained_anew(task, rows[fold_of != fold], task.validation)
+        if watch:
+            watch(model)
         predicted.append(logits(model, rows[fold_of == fold]).double().softmax(dim=1))
         at.append(torch.nonzero(fold_of == fold).flatten())
         task.progress(fold + 1, FOLDS)

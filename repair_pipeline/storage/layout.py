@@ -73,6 +73,10 @@ class Layout:
         file = f"{group or 'out_of_fold'}.safetensors"
         return self.results / "out_of_fold" / f"case_id={case_id}" / file
 
+    def cross_predicted(self, case_id: str, group: str = "") -> Path:
+        """Predictions of all test rows by the same models; for judging the test set, not for methods."""
+        return self.out_of_fold(case_id, group).with_name(f"{group or 'test_rows'}.tests.safetensors")
+
     def patch(self, case_id: str, file: str) -> Path:
         """A file of the data set patch of a case, for the user to take away."""
         return self.results / "patches" / f"case_id={case_id}" / file

@@ -208,6 +208,24 @@ TABLES: dict[str, pa.Schema] = {
             *_JUDGED,
         ]
     ),
+    "doubtful_tests": pa.schema(
+        [
+            _CASE,
+            _field("example_id", pa.string(), "a test row that is weak evidence"),
+            _field("split", pa.string(), "as in examples"),
+            _field("failed", pa.bool_(), "whether the base model gets it wrong, by the given label"),
+            _field("reason", pa.string(), "near_duplicate of a training row, or doubtful_label; a row can have both"),
+            _field("training_row", pa.string(), "the training row that it nearly repeats; null for a label"),
+            _field(
+                "closeness",
+                pa.float64(),
+                "distance to training_row as a share of that to the 20th nearest training row; 0 for a copy",
+            ),
+            _field("label", pa.string(), "name of the given class"),
+            _field("likelier_label", pa.string(), "class that all models say instead; null for a near duplicate"),
+            _field("probability", pa.float64(), "of the given label being wrong; null for a near duplicate"),
+        ]
+    ),
     "judged_models": pa.schema(
         [
             _CASE,

@@ -28,6 +28,7 @@ CONTRACT = {
     "reused fixed "
     "broken gain gain_low gain_high over_control over_control_low over_control_high remaining_change remaining_low "
     "worst_class worst_class_low unjudged",
+    "doubtful_tests": "case_id example_id split failed reason training_row closeness label likelier_label probability",
     "judged_models": "case_id failure_group weights file base verdict reason holdout reused fixed broken gain gain_low "
     "gain_high over_control over_control_low over_control_high remaining_change remaining_low worst_class "
     "worst_class_low unjudged judged_at",

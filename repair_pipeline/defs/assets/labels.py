@@ -87,6 +87,12 @@ _LABELS = {
         _TORCH,
         heavy=True,
     ),
+    "doubtful_tests": Label(
+        "evidence",
+        "Test rows that nearly repeat training rows or whose label is probably wrong; only for cases with a gate.",
+        _PARQUET,
+        table="doubtful_tests",
+    ),
     "candidate": Label(
         "evidence", "The accepted model in MLflow's registry, with the alias candidate.", frozenset({"mlflow"})
     ),

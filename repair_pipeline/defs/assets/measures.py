@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -195,6 +196,12 @@ def _gate_controls(case: Case) -> Measures:
     return {"ask": sql_command(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
 
 
+def _doubtful_tests(case: Case) -> Measures:
+    table, notes = read_parquet(case.layout.table("doubtful_tests", case.id))
+    ask = sql_command(f"SELECT * FROM doubtful_tests WHERE case_id = '{case.id}'")
+    return {**Counter(table["reason"].to_pylist()), "dagster/row_count": len(table), **_cost(notes), "ask": ask}
+
+
 def _cross_fit(case: Case) -> Measures:
     predicted = case.first_view.out_of_fold()
     right = (predicted.clean.argmax(dim=1) == predicted.clean_labels).double().mean().item()
@@ -228,6 +235,7 @@ _MEASURES: Mapping[str, Callable[[Case], Measures]] = {
     "patch_verdict": _patch_verdict,
     "pairs": _pairs,
     "gate_controls": _gate_controls,
+    "doubtful_tests": _doubtful_tests,
     "candidate": _candidate,
     "evaluation": _evaluation,
     "report": _report,
