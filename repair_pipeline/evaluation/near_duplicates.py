@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy.fft import dctn
 from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors

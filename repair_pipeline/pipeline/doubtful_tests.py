@@ -74,19 +74,19 @@ def _doubted(view: GroupView) -> Iterator[dict[str, Any]]:
     A row of holdout or remaining is judged by all models: the base model, those of the cross-fit, the repair, and its
     controls. A row can thus be doubtful only if the repair and every control get it wrong alike, so leaving it out
     favours none of them. Other rows are judged by the base model and the cross-fit only, as repairs may be trained on
-    them.
+    them; without a cross-fit they are not, as the base model alone may have learnt a mistake from its data.
     """
     test, tests = view.data.test, view.partition
     unseen = test.having(_ids(tests.holdout, tests.remaining))
-    general = [log_p(view.model(view.base_model_path), test)]
+    general, judged_rows = [log_p(view.model(view.base_model_path), test)], unseen.clone()
     if view.cross_predicted_path.exists():
         general.append(_cross_predicted(view))
+        judged_rows |= test.having(_ids(tests.query, tests.query_tuning, tests.unused_query))
     probability, label = doubtful_labels(general, test.labels)
     judged = [log_p(view.model(path), test[unseen]) for path in _judged_models(view)]
     panel = [log[unseen] for log in general] + judged
     probability[unseen], label[unseen] = doubtful_labels(panel, test.labels[unseen])
-    of_group = unseen | test.having(_ids(tests.query, tests.query_tuning, tests.unused_query))
-    found = torch.nonzero(of_group & (probability >= SURE)).flatten().tolist()
+    found = torch.nonzero(judged_rows & (probability >= SURE)).flatten().tolist()
     for at in sorted(found, key=lambda at: (-probability[at].item(), str(test.ids[at]))):
         yield {
             "example_id": str(test.ids[at]),

@@ -41,6 +41,8 @@ class Evidence:
     timings: list[Row]
     gate: list[Row]
     """The gate's verdicts, one per failure group; empty if the case has no gate."""
+    doubtful: list[Row]
+    """Test rows that are weak evidence, of all failure groups; empty if the case has no gate."""
     patch: list[Row]
     """Changes to the training data that the repairs of all failure groups propose; empty if the case has no gate."""
     patch_verdict: Row | None
@@ -117,6 +119,7 @@ def read_evidence(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         recovery=rows("recovery"),
         timings=rows("timings"),
         gate=[row for row in verdicts if row["judge"] == "gate"],
+        doubtful=_gate_table(layout, "doubtful_tests", case_id) if spec["gate"] else [],
         patch=_gate_table(layout, "patch", case_id) if spec["gate"] else [],
         patch_verdict=next(iter(_gate_table(layout, "patch_verdicts", case_id)), None) if spec.get("patch") else None,
         opposing=[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from repair_pipeline.reporting import charts, gallery, scatter
+from repair_pipeline.reporting import charts, gallery, scatter, test_rows
 from repair_pipeline.reporting.evidence import Evidence, read_evidence
 from repair_pipeline.reporting.picture import Picture, look
 from repair_pipeline.storage.layout import Layout
@@ -24,6 +24,8 @@ def pictures(evidence: Evidence) -> dict[str, Picture]:
         drawn = {"failure_classes": charts.failure_classes(evidence)}
         if images:
             drawn["failures"] = gallery.failures(evidence)
+            if repeated := test_rows.duplicates(evidence):
+                drawn["near_duplicates"] = repeated
         if evidence.curve:
             drawn["detection_curve"] = charts.detection_curve(evidence)
         if evidence.scores is not None:

@@ -21,7 +21,7 @@ SHOWN = 16
 """Training rows at each end of the ranking that are shown."""
 _COLUMNS = 4
 _FAILURES = 2 * _COLUMNS
-_LONGEST = 10
+LONGEST = 10
 """Letters of a class name that fit below an image."""
 
 
@@ -44,21 +44,21 @@ def training_rows(evidence: Evidence, positions: NDArray[np.int64], title: str) 
     captions, alt_texts = [], []
     for row in positions:
         given, value = names[fit.examples.labels[row]], evidence.scores.values[row].item()
-        lines, planted = [f"given {shortened(given, _LONGEST)}"], bool(fit.corrupted[row])
+        lines, planted = [f"given {shortened(given, LONGEST)}"], bool(fit.corrupted[row])
         alt_text = f"given {given}"
         if evidence.planted:  # otherwise the true labels are not known
             true = names[fit.clean_labels[row]]
-            lines.append(f"true {shortened(true, _LONGEST)}")
+            lines.append(f"true {shortened(true, LONGEST)}")
             alt_text += f", true {true}, {'planted' if planted else 'not planted'}"
         elif evidence.patch:
             suggested = suggestion(evidence, row)
-            lines.append(f"model {shortened(suggested, _LONGEST)}")
+            lines.append(f"model {shortened(suggested, LONGEST)}")
             alt_text += f", the repaired model suggests {suggested}"
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
         alt_texts.append(f"{alt_text}, influence {signed(value)}")
     inputs = fit.examples[torch.from_numpy(positions)].inputs
-    figure = _grid(evidence, inputs, captions, fit.corrupted.numpy()[positions])
+    figure = grid(evidence, inputs, captions, fit.corrupted.numpy()[positions])
     return Picture(figure, f"{title}: {'; '.join(alt_texts)}.", listed(evidence, positions))
 
 
@@ -96,15 +96,16 @@ def failures(evidence: Evidence) -> Picture:
     """Images of the first query failures. Held-out failures are never shown."""
     shown = evidence.partition.query[:_FAILURES]
     labels = [evidence.data.classes[label] for label in shown.labels]
-    captions = [f"label {shortened(label, _LONGEST)}" for label in labels]
-    figure = _grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
+    captions = [f"label {shortened(label, LONGEST)}" for label in labels]
+    figure = grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
     alt_text = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."
     return Picture(figure, alt_text, listed_failures(evidence))
 
 
-def _grid(
+def grid(
     evidence: Evidence, inputs: Float[Tensor, "n c h w"], captions: Sequence[str], framed: NDArray[np.bool_]
 ) -> Figure:
+    """Images in rows of four with their captions; ``framed`` are those with a thick frame."""
     lines, rows = max(caption.count("\n") for caption in captions) + 1, -(-len(captions) // _COLUMNS)
     figure = Figure(figsize=(WIDTH, rows * (1.02 + 0.19 * lines)), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import yaml
 
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.reporting import contact_sheet, gallery
+from repair_pipeline.reporting import contact_sheet, gallery, test_rows
 from repair_pipeline.reporting.descriptions import KINDS, by_kind, kind
 from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
@@ -39,12 +39,40 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         recovery={title: [(mark, row) for mark, row in numbered if kind(row) == name] for name, title in KINDS.items()},
         extremes={} if evidence.scores is None else _extremes(evidence),
         failures=gallery.listed_failures(evidence),
+        doubts=Doubts.of(evidence),
         patch=Patch.of(layout, evidence),
         sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet, evidence),
         methods={name: method.line for name, method in METHODS.items()},
         spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, default_flow_style=None, allow_unicode=True),
         queries=queries(evidence),
     )
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the report says of the test rows that are weak evidence."""
+
+    duplicates: int
+    labels: int
+    held_out: dict[str, int]
+    """Number of rows in holdout and remaining, on which the gate judges, by reason."""
+    left_out: tuple[str, ...]
+    """Reasons for which the gate leaves rows out."""
+    listed_duplicates: Numbers
+    listed_labels: Numbers
+
+    @staticmethod
+    def of(evidence: Evidence) -> Doubts:
+        """Counts and first rows of ``doubtful_tests``."""
+        unseen = [row for row in evidence.doubtful if row["split"] in ("holdout", "remaining")]
+        return Doubts(
+            len(test_rows.of_reason(evidence, "near_duplicate")),
+            len(test_rows.of_reason(evidence, "doubtful_label")),
+            dict(Counter(row["reason"] for row in unseen)),
+            tuple(evidence.spec.get("leave_out") or ()),
+            test_rows.listed_duplicates(evidence),
+            test_rows.listed_labels(evidence),
+        )
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class MadeUp:
 
     def _write_gated(self, query: Examples) -> None:
         self._save("verdicts", [_judged(self.verdict)])
+        self._save("doubtful_tests", _doubtful(self.labels))
         rows = [_patched(at, *self.labels) for at in range(PATCHED)]
         self._save("patch", rows)
         pairs = [(failure, row, PATCHED - row - 1.5) for failure in query.ids for row in range(PATCHED)]
@@ -201,6 +202,19 @@ def _judged(verdict: str) -> dict[str, Any]:
         "over_control_high": 0.9, "remaining_change": -0.05, "remaining_low": -0.2487, "worst_class": "owl",
         "worst_class_low": -0.3, "unjudged": "cat",
     }  # fmt: skip
+
+
+def _doubtful(labels: tuple[str, str]) -> list[dict[str, Any]]:
+    """Two near duplicates, one of them held out, and a held-out failure with a doubtful label."""
+    near = [("test-020", "guard", False, 0.25), ("test-009", "holdout", True, 0.125)]
+    given = {"label": labels[0]}
+    duplicates = [
+        {"example_id": name, "split": split, "failed": failed, "closeness": close, "training_row": "fit-003", **given}
+        for name, split, failed, close in near
+    ]
+    label = {"reason": "doubtful_label", "likelier_label": labels[1], "probability": 0.96875, **given}
+    doubted = {"example_id": "test-010", "split": "holdout", "failed": True, **label}
+    return [{"reason": "near_duplicate", **row} for row in duplicates] + [doubted]
 
 
 def _patched(at: int, given: str, suggested: str) -> dict[str, Any]:

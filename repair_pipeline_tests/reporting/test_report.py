@@ -93,7 +93,7 @@ def test_the_page_loads_nothing(case, page):
 
 def test_the_sections_come_in_the_order_of_the_navigation(written):
     page = Page(written(planted=False, gate={}).html)
-    order = ["verdict", "failed", "causes", "evidence", "repaired", "patch", "opposing", "again"]
+    order = ["verdict", "failed", "causes", "evidence", "repaired", "tests", "patch", "opposing", "again"]
     assert [head["id"] for head in page.all("h2")] == order
     assert [link["href"] for link in page.all("a") if link["href"].startswith("#")] == [f"#{name}" for name in order]
 
@@ -137,6 +137,23 @@ def test_the_patch_shows_its_first_rows_and_counts_the_others(written):
     assert "repair patch apply" not in page.text  # the digits are not a file of the user
 
 
+def test_the_test_rows_that_are_weak_evidence_are_counted_and_listed(written):
+    page = Page(written(gate={}).html)
+    text = " ".join(page.text.split())
+    assert "2 test rows nearly repeat a training row (1 of them in holdout and remaining)." in text
+    assert "The labels of 1 failures are doubtful (1 of them in the holdout)" in text
+    listed = [row for row in page.rows if row[1:2] in (["guard"], ["holdout"])]
+    assert ["test-010", "holdout", "dog", "cat", "0.969"] in listed
+    assert [row for row in listed if len(row) == 4] == [
+        ["test-009", "holdout", "fit-003", "0.125"],
+        ["test-020", "guard", "fit-003", "0.250"],
+    ]
+
+
+def test_held_out_near_duplicates_are_not_pictured(written):
+    assert written(gate={}).html.count("test image labelled") == 1
+
+
 def test_causes_carry_the_repaired_model_s_suggestion(written):
     page = Page(written(planted=False, gate={}).html)
     assert ["fit-000", "cat", "cat", "+3.05"] in page.rows
@@ -149,7 +166,7 @@ def test_the_contact_sheet_is_shown_with_its_alt_text_and_its_pairs(written):
     page = Page(written(gate={}).html)
     (sheet,) = [image for image in page.all("img") if image["src"].startswith("data:image/png")]
     assert sheet["alt"] == "Failure 1, labelled cat, predicted <dog>: given owl."
-    pairs = [row for row in page.rows if row[0].startswith("test-") and len(row) == 5]
+    pairs = [row for row in page.rows if row[0].startswith("test-") and len(row) == 5 and row[2].startswith("fit-")]
     assert len(pairs) == 6 * 5
     assert pairs[0] == ["test-000", "cat", "fit-000", "dog", "+10.50"]
 

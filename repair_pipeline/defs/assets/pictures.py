@@ -73,6 +73,7 @@ def _evidence(view: GroupView, **known: Any) -> Evidence:
         "recovery": [],
         "timings": [],
         "gate": [],
+        "doubtful": [],
         "patch": [],
         "patch_verdict": None,
         "opposing": [],
