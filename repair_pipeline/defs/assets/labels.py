@@ -91,6 +91,7 @@ _LABELS = {
         "evidence",
         "Test rows that nearly repeat training rows or whose label is probably wrong; only for cases with a gate.",
         _PARQUET,
+        heavy=True,
         table="doubtful_tests",
     ),
     "candidate": Label(
