@@ -1,20 +1,40 @@
-"""The full curvature of −log p(D|θ̂), including off-diagonals, as matrix-free products (Eq. 8)."""
+"""The curvature of −log p(D|θ̂): in full, as matrix-free products (Eq. 8), and the face of its approximations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+from torch.func import vmap
 
 from repair_pipeline.continual.directional import of_log_p, of_logits
 from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Theta
 
 Vector = Float64[Tensor, " p"]
+_SIDE_BY_SIDE = 50
+"""Vectors that are multiplied at once."""
+
+
+@runtime_checkable
+class Quadratic(Protocol):
+    """C ⪰ 0, a mean over D, as the penalty of EWC."""
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        """δᵀCδ, differentiable by δ."""
+
+
+@runtime_checkable
+class Factored(Quadratic, Protocol):
+    """An approximation of C whose inverse is known in closed form."""
+
+    def solve(self, damping: float, v: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
+        """(C + δI)⁻¹ v for every vector of ``v``, in the precision of C; δ > 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +46,17 @@ class Curvature:
     examples: Examples
     batch_size: int = 200
 
-    def product(self, v: Vector) -> Vector:
-        """Cv. Costs about two epochs of training."""
+    def product(self, v: Float64[Tensor, "*m p"]) -> Float64[Tensor, "*m p"]:
+        """Cv, for each of m vectors. Costs about two epochs of training each; several are computed side by side."""
+        at_once = vmap(self.of_rows, in_dims=(None, 0), chunk_size=_SIDE_BY_SIDE) if v.dim() > 1 else self.of_rows
         batches = self._by_id.split(self.batch_size)
-        return sum((self.of_rows(self.examples[at], v) for at in batches), torch.zeros_like(v)) / len(self.examples)
+        return sum((at_once(self.examples[at], v) for at in batches), torch.zeros_like(v)) / len(self.examples)
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        """δᵀCδ; its gradient is 2Cδ. Costs a ``product``."""
+        at = delta.detach()
+        bent = self.product(at.double()).to(at.dtype)
+        return 2 * (delta @ bent) - at @ bent
 
     def sampled_product(self, v: Vector, size: int, generator: torch.Generator) -> Vector:
         """C_B v, the mean over ``size`` random rows (with replacement): an unbiased estimate of Cv."""
@@ -66,9 +93,3 @@ def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
         return pull(probabilities * (change - (probabilities * change).sum(dim=1, keepdim=True))).double()
 
     return Curvature(of_rows, examples)
-
-
-CURVATURES: Mapping[str, Callable[[Classifier, Theta, Examples], Curvature]] = {
-    "empirical": empirical_fisher,
-    "ggn": ggn,
-}

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from repair_pipeline.continual.backward import gradient
-from repair_pipeline.continual.curvature import Curvature
+from repair_pipeline.continual.curvature import Quadratic
 from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
 from repair_pipeline.continual.posterior import Factor
 from repair_pipeline.continual.solve import Solver
@@ -32,8 +32,8 @@ class PointEstimate:
 class NaturalGradientStep:
     """Moves the mean by γ (F̂ + δI)⁻¹ Σ power · ∇log p(Z|mean): Eq. 8 for +1, Eq. 14 for -1."""
 
-    curvature: Curvature
-    """F̂ over D at θ̂."""
+    curvature: Quadratic
+    """F̂ over D at θ̂, of the kind that ``solver`` solves."""
     solver: Solver
     damping: float
     """δ > 0; needed because F̂ has at most rank N and may be singular."""

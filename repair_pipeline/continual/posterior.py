@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.func import grad, jacrev
 
+from repair_pipeline.continual.curvature import Quadratic
 from repair_pipeline.continual.fisher import squared_gradients
 from repair_pipeline.continual.likelihood import LogLikelihood, log_likelihoods
 from repair_pipeline.types import Examples, Theta
@@ -47,6 +48,10 @@ class Diagonal:
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         return (self.values * delta.square()).sum()
 
+    def solve(self, damping: float, v: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
+        """(P + δI)⁻¹ v, as a ``Factored`` curvature."""
+        return v.to(self.values.dtype) / (self.values + damping)
+
     def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Diagonal:
         curvature = squared_gradients(log_lik, theta, factor.examples)
         values = self.values + factor.power * curvature
@@ -58,6 +63,27 @@ class Diagonal:
                 "they have more curvature than the posterior, so not all of them are part of it"
             )
         return replace(self, values=values.clamp(min=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """(2/γ) F̂ + λI with any F̂."""
+
+    curvature: Quadratic
+    """F̂."""
+    scale: float
+    """2/γ."""
+    prior: float = 0.0
+    """λ ≥ 0."""
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        return self.scale * self.curvature.quadratic(delta) + self.prior * delta.square().sum()
+
+    def updated(self, factor: Factor, theta: Theta, log_lik: LogLikelihood) -> Scaled:
+        raise NotImplementedError(
+            "a sum of factored curvatures is not factored in the same way, so this precision is not updated: "
+            'use EWC(..., precision="frozen")'
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
-from repair_pipeline.continual.curvature import Curvature, Vector
-from repair_pipeline.types import Progress, silent
+from repair_pipeline.continual.curvature import Curvature, Factored, Vector
+from repair_pipeline.types import Progress, Theta, silent
 
+Vectors = Float64[Tensor, "*m p"]
+"""One vector, or several that are solved side by side."""
 TOLERANCE = 0.1
 """The relative residual up to which a solution counts as converged."""
 
@@ -22,9 +26,9 @@ class Solution:
         FloatingPointError: v or the residual is not finite.
     """
 
-    v: Vector
+    v: Vectors
     residual: float
-    """‖(C + δI) v − g‖ / ‖g‖, on all of D."""
+    """‖(C + δI) v − g‖ / ‖g‖, on all of D; of several vectors the largest."""
 
     def __post_init__(self) -> None:
         if not bool(torch.isfinite(self.v).all()) or not self.residual < float("inf"):
@@ -38,17 +42,25 @@ class Solution:
 class Solver(Protocol):
     """Solves a linear system within a fixed budget."""
 
-    def __call__(self, curvature: Curvature, damping: float, g: Vector) -> Solution:
+    def __call__(self, curvature: Any, damping: float, g: Vectors) -> Solution:
         """v and its residual, converged or not.
 
         Args:
-            curvature: C.
+            curvature: C: a ``Factored`` one for ``Direct``, a matrix-free ``Curvature`` for the others.
             damping: δ > 0.
             g: the right-hand side.
 
         Raises:
             FloatingPointError: v is not finite.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """Solves by the closed form of a factored curvature, so that nothing is left but rounding."""
+
+    def __call__(self, curvature: Factored, damping: float, g: Vectors) -> Solution:
+        return Solution(curvature.solve(damping, g).double(), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +76,40 @@ class ConjugateResiduals:
     """Maximum number of products with C, each a pass over D."""
     progress: Progress = silent
 
-    def __call__(self, curvature: Curvature, damping: float, g: Vector) -> Solution:
-        v, rest = torch.zeros_like(g), g
-        direction, bent_direction, before = torch.zeros_like(g), torch.zeros_like(g), torch.inf
+    def __call__(self, curvature: Curvature, damping: float, g: Vectors) -> Solution:
+        v, rest, residual = torch.zeros_like(g), g, torch.ones(())
+        direction, bent_direction = torch.zeros_like(g), torch.zeros_like(g)
+        before = torch.full_like(g[..., :1], torch.inf)
         for step in range(self.passes):
             bent = curvature.product(rest) + damping * rest
-            energy = rest @ bent
+            energy = (rest * bent).sum(dim=-1, keepdim=True)
             direction = rest + energy / before * direction
             bent_direction = bent + energy / before * bent_direction
-            length = energy / bent_direction.square().sum()
-            v, rest, before = v + length * direction, rest - length * bent_direction, energy.item()
+            length = energy / bent_direction.square().sum(dim=-1, keepdim=True)
+            v, rest, before = v + length * direction, rest - length * bent_direction, energy
+            residual = (rest.norm(dim=-1) / g.norm(dim=-1)).max()
             self.progress(step + 1, self.passes)
-            if rest.norm() <= self.tolerance * g.norm():
+            if residual <= self.tolerance:
                 break
-        return Solution(v, (rest.norm() / g.norm()).item())
+        return Solution(v, residual.item())
+
+
+@dataclass(frozen=True, eq=False)
+class Iterated:
+    """A matrix-free curvature that is solved by iteration wherever a ``Factored`` one is solved in closed form."""
+
+    curvature: Curvature
+    solver: ConjugateResiduals
+    residuals: list[float] = field(default_factory=list)
+    """The residual of each solution so far."""
+
+    def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
+        return self.curvature.quadratic(delta)
+
+    def solve(self, damping: float, v: Float[Tensor, "*m p"]) -> Float[Tensor, "*m p"]:
+        solution = self.solver(self.curvature, damping, v.double())
+        self.residuals.append(solution.residual)
+        return solution.v.to(v.dtype)
 
 
 @dataclass(frozen=True, eq=False)

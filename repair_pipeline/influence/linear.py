@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.continual.natural_gradient import PointEstimate
@@ -21,6 +21,14 @@ class LinearInfluence(NaturalGradient, QueryBased):
     solver: Literal["gd", "sa"] = "gd"
     """How (F̂ + δI) v = ∇log p(F_q|θ̂) is solved: ``gd`` by conjugate residuals, ``sa`` by stochastic approximation.
     ``notes`` hold the relative residual, and whether it counts as converged."""
+
+    @model_validator(mode="after")
+    def _closed_form_needs_no_solver(self) -> "LinearInfluence":
+        if self.solver == "sa" and self.curvature != "exact":
+            raise ValueError(
+                f"solver=sa is for curvature=exact; {self.curvature} is solved in closed form: leave it out"
+            )
+        return self
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         factors = self.factors(task)

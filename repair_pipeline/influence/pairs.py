@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from repair_pipeline.continual.curvature import Factored
 from repair_pipeline.continual.fisher import gradients_at_once
+from repair_pipeline.continual.posterior import Diagonal
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.types import Examples, Theta
 
@@ -17,11 +19,13 @@ _HELD = 2**30
 """Bytes of gradients of the shorter side that are held while the longer side is read: 1 GiB."""
 
 
-def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float = 0.01) -> Float64[Tensor, "f r"]:
-    """r̃(f, z) = −∇log p(f|θ̂)ᵀ P⁻¹ ∇log p(z|θ̂) with P = (2/γ) (diag F̂ + δI) and the posterior's γ = 2/N.
+def pairs(
+    task: RepairTask, failures: Examples, rows: Examples, damping: float = 0.01, curvature: Factored | None = None
+) -> Float64[Tensor, "f r"]:
+    """r̃(f, z) = −∇log p(f|θ̂)ᵀ P⁻¹ ∇log p(z|θ̂) with P = (2/γ) (F̂ + δI) and the posterior's γ = 2/N.
 
     In nats; positive is harmful: z opposes the correction of f. Symmetric in f and z. The sum over failures equals
-    ``linear_gd`` with a diagonal F̂. Costs ``gradients_needed`` gradients. Memory is 1 GiB for gradients of the shorter
+    ``linear_gd`` with this F̂. Costs ``gradients_needed`` gradients. Memory is 1 GiB for gradients of the shorter
     side, and ``gradients_at_once`` gradients of the longer side.
 
     Args:
@@ -29,6 +33,7 @@ def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float =
         failures: f.
         rows: z.
         damping: δ > 0 in units of the mean entry of diag F̂, as in ``NaturalGradient``.
+        curvature: F̂; None is its diagonal.
 
     Returns:
         (failures, rows), float64 on the CPU.
@@ -36,12 +41,16 @@ def pairs(task: RepairTask, failures: Examples, rows: Examples, damping: float =
     Raises:
         FloatingPointError: an influence is not finite.
     """
-    precision = 2 / task.gamma(None) * (task.fisher + damping * task.fisher.mean())
+    curvature, delta = curvature or Diagonal(task.fisher), damping * task.fisher.mean().item()
+
+    def solve(gradients: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+        return task.gamma(None) / 2 * curvature.solve(delta, gradients)
+
     # The result is symmetric; holding the shorter side needs fewer passes.
     if len(rows) <= len(failures):
-        influence = -_products(task, rows, failures, precision).T
+        influence = -_products(task, rows, failures, solve).T
     else:
-        influence = -_products(task, failures, rows, precision)
+        influence = -_products(task, failures, rows, solve)
     if not bool(torch.isfinite(influence).all()):
         raise FloatingPointError(
             f"influences of {len(rows)} rows on {len(failures)} failures are not all finite: "
@@ -78,7 +87,9 @@ def _held(theta: Theta) -> int:
     return max(1, _HELD // (theta.element_size() * theta.numel()))
 
 
-def _products(task: RepairTask, few: Examples, many: Examples, precision: Theta) -> Float64[Tensor, "few many"]:
+def _products(
+    task: RepairTask, few: Examples, many: Examples, solve: Callable[[Tensor], Tensor]
+) -> Float64[Tensor, "few many"]:
     """∇log p(a|θ̂)ᵀ P⁻¹ ∇log p(b|θ̂) for every a in ``few`` and b in ``many``."""
     theta, done, total = task.theta_hat, 0, gradients_needed(task.theta_hat, len(few), len(many))
 
@@ -94,7 +105,7 @@ def _products(task: RepairTask, few: Examples, many: Examples, precision: Theta)
         held = few[start : start + _held(theta)]
         directions, filled = theta.new_empty(len(held), len(theta)), 0
         for some in gradients(held):
-            torch.div(some, precision, out=directions[filled : filled + len(some)])
+            directions[filled : filled + len(some)] = solve(some)
             filled += len(some)
         at = 0
         for some in gradients(many):

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian
 
-from repair_pipeline.continual.curvature import CURVATURES, Curvature, empirical_fisher, ggn
+from repair_pipeline.continual.curvature import Curvature, empirical_fisher, ggn
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline_tests.oracles import central_differences, softmax_gradients
 from repair_pipeline_tests.problems import blobs, logistic, seeded
 
 ROWS = blobs(23, seed=1)
+CURVATURES = {"empirical": empirical_fisher, "ggn": ggn}
 every_curvature = pytest.mark.parametrize("make", CURVATURES.values(), ids=CURVATURES)
 
 
@@ -124,3 +125,15 @@ def test_which_rows_are_drawn_does_not_depend_on_their_order(counted):
         return curvature.sampled_product(torch.zeros(23).double(), 8, torch.Generator().manual_seed(3))
 
     assert torch.equal(drawn(replace(counted, examples=ROWS[torch.arange(22, -1, -1)])), drawn(counted))
+
+
+@every_curvature
+def test_the_quadratic_form_and_its_gradient_are_those_of_the_matrix(make):
+    curvature = at_theta_hat(make, network())
+    matrix = dense(curvature, 43)
+    delta = torch.linspace(-1, 1, 43, dtype=torch.float64).requires_grad_(True)
+    value = curvature.quadratic(delta)
+    (slope,) = torch.autograd.grad(value, delta)
+    at = delta.detach()
+    torch.testing.assert_close(value.detach(), at @ matrix @ at, rtol=1e-9, atol=0)
+    torch.testing.assert_close(slope, 2 * matrix @ at, rtol=1e-9, atol=1e-12)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repair_pipeline.continual.backward import gradient
-from repair_pipeline.continual.curvature import CURVATURES
+from repair_pipeline.continual.curvature import empirical_fisher, ggn
 from repair_pipeline.continual.directional import of_log_p
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.natural_gradient import NaturalGradientStep, PointEstimate
@@ -16,6 +16,7 @@ from repair_pipeline_tests.architectures import EVERY, KEEPING, WITHOUT_FORWARD_
 from repair_pipeline_tests.problems import blobs, seeded
 
 ROWS = blobs(7, seed=1)
+CURVATURES = {"empirical": empirical_fisher, "ggn": ggn}
 every_model = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from repair_pipeline.continual.curvature import CURVATURES, Curvature
+from repair_pipeline.continual.curvature import Curvature, empirical_fisher, ggn
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.solve import ConjugateResiduals, Solution, Solver, StochasticApproximation
 from repair_pipeline_tests.problems import blobs, logistic
 
 DAMPING = 0.2
 D, Z = blobs(40, seed=1), blobs(12, seed=2)
+CURVATURES = {"empirical": empirical_fisher, "ggn": ggn}
 
 
 @pytest.fixture(params=CURVATURES.values(), ids=CURVATURES)

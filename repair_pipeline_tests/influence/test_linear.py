@@ -1,5 +1,6 @@
 """Linear influence is Koh & Liang's."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.autograd.functional import jacobian
 from repair_pipeline.continual.solve import ConjugateResiduals, Solution
 from repair_pipeline.influence import linear
 from repair_pipeline.influence.linear import LinearInfluence
+from repair_pipeline.problem.curvature import curvature_of
 
 
 def gradients(task, rows):
@@ -42,10 +44,10 @@ def koh_and_liang(task, fisher, g):
     return -gradients(task, task.fit) @ v / len(task.fit)
 
 
-@pytest.mark.parametrize("fisher", [empirical, ggn])
-def test_scores_are_koh_and_liangs(task, exactly, fisher):
-    scores = LinearInfluence(guard="none", curvature=fisher.__name__).scores(task)
-    expected = koh_and_liang(task, fisher(task), gradients(task, task.tests.query).sum(axis=0))
+@pytest.mark.parametrize(("fisher", "matrix"), [("empirical", empirical), ("expected", ggn)])
+def test_scores_are_koh_and_liangs(task, exactly, fisher, matrix):
+    scores = LinearInfluence(guard="none", fisher=fisher).scores(task)
+    expected = koh_and_liang(task, matrix(task), gradients(task, task.tests.query).sum(axis=0))
     np.testing.assert_allclose(scores.values, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
@@ -79,7 +81,38 @@ def test_the_table_says_whether_the_solver_converged(task, monkeypatch, residual
     assert notes["failures"] == len(task.tests.query)
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": 0.0}, {"damping": 0.0}, {"solver": "cg"}, {"curvature": "kfac"}])
+@pytest.mark.parametrize("wrong", [{"gamma": 0.0}, {"damping": 0.0}, {"solver": "cg"}, {"curvature": "ggn"}])
 def test_settings_without_a_meaning_are_refused(wrong):
     with pytest.raises(ValidationError):
         LinearInfluence(**wrong)
+
+
+@pytest.mark.parametrize("name", ["diagonal", "kfac", "ekfac"])
+@pytest.mark.parametrize("fisher", ["empirical", "expected"])
+def test_an_approximated_curvature_is_solved_in_closed_form(task, name, fisher):
+    scores = LinearInfluence(guard="none", curvature=name, fisher=fisher).scores(task)
+    curvature, p = curvature_of(task, name, fisher), len(task.theta_hat)
+    units = torch.eye(p, dtype=torch.float64)
+    alone = torch.stack([curvature.quadratic(unit) for unit in units])
+    pairs = torch.stack([torch.stack([curvature.quadratic(one + other) for other in units]) for one in units])
+    matrix = ((pairs - alone[:, None] - alone[None, :]) / 2).numpy()
+    expected = koh_and_liang(task, matrix, gradients(task, task.tests.query).sum(axis=0))
+    np.testing.assert_allclose(scores.values, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    assert scores.notes["residual"] == 0
+
+
+def test_a_solver_beside_a_closed_form_is_refused():
+    with pytest.raises(ValidationError, match="closed form"):
+        LinearInfluence(curvature="kfac", solver="sa")
+
+
+def test_drawn_labels_of_the_exact_curvature_are_the_models(task):
+    task = replace(task, generator=torch.Generator().manual_seed(3))
+    drawn = curvature_of(task, "exact", "monte_carlo")
+    given = curvature_of(task, "exact", "empirical")
+    share = task.classifier.logits(task.theta_hat, task.fit.inputs).softmax(dim=1)
+    assert drawn.examples.labels.shape == task.fit.labels.shape
+    assert not torch.equal(drawn.examples.labels, given.examples.labels)
+    # Every label is drawn as often as the model expects, to within chance.
+    counts = torch.bincount(drawn.examples.labels, minlength=3)
+    torch.testing.assert_close(counts / len(task.fit), share.mean(dim=0).float(), rtol=0, atol=0.06)

@@ -123,13 +123,13 @@ def test_kfac_of_one_row_is_the_fishers_own_block_of_a_layer(problem, kind):
     # Of one row a layer's block is a Kronecker product, even of a layer whose outputs are the model's own.
     classifier, row = problem.classifier(problem.linear), problem.rows[:1]
     theta, labels = classifier.theta_hat, labels_of(kind, classifier, torch.Generator())
-    precision = kfac(classifier, theta, row, gamma=2.0, labels=labels)
+    curvature = kfac(classifier, theta, row, labels=labels)
     total = 0
     for labelled, weight in labels(theta, row):
         gradient = classifier.gradients(theta, labelled)
         total = total + gradient.T @ (weight[:, None] * gradient)
     for delta in torch.randn(5, len(theta), dtype=torch.float64, generator=torch.Generator().manual_seed(0)):
-        torch.testing.assert_close(precision.quadratic(delta), delta @ total @ delta, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(curvature.quadratic(delta), delta @ total @ delta, rtol=1e-9, atol=1e-12)
 
 
 def test_the_functional_penalty_is_the_divergence_of_predictions(problem):

@@ -35,9 +35,9 @@ def test_the_step_is_eq_14(task, causes, monkeypatch, given, used):
     np.testing.assert_allclose(repaired, task.theta_hat.numpy() - used * v, rtol=0, atol=1e-6 * used * np.abs(v).max())
 
 
-@pytest.mark.parametrize("curvature", ["empirical", "ggn"])
-def test_the_causes_become_less_likely(task, causes, curvature):
-    repaired = theta_of(Newton(curvature=curvature).repaired(task, causes))
+@pytest.mark.parametrize("fisher", ["empirical", "expected"])
+def test_the_causes_become_less_likely(task, causes, fisher):
+    repaired = theta_of(Newton(fisher=fisher).repaired(task, causes))
     rows = task.fit[task.fit.having(task.corrupted)]
     assert task.classifier(repaired, rows).sum() < task.classifier(task.theta_hat, rows).sum() - 1
 
