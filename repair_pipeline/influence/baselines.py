@@ -1,9 +1,10 @@
 """Simple baselines, the random control and the oracle."""
 
 import torch
+from jaxtyping import Float, Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from repair_pipeline.problem.reading import UNLIKELY
 from repair_pipeline.problem.task import RepairTask
@@ -46,8 +47,11 @@ class Margin:
         margins = []
         for batch in task.fit.batches(500):
             batch = batch.to(task.theta_hat.device)
-            logits = task.classifier.logits(task.theta_hat, batch.inputs)
-            given = nn.functional.one_hot(batch.labels, logits.shape[1]).bool()
-            others = logits.masked_fill(given, -torch.inf).amax(dim=1)
-            margins.append((others - logits[given]).double().cpu())
+            margins.append(lost_by(task.classifier.logits(task.theta_hat, batch.inputs), batch.labels).double().cpu())
         return InfluenceScores(task.fit.ids, torch.cat(margins), unit="logits")
+
+
+def lost_by(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """By how much each row's label loses: the largest logit of another class minus the label's logit."""
+    given = nn.functional.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(given, -torch.inf).amax(dim=1) - logits[given]

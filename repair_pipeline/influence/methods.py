@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from repair_pipeline.influence.aum import AUM
 from repair_pipeline.influence.baselines import Loss, Margin, Oracle, Random
 from repair_pipeline.influence.clean_rows import CleanReference, FinetuneLoss
 from repair_pipeline.influence.cross_fit import CrossFitInfluence
@@ -11,6 +12,7 @@ from repair_pipeline.influence.external.ekfac import EKFAC
 from repair_pipeline.influence.external.trak import TRAK
 from repair_pipeline.influence.functional import FunctionalInfluence
 from repair_pipeline.influence.linear import LinearInfluence
+from repair_pipeline.influence.out_of_bag import OutOfBag
 from repair_pipeline.influence.protocol import Method
 from repair_pipeline.influence.self_influence import SelfInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
@@ -76,6 +78,18 @@ _BUILTIN = {
         "logit margin: rows whose given label loses to another by most rank first",
         "baseline",
         cost=Cost(forward=1),
+    ),
+    "aum": Method(
+        AUM,
+        "area under the margin: rows whose given label loses to another throughout a training rank first",
+        "baseline",
+        cost=Cost(trainings=1, forward=45),
+    ),
+    "out_of_bag": Method(
+        OutOfBag,
+        "out-of-bag loss: rows unlikely to models trained on other halves of the data rank first",
+        "baseline",
+        cost=Cost(trainings=3, forward=3),
     ),
     "finetune_loss": Method(
         FinetuneLoss,

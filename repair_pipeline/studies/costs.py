@@ -12,6 +12,8 @@ METHODS = {
     "sgd": 56.0,
     "finetune_loss": 15.0,
     "clean_reference": 40.0,
+    "aum": 60.0,
+    "out_of_bag": 120.0,
     "self_influence": 3.0,
     "cross_fit": 1.0,
     "confident_learning": 270.0,

@@ -31,6 +31,7 @@ GROUPS = {
     "the paper's": ("ewc", "ewc_difference", "ewc_paper", "linear_gd", "linear_sa", "sgd"),
     "beyond it": ("ewc_kfac", "vcl", "functional"),
     "cross-fitted": ("cross_fit",),
+    "labels alone": ("aum", "out_of_bag"),
     "peers": ("confident_learning", "trak", "ekfac"),
 }
 """Every method, by group. Each group is a case, so that a new method does not rerun the others."""
