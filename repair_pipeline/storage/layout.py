@@ -101,6 +101,10 @@ class Layout:
         """Folder of the tables and other files of a study."""
         return self.results / "studies" / name
 
+    def attribution(self, study: str, data: str) -> Path:
+        """What a study of attribution measured on one benchmark."""
+        return self.results / "attribution" / f"study={study}" / f"data={data}" / "attribution.parquet"
+
     def tracked_run(self, case_id: str) -> Path:
         """Ids of the case's MLflow run."""
         return self.results / "tracked_runs" / f"case_id={case_id}" / "run.json"

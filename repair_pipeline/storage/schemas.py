@@ -326,6 +326,26 @@ TABLES: dict[str, pa.Schema] = {
             _field("rank", pa.int64(), "1 is the most harmful to that failure"),
         ]
     ),
+    "attribution": pa.schema(
+        [
+            _field("study", pa.string(), "study that measured it"),
+            _field("data", pa.string(), "benchmark: data set and model"),
+            _field(
+                "measure",
+                pa.string(),
+                "LDS: Spearman's correlation of summed influences with log p after trainings on random halves; QLD 1%, "
+                "QLD 5%: nats that a query gains on average if the most harmful rows are removed, over random rows; "
+                "AUC of flips: detection of flipped labels",
+            ),
+            _field("method", pa.string(), "method, with its settings and the number of checkpoints averaged"),
+            _field("query_set", pa.string(), "each: mean over single queries; failures: the failures summed"),
+            _field("value", pa.float64(), "the measure; greater is better"),
+            _field("low", pa.float64(), "lower end of its 95% interval"),
+            _field("high", pa.float64(), "upper end of that interval"),
+            _field("queries", pa.int64(), "queries of the set; for AUC of flips the flipped rows"),
+            _field("trainings", pa.int64(), "trainings on other rows that it rests on"),
+        ]
+    ),
     "holdout_reads": pa.schema(
         [
             _CASE,

@@ -85,15 +85,15 @@ def _register(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, 
     if not folder.is_dir():
         connection.register(name, schema.empty_table())
         return
-    keys = pa.schema([schema.field(key) for key in ("case_id", "method") if key in _path_keys(name)])
+    keys = pa.schema([schema.field(key) for key in _path_keys(name)])
     own_columns = user_columns(schema.names, folder) if name == "examples" else pa.schema([])
     all_columns = pa.schema([*schema, *own_columns])
     data = ds.dataset(folder, schema=all_columns, partitioning=ds.partitioning(keys, flavor="hive"), format="parquet")
     register_with_unique_names(connection, name, data, schema.names, folder)
 
 
-def _path_keys(name: str) -> set[str]:
-    return {"case_id", "method"} if name == "influence" else {"case_id"}
+def _path_keys(name: str) -> tuple[str, ...]:
+    return {"influence": ("case_id", "method"), "attribution": ("study", "data")}.get(name, ("case_id",))
 
 
 def _require_select_over_views(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> None:

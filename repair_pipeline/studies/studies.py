@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.studies.attribution.study import Attribution
 from repair_pipeline.studies.counterfactual import Counterfactual
 from repair_pipeline.studies.few_failures import FewFailures
 from repair_pipeline.studies.gate import GateStudy
@@ -13,7 +14,15 @@ from repair_pipeline.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
     study.name: study
-    for study in (Methods(), FewFailures(), Counterfactual(), GateStudy(), RealData(), Paper("paper", "mnist"))
+    for study in (
+        Methods(),
+        FewFailures(),
+        Counterfactual(),
+        Attribution(),
+        GateStudy(),
+        RealData(),
+        Paper("paper", "mnist"),
+    )
 }
 
 

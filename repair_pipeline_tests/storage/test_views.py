@@ -36,6 +36,7 @@ CONTRACT = {
     "suggestion_probability",
     "patch_verdicts": "case_id verdict reason trainings dropped relabelled as_is patched true_labels difference "
     "difference_low difference_high holdout remaining",
+    "attribution": "study data measure method query_set value low high queries trainings",
     "decisions": "case_id failure_group example_id decision label source reviewer decided_at",
     "pairs": "case_id failure_group failure_id example_id influence rank",
     "holdout_reads": "case_id failure_group example_id tests content model read_at",
