@@ -167,8 +167,8 @@ def kfac(
         name: Kronecker(
             inputs=(inputs[name] / len(examples)).to(theta),
             outputs=(total / len(examples)).to(theta),
-            weight=slices[layers[name].weight],
-            bias=slices.get(layers[name].bias),
+            weight=slices[layers[name].weight],  # type: ignore[index]  # a tensor
+            bias=slices.get(layers[name].bias),  # type: ignore[arg-type]  # a tensor, or None
         )
         for name, total in outputs.items()
     }
@@ -181,10 +181,10 @@ def kfac(
     if corrected:
         moments: dict[str, Tensor] = {}
         for batch in examples.batches(batch_size):
-            into = watched.forward(batch.to(theta.device))
+            read = watched.forward(batch.to(theta.device))
             for weights, gradients in watched.backward(labels(theta, watched.batch)):
                 for name, block in blocks.items():
-                    moments[name] = moments.get(name, 0) + block.squares(into[name], gradients[name], weights)
+                    moments[name] = moments.get(name, 0) + block.squares(read[name], gradients[name], weights)
             done += len(batch)
             progress(done, passes * len(examples))
         blocks = {
@@ -247,7 +247,7 @@ def _layers(model: nn.Module, slices: dict[Tensor, slice], row: Examples) -> dic
     model(row.inputs)
     for hook in counting:
         hook.remove()
-    return {name: layer for name, layer in candidates.items() if uses[layer.weight] == 1}  # type: ignore[index]  # a tensor
+    return {name: layer for name, layer in candidates.items() if uses[layer.weight] == 1}
 
 
 def _inputs(layer: nn.Module, x: Tensor, with_bias: bool) -> Float[Tensor, "n t a"]:

@@ -13,6 +13,7 @@ from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.trajectory import change_if_left_out, run_sgd
 from repair_pipeline.errors import one_line
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.linear import LinearInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.fit import logits
@@ -61,8 +62,8 @@ def unsupported(spec: CaseSpec, classifier: Classifier, rows: Examples) -> Itera
     for name in spec.influence:
         method = spec.influence_method(name)
         try:
-            if isinstance(method, EWCInfluence) and method.curvature == "kfac":
-                kfac(classifier, theta, rows, gamma=1.0)
+            if isinstance(method, EWCInfluence | LinearInfluence) and method.curvature in ("kfac", "ekfac"):
+                kfac(classifier, theta, rows)
             if isinstance(method, SGDInfluence):
                 one_step = run_sgd(classifier, theta, rows, (torch.arange(len(rows)),), learning_rate=1e-6, spacing=1)
                 change_if_left_out(one_step, classifier, rows, torch.ones_like(theta))

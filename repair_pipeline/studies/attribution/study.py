@@ -126,8 +126,12 @@ class Attribution:
     def _pairwise(self, benchmark: Benchmark) -> list[Pairwise]:
         return [method for method in self.pairwise if method.suits(benchmark)]
 
+    def _labels(self, benchmark: Benchmark) -> list[str]:
+        pairwise = [method.label for method in self._pairwise(benchmark)]
+        return pairwise + [method.label for method in self.summed]
+
     def _removed(self, paths: _Paths, data_dir: Path) -> Iterator[Piece]:
-        known = {method.label for method in (*self._pairwise(paths.benchmark), *self.summed)}
+        known = self._labels(paths.benchmark)
         for name in (_RANDOM, *(name for name in self.removers if name in known)):
             files = {
                 paths.removal(name, share): paths.benchmark.seconds * paths.benchmark.removals for share in _REMOVED
@@ -183,7 +187,7 @@ class Attribution:
             # A row that opposes a query (r̃ > 0) lowers its log p where it is kept.
             predicted = -kept @ self._pairs(paths, method).T
             yield self._row(paths, "LDS", method.label, "each", mean_lds(predicted, measured), len(wrong))
-        for name in (method.label for method in (*self._pairwise(benchmark), *self.summed)):
+        for name in self._labels(benchmark):
             if not self._is_scored(paths, name):
                 continue
             predicted = -kept @ self._on_failures(paths, name, data_dir)
@@ -198,8 +202,10 @@ class Attribution:
                 for name in (_RANDOM, *self.removers)
                 if paths.removal(name, share).exists()
             }
-            control = log_p_of.pop(_RANDOM, None)
-            for name, values in log_p_of.items() if control is not None else ():
+            if _RANDOM not in log_p_of:
+                continue
+            control = log_p_of.pop(_RANDOM)
+            for name, values in log_p_of.items():
                 estimate = gained(values, control)
                 yield self._row(paths, f"QLD {share:.0%}", name, "failures", estimate, int(wrong.sum()))
 
