@@ -48,7 +48,8 @@ class Pairwise:
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.name + self.early * " early" + (self.checkpoints > 1) * f" ×{self.checkpoints}"
+        name = self.name if self.curvature is None else f"linear {self.name}"
+        return name + self.early * " early" + (self.checkpoints > 1) * f" ×{self.checkpoints}"
 
     def suits(self, benchmark: Benchmark) -> bool:
         """Whether the benchmark has the models, and the time, for it."""

@@ -47,8 +47,8 @@ _REMOVED = (0.01, 0.05)
 """Shares of D that are removed."""
 _RANDOM = "random"
 _REMOVERS = (
-    *("grad_dot", "ekfac", "ekfac early ×5", "exact"),
-    *("linear_gd guard=none", "trak guard=none", "ewc guard=none", "loss", "aum"),
+    *("grad_dot", "linear ekfac", "linear ekfac early ×5", "linear exact"),
+    *("linear_gd guard=none", "trak guard=none", "ekfac guard=none", "ewc guard=none", "loss", "aum"),
 )
 
 
