@@ -237,9 +237,7 @@ class _Watched:
 @torch.no_grad()
 def _layers(model: nn.Module, slices: dict[Tensor, slice], row: Examples) -> dict[str, nn.Module]:
     """The linear and convolutional layers by name whose weight is adapted, and used once in a forward pass."""
-    candidates = {
-        name: layer for name, layer in model.named_modules() if is_matrix(layer) and layer.weight in slices
-    }
+    candidates = {name: layer for name, layer in model.named_modules() if is_matrix(layer) and layer.weight in slices}
     uses = Counter[Tensor]()  # by weight: two layers may share one
     counting = [
         layer.register_forward_hook(lambda layer, *_: uses.update([layer.weight])) for layer in candidates.values()
