@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Bool
 from torch import nn
 
-from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.datasets.ids import digest
-from repair_pipeline.evaluation.gate import Gate, Outcomes, Verdict, judge
+from repair_pipeline.evaluation.gate import Gate, Outcomes
 from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.control import control
@@ -37,27 +36,26 @@ class Unseen:
     """The number of repairs that read any of them."""
 
 
-def judged(
-    rule: Gate,
+def outcomes(
     unseen: Unseen,
     repaired: nn.Module,
+    repairs: Iterable[nn.Module],
     controls: Iterable[nn.Module],
     *,
     removed: int | None,
-    classes: Sequence[str],
-    seed: int,
+    counts: bool,
     progress: Progress,
-) -> Verdict:
-    """The gate's verdict on a model.
+) -> Outcomes:
+    """What the gate reads: which unseen rows the models get right.
 
     Args:
-        rule: the gate's bounds.
         unseen: the rows to judge on.
         repaired: the model to judge.
-        controls: produced one at a time, so that only one is in memory.
+        repairs: the same repair with other seeds, produced one at a time, so that only one is in memory.
+        controls: the same.
         removed: number of training rows that the repair removed; None if unknown, for a model made elsewhere.
-        classes: class names.
-        seed: of the gate's bootstrap.
+        counts: whether ``repaired`` is one of the repair's seeds: not where it was chosen among other settings, because
+            the best of several is better than its own seed's luck would be in a new draw.
         progress: called for each batch of predictions.
     """
 
@@ -66,16 +64,25 @@ def judged(
 
     reused = bool(unseen.read.all())
     unread = unseen.holdout if reused else unseen.holdout[torch.from_numpy(~unseen.read)]
-    outcomes = Outcomes(
-        repaired_holdout=correct(repaired, unread),
-        controls_holdout=np.stack([correct(control, unread) for control in controls]),
-        repaired_remaining=correct(repaired, unseen.remaining),
+
+    def on_both(model: nn.Module) -> tuple[Bool[np.ndarray, " h"], Bool[np.ndarray, " r"]]:
+        return correct(model, unread), correct(model, unseen.remaining)
+
+    judged = on_both(repaired)
+    of_repairs = [*([judged] if counts else []), *map(on_both, repairs)]
+    of_controls = list(map(on_both, controls))
+    return Outcomes(
+        repaired_holdout=judged[0],
+        repaired_remaining=judged[1],
+        repairs_holdout=np.stack([holdout for holdout, _ in of_repairs]),
+        repairs_remaining=np.stack([remaining for _, remaining in of_repairs]),
+        controls_holdout=np.stack([holdout for holdout, _ in of_controls]),
+        controls_remaining=np.stack([remaining for _, remaining in of_controls]),
         remaining_labels=unseen.remaining.labels.numpy(),
         share=unseen.share,
         removed=removed,
         reused=unseen.times if reused else 0,
     )
-    return judge(rule, outcomes, classes, numpy_stream(seed, "gate"))
 
 
 def controls(

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from repair_pipeline.evaluation.interval import half_width
+from repair_pipeline.evaluation.interval import Part, difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,30 +46,18 @@ class PatchVerdict:
 def judge_patch(outcomes: Trainings) -> PatchVerdict:
     """``better`` if the interval of the difference lies above 0, ``worse`` if below, else ``not_proven``.
 
-    The difference is the mean over seeds of patched minus as-is accuracy. Its variance is the sum of two parts: that
-    of the mean of the paired differences of single trainings, over seeds; and that of the mean of the row-wise
-    differences, over rows, separately for holdout and remaining. The degrees of freedom are those of Satterthwaite
-    (1946). What seeds do to single rows is in both parts, so the interval is slightly too wide.
+    The difference is the mean over seeds of patched minus as-is accuracy, with the interval of ``difference`` for
+    paired seeds.
 
     Raises:
-        ValueError: there are fewer than two trainings, or fewer than two rows of holdout or remaining.
+        ValueError: there is one training, or no row of holdout or remaining.
     """
     share = outcomes.share
+    seeds = len(outcomes.patched_holdout)
     holdout = outcomes.patched_holdout.astype(float) - outcomes.as_is_holdout
     remaining = outcomes.patched_remaining.astype(float) - outcomes.as_is_remaining
-    (seeds, failures), others = holdout.shape, remaining.shape[1]
-    if seeds < 2 or failures < 2 or others < 2:
-        raise ValueError(f"{seeds} trainings, {failures} holdout and {others} remaining rows: two of each are needed")
-    by_training = share * holdout.mean(axis=1) + (1 - share) * remaining.mean(axis=1)
-    difference = float(by_training.mean())
-    half = half_width(
-        [
-            (by_training.var(ddof=1) / seeds, seeds - 1),
-            (share**2 * holdout.mean(axis=0).var(ddof=1) / failures, failures - 1),
-            ((1 - share) ** 2 * remaining.mean(axis=0).var(ddof=1) / others, others - 1),
-        ]
-    )
-    low, high = max(difference - half, -1.0), min(difference + half, 1.0)
+    found = difference([Part(share, holdout), Part(1 - share, remaining)])
+    low, high = found.interval
 
     def accuracy(holdout: Bool[np.ndarray, "k h"], remaining: Bool[np.ndarray, "k r"]) -> float:
         return float(share * holdout.mean() + (1 - share) * remaining.mean())
@@ -77,7 +65,7 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
     as_is = accuracy(outcomes.as_is_holdout, outcomes.as_is_remaining)
     patched = accuracy(outcomes.patched_holdout, outcomes.patched_remaining)
     change = f"changes accuracy on unseen rows from {as_is:.3f} to {patched:.3f}"
-    interval = f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+    interval = f"{found.value:+.4f} [{low:+.4f}, {high:+.4f}]"
     proven = "" if low > 0 or high < 0 else "; it is not proven that this is a change"
     return PatchVerdict(
         verdict="better" if low > 0 else "worse" if high < 0 else "not_proven",
@@ -85,7 +73,7 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
         trainings=seeds,
         as_is=as_is,
         patched=patched,
-        difference=difference,
+        difference=found.value,
         difference_low=low,
         difference_high=high,
     )

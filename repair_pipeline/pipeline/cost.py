@@ -165,9 +165,11 @@ def expected_seconds(
         theta = torch.empty(sum(p.numel() for p in model.parameters() if p.requires_grad), device="meta")
         needed = (min(gradients_needed(theta, each, min(PAIRED, n)), n + each) for each in failures.values())
         expected["pairs"] = sum(needed) * speed.gradient
-        expected["gate_controls"] = spec.gate.controls * seconds(_judged(case))
-        expected["doubtful_tests"] = groups * (spec.gate.controls + 2) * test * speed.forward
-        models += spec.gate.controls
+        # As many repairs and controls; the judged model is most often one of them.
+        others = 2 * spec.gate.controls - 1
+        expected["gate_controls"] = others * seconds(_judged(case))
+        expected["doubtful_tests"] = groups * (others + 2) * test * speed.forward
+        models += others
     if spec.patch:
         data_sets = 3 if spec.plants else 2
         expected["patch_verdict"] = data_sets * spec.patch.trainings * seconds(Cost(trainings=1)) / groups

@@ -15,7 +15,7 @@ from repair_pipeline.evaluation.doubtful_labels import SURE, doubtful_labels
 from repair_pipeline.evaluation.near_duplicates import near_duplicates
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.file import File
-from repair_pipeline.pipeline.gate import controls, repair, selected_variant
+from repair_pipeline.pipeline.gate import compared, repair, selected_variant
 from repair_pipeline.problem.cross_fit import clean_rows
 from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import save_rows
@@ -35,7 +35,7 @@ def doubtful(case: Case, cross_fit: Iterable[File]) -> list[File]:
     for view in case.views:
         variant = selected_variant(view)
         models += [] if variant is None else [view.model_path(variant)]
-        models += [file.path for file in controls(view)]
+        models += [file.path for file in compared(view)]
     predicted = [path for file in cross_fit for path in file.paths]
     return [
         File(
@@ -71,7 +71,7 @@ def _near(case: Case, progress: Progress) -> Iterator[dict[str, Any]]:
 def _doubted(view: GroupView) -> Iterator[dict[str, Any]]:
     """The group's failures whose label is probably wrong, the surest first.
 
-    A row of holdout or remaining is judged by all models: the base model, those of the cross-fit, the repair, and its
+    A row of holdout or remaining is judged by all models: the base model, those of the cross-fit, the repairs, and their
     controls. A row can thus be doubtful only if the repair and every control get it wrong alike, so leaving it out
     favours none of them. Other rows are judged by the base model and the cross-fit only, as repairs may be trained on
     them; without a cross-fit they are not, as the base model alone may have learnt a mistake from its data.
@@ -112,9 +112,9 @@ def _cross_predicted(view: GroupView) -> Float64[Tensor, "n k"]:
 
 
 def _judged_models(view: GroupView) -> list[Path]:
-    """The repair and its controls, as far as they are there."""
+    """The repair, its other seeds and its controls, as far as they are there."""
     repaired = repair(view)
-    paths = [view.model_path(repaired.variant), *(file.path for file in controls(view))] if repaired else []
+    paths = [view.model_path(repaired.variant), *(file.path for file in compared(view))] if repaired else []
     return [path for path in paths if path.exists()]
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from repair_pipeline.compute.device import threads
+from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.gate import Gate
-from repair_pipeline.evaluation.judging import controls, judged, weights_digest
+from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
+from repair_pipeline.evaluation.judging import controls, outcomes, weights_digest
 from repair_pipeline.models.user_model import load_weights
-from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.gate import unseen
 from repair_pipeline.pipeline.ledger import add_reads, repaired
@@ -78,19 +80,10 @@ def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mappi
 
     def make(path: Path, progress: Progress) -> None:
         add_reads(case, reads, whose)
-        for view in case.views:
-            task = partial(view.task, progress=progress)
-            decided = judged(
-                rule,
-                unseen(view, whose),
-                model,
-                controls(rule, case.spec.seed, task),
-                removed=None,
-                classes=case.data.classes,
-                seed=case.spec.seed,
-                progress=progress,
-            )
-            said = {**asdict(decided), "unjudged": ", ".join(decided.unjudged), "judged_at": datetime.now(UTC)}
+        groups = [_outcomes(view, rule, model, whose, progress) for view in case.views]
+        decided = judge(rule, groups, case.data.classes, numpy_stream(case.spec.seed, "gate"))
+        for view, verdict in zip(case.views, decided, strict=True):
+            said = {**asdict(verdict), "unjudged": ", ".join(verdict.unjudged), "judged_at": datetime.now(UTC)}
             rows.append(
                 {"failure_group": view.group, "weights": whose, "file": str(weights.absolute()), "base": base, **said}
             )
@@ -102,3 +95,15 @@ def judge_elsewhere(case: Case, weights: Path, progress: Progress) -> list[Mappi
     with threads(case.spec.compute.threads), file.locked():
         file.make(file.path, progress)
     return rows
+
+
+def _outcomes(view: GroupView, rule: Gate, model: nn.Module, whose: str, progress: Progress) -> Outcomes:
+    return outcomes(
+        unseen(view, whose),
+        model,
+        (),
+        controls(rule, view.spec.seed, partial(view.task, progress=progress)),
+        removed=None,
+        counts=True,
+        progress=progress,
+    )

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from repair_pipeline.cases.grid import Variant, variants
-from repair_pipeline.evaluation.gate import Verdict
-from repair_pipeline.evaluation.judging import Unseen, judged
+from repair_pipeline.compute.streams import numpy_stream
+from repair_pipeline.evaluation.gate import Gate, Outcomes, Verdict, judge
+from repair_pipeline.evaluation.judging import Unseen, outcomes
 from repair_pipeline.evaluation.selection import selected
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import chosen_variants, repairs, searches
@@ -32,7 +33,7 @@ from repair_pipeline.tracking.registry import (
     set_candidate,
     set_champion_if_none,
 )
-from repair_pipeline.treatment.control import control
+from repair_pipeline.treatment.control import control, reseeded
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Causes, Progress
@@ -74,32 +75,59 @@ def repair(view: GroupView) -> Repair | None:
     return Repair(variant, search.chosen.influence_method, search.chosen.treatment, Causes(search.causes))
 
 
-def controls(view: GroupView) -> list[File]:
-    """The controls that the repair must beat: the same treatment without as many random rows, from several seeds."""
+def compared(view: GroupView) -> list[File]:
+    """What the repair is compared by: the same repair from other seeds, and as many controls.
+
+    The controls are the same treatment without as many random rows. The judged model counts as one of the repairs,
+    unless it was chosen among several: then its seed is one of the best, and other seeds speak for the repair alone.
+    """
     variant, gate = selected_variant(view), view.spec.gate
     if variant is None or gate is None:
         return []
     sources = (view.model_path(variant), view.partition_path)
+    paths = _other_seeds(view, variant, gate), _controls(view, gate)
     return [
-        File(_control_path(view, number), sources, partial(_write_control, view, number))
-        for number in range(gate.controls)
+        File(path, sources, partial(make, view, number))
+        for make, of_kind in zip((_write_repair, _write_control), paths, strict=True)
+        for number, path in of_kind
     ]
 
 
-def _control_path(view: GroupView, number: int) -> Path:
-    return view.named_model_path(f"gate_control-{number}")
+def _chosen_among_several(view: GroupView, variant: Variant) -> bool:
+    return (
+        variant.removes == "chosen" or len([each for each in repairs(view) if each.treatment == variant.treatment]) > 1
+    )
+
+
+def _other_seeds(view: GroupView, variant: Variant, gate: Gate) -> list[tuple[int, Path]]:
+    count = gate.controls if _chosen_among_several(view, variant) else gate.controls - 1
+    return [(number, view.named_model_path(f"gate_repair-{number}")) for number in range(count)]
+
+
+def _controls(view: GroupView, gate: Gate) -> list[tuple[int, Path]]:
+    return [(number, view.named_model_path(f"gate_control-{number}")) for number in range(gate.controls)]
+
+
+def _write_repair(view: GroupView, number: int, path: Path, progress: Progress) -> None:
+    watch, (repaired, treatment) = Stopwatch(view.device), _treated(view)
+    model = reseeded(number, treatment, repaired.causes, partial(view.task, progress=progress))
+    write_tensors(path, model.state_dict(), watch.notes(removed=repaired.removed))
 
 
 def _write_control(view: GroupView, number: int, path: Path, progress: Progress) -> None:
-    watch, repaired = Stopwatch(view.device), repair(view)
-    assert repaired is not None, "its model is a source of the file"
-    settings = {} if repaired.variant.removes == "chosen" else repaired.variant.settings
-    treatment = TREATMENTS[repaired.treatment if repaired.removed else "base"].treatment(
-        **(settings if repaired.removed else {})
-    )
-    assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
+    watch, (repaired, treatment) = Stopwatch(view.device), _treated(view)
     model = control(number, treatment, repaired.removed, view.spec.seed, partial(view.task, progress=progress))
     write_tensors(path, model.state_dict(), watch.notes(removed=repaired.removed))
+
+
+def _treated(view: GroupView) -> tuple[Repair, Treatment]:
+    """The repair and its treatment; where nothing is removed, there is nothing to judge, and the base model stays."""
+    repaired = repair(view)
+    assert repaired is not None, "its model is a source of the file"
+    settings = {} if repaired.variant.removes == "chosen" or not repaired.removed else repaired.variant.settings
+    treatment = TREATMENTS[repaired.treatment if repaired.removed else "base"].treatment(**settings)
+    assert isinstance(treatment, Treatment), "a search keeps what one treatment has made"
+    return repaired, treatment
 
 
 def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
@@ -116,34 +144,44 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
             }
             for search in searches(view)
         ]
-        repaired = repair(view) if case.spec.gate else None
-        if repaired and (ran := controls(view)) and all(file.path.exists() for file in ran):
-            verdict = asdict(_judged(view, repaired, progress))
-            rows.append(
-                {
-                    "failure_group": view.group,
-                    "judge": "gate",
-                    "influence_method": repaired.influence_method,
-                    "treatment": repaired.treatment,
-                    "removed": repaired.removed,
-                    **verdict,
-                    "unjudged": ", ".join(verdict["unjudged"]),
-                }
-            )
+    for view, repaired, verdict in _judged(case, progress):
+        rows.append(
+            {
+                "failure_group": view.group,
+                "judge": "gate",
+                "influence_method": repaired.influence_method,
+                "treatment": repaired.treatment,
+                "removed": repaired.removed,
+                **asdict(verdict),
+                "unjudged": ", ".join(verdict.unjudged),
+            }
+        )
     save_rows(path, "verdicts", rows, watch.notes())
 
 
-def _judged(view: GroupView, repaired: Repair, progress: Progress) -> Verdict:
-    gate = view.spec.gate
-    assert gate is not None
-    return judged(
-        gate,
+def _judged(case: Case, progress: Progress) -> list[tuple[GroupView, Repair, Verdict]]:
+    """The gate's verdict for each failure group whose repair and controls have been made."""
+    gate = case.spec.gate
+    if gate is None:
+        return []
+    made = [
+        (view, repaired)
+        for view in case.views
+        if (repaired := repair(view)) and all(file.path.exists() for file in compared(view))
+    ]
+    groups = [_outcomes(view, repaired, gate, progress) for view, repaired in made]
+    verdicts = judge(gate, groups, case.data.classes, numpy_stream(case.spec.seed, "gate"))
+    return [(*pair, verdict) for pair, verdict in zip(made, verdicts, strict=True)]
+
+
+def _outcomes(view: GroupView, repaired: Repair, gate: Gate, progress: Progress) -> Outcomes:
+    return outcomes(
         unseen(view),
         view.model(view.model_path(repaired.variant)),
-        (view.model(_control_path(view, number)) for number in range(gate.controls)),
+        (view.model(path) for _, path in _other_seeds(view, repaired.variant, gate)),
+        (view.model(path) for _, path in _controls(view, gate)),
         removed=repaired.removed,
-        classes=view.data.classes,
-        seed=view.spec.seed,
+        counts=not _chosen_among_several(view, repaired.variant),
         progress=progress,
     )
 

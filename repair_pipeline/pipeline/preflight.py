@@ -22,7 +22,8 @@ from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.user_data import UserData
-from repair_pipeline.evaluation.gate import FEWEST_ROWS, breakable, provable_loss, rows_to_prove
+from repair_pipeline.evaluation.gate import FEWEST_ROWS, expected_detectable
+from repair_pipeline.evaluation.margins import breakable, provable_loss, rows_to_prove
 from repair_pipeline.evaluation.near_duplicates import near_duplicates
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.models.user_model import freeze, load_weights
@@ -94,7 +95,9 @@ def preflight(case: Case) -> Iterator[Finding]:
         else:
             yield Finding("failures", "known when the base model is trained: the case gives no weights")
             fresh = len(data.test) - len(data.also_in_training)
-            yield from _provable(case, fresh - fresh // 2, "at most ")  # it is half of what the model gets right
+            yield from _provable(
+                case, _ASSUMED_WRONG, fresh - fresh // 2, "at most "
+            )  # it is half of what the model gets right
             failures = dict.fromkeys(case.groups, round(_ASSUMED_WRONG * len(data.test)))
         yield _memory(data, model)
         yield _time(expected_seconds(case, data, model, failures, trains=weights is None))
@@ -211,18 +214,20 @@ def _failures(
     for name, says, enough in announced_reuse(case, holdouts):
         yield Finding(f"holdout: {name}", says, enough)
     remaining = next(iter(parts.values())).remaining
-    yield from _provable(case, len(remaining))
+    for name, tests in parts.items():
+        yield from _power(case, name, tests.failure_share, len(tests.holdout), len(remaining))
+    yield from _provable(case, next(iter(parts.values())).failure_share, len(remaining))
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
         yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {', '.join(thin)}", fine=False)
     return {FailureGroup(name): len(tests.query) for name, tests in parts.items()}
 
 
-def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding]:
-    """How many of this many remaining rows may break, or that even an unbroken rest proves no loss below the bound."""
+def _provable(case: Case, failure_share: float, remaining: int, at_most: str = "") -> Iterator[Finding]:
+    """How many of this many remaining rows may break, or that even an unbroken rest proves no loss below the margin."""
     if case.spec.gate is None:
         return
-    bound = case.spec.gate.bound
+    bound = case.spec.gate.margin(failure_share, remaining)
     broken = breakable(bound, remaining)
     if broken is not None:
         says = f"at most {broken} of {at_most or 'the '}{remaining} remaining rows may break, to prove a loss below "
@@ -237,6 +242,15 @@ def _provable(case: Case, remaining: int, at_most: str = "") -> Iterator[Finding
     others = ", ".join(f"{other:g} allows {count} broken" for other, count in allowed.items() if count is not None)
     says += f"add test rows, or raise gate.bound{f' ({others})' if others else ''}"
     yield Finding("gate", says, fine=False)
+
+
+def _power(case: Case, name: str, failure_share: float, holdout: int, remaining: int) -> Iterator[Finding]:
+    """Which gain over the controls the gate is likely to prove."""
+    if case.spec.gate is None or not holdout or not remaining:
+        return
+    gain = expected_detectable(case.spec.gate, failure_share, holdout, remaining)
+    says = f"a gain of {gain:.3f} over the controls in accuracy on unseen rows would be proven 4 times in 5, as if "
+    yield Finding(f"power: {name}", f"{says}{min(gain / failure_share, 1):.0%} of the failures were fixed")
 
 
 def _memory(data: CorruptedDataset, model: nn.Module) -> Finding:

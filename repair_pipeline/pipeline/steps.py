@@ -251,7 +251,7 @@ def _pairs(case: Case) -> list[File]:
 def _gate_controls(case: Case) -> list[File]:
     if case.spec.gate is None:
         return []
-    return [file for view in case.views for file in gate.controls(view)]
+    return [file for view in case.views for file in gate.compared(view)]
 
 
 def _doubtful_tests(case: Case) -> list[File]:

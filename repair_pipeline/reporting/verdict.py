@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.reporting.descriptions import count, description, percent, plain, signed
@@ -44,15 +42,15 @@ class Decision:
 
 def decisions(evidence: Evidence) -> list[Decision]:
     """The gate's verdicts, one per failure group. Empty if the case has no gate or the gate could not judge."""
-    return [_decision(evidence.spec["gate"], row) for row in evidence.gate]
+    return [_decision(row) for row in evidence.gate]
 
 
-def _decision(gate: Mapping[str, Any], row: Row) -> Decision:
+def _decision(row: Row) -> Decision:
     worst = ""
     if row["worst_class"] is not None:
         worst = (
-            f" Worst class: {row['worst_class']}, at worst {_points(row['worst_class_low'])}, "
-            f"must stay above {_points(-gate['class_bound'])}."
+            f" Worst class: {row['worst_class']}, {_points(row['worst_class_change'])}, "
+            f"must stay above {_points(-row['class_margin'])}."
         )
     return Decision(
         group=row["failure_group"],
@@ -66,14 +64,15 @@ def _decision(gate: Mapping[str, Any], row: Row) -> Decision:
                 f"{_interval_text(row, 'gain')}, must lie above 0. Counts failures fixed minus right rows broken.",
             ),
             (
-                "Held-out failures fixed beyond random removal",
+                "The same, beyond random removal",
                 _points(row["over_control"]),
-                f"{_interval_text(row, 'over_control')}, must lie above 0. No control may fix as many.",
+                f"{_interval_text(row, 'over_control')}, must lie above 0. {_points(row['detectable'])} would be "
+                "proven 4 times in 5.",
             ),
             (
                 "Accuracy on remaining rows",
                 _points(row["remaining_change"]),
-                f"at worst {_points(row['remaining_low'])}, must stay above {_points(-gate['bound'])}.{worst}",
+                f"at worst {_points(row['remaining_low'])}, must stay above {_points(-row['margin'])}.{worst}",
             ),
         ],
         unjudged=row["unjudged"],

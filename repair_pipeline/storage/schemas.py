@@ -28,14 +28,20 @@ _JUDGED = (
     _field("gain_low", pa.float64(), "lower end of the paired 95% bootstrap interval of gain"),
     _field("gain_high", pa.float64(), "upper end of that interval"),
     _field(
-        "over_control", pa.float64(), "holdout accuracy less the mean of the controls, which remove as many random rows"
+        "over_control",
+        pa.float64(),
+        "mean accuracy on unseen rows of the repair's seeds, less that of the controls, which remove random rows",
     ),
     _field("over_control_low", pa.float64(), "lower end of the 95% interval of over_control, over rows and seeds"),
     _field("over_control_high", pa.float64(), "upper end of that interval"),
+    _field("detectable", pa.float64(), "over_control that would have been proven with a probability of 0.8"),
+    _field("failures_needed", pa.int64(), "held-out failures that would prove over_control so; null if none would"),
     _field("remaining_change", pa.float64(), "change in accuracy on remaining rows; never above 0"),
     _field("remaining_low", pa.float64(), "lower bound of remaining_change"),
-    _field("worst_class", pa.string(), "class with the lowest lower bound of the change on its remaining rows"),
-    _field("worst_class_low", pa.float64(), "lower bound of the change on the remaining rows of worst_class"),
+    _field("margin", pa.float64(), "share of remaining rows that the repair must be shown to break less of"),
+    _field("worst_class", pa.string(), "class that loses the largest share of its remaining rows"),
+    _field("worst_class_change", pa.float64(), "change in accuracy on the remaining rows of worst_class"),
+    _field("class_margin", pa.float64(), "share of one class's remaining rows that may break"),
     _field("unjudged", pa.string(), "classes with too few remaining rows to judge, separated by commas"),
 )
 """Measures of a model that the gate judges."""
