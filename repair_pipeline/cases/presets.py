@@ -110,13 +110,13 @@ _FLIPS_AND_SHIFTS: Fields = {
 }
 
 
-def _instance(dataset: str, train_size: int, model: str, training: Fields, rate: float) -> Fields:
+def _instance(dataset: str, train_size: int, model: str, training: Fields, rate: float, annotators: int) -> Fields:
     """Noise like that of human annotators. Ours."""
     return {
         "training": training,
         "dataset": {"name": dataset, "train_size": train_size},
         "model": {"name": model},
-        "corruption": {"kind": "instance_noise", "rate": rate},
+        "corruption": {"kind": "instance_noise", "rate": rate, "annotators": annotators},
     }
 
 
@@ -126,9 +126,9 @@ FAMILIES: Mapping[str, Fields] = {
     "mnist-label_noise-hard": _MNIST.label_noise(rate=0.45),  # ours: here the model learns the noise
     **_CIFAR10.families("cifar10"),
     **_CIFAR10_SMALL.families("cifar10-small"),
-    "cifar10-instance": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.4),
-    "cifar10-instance-mild": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.1),
-    "banking77-instance": _instance("banking77", 10_003, "mlp", {"epochs": 20}, rate=0.15),
+    "cifar10-instance": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.4, annotators=20),
+    "cifar10-instance-mild": _instance("cifar10", 10_000, "cnn_compact", _FLIPS_AND_SHIFTS, rate=0.1, annotators=20),
+    "banking77-instance": _instance("banking77", 10_003, "mlp", {"epochs": 20}, rate=0.15, annotators=5),
 }
 """The fields of each family. A preset is a family's name, ``-s`` and a seed."""
 _SUGGESTED = 3

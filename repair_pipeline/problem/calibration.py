@@ -76,6 +76,7 @@ def within_false_share(probability: Float64[Tensor, " n"], order: NDArray[np.int
 def _clean_share(scored: Tensor, clean: Tensor, weight: Tensor) -> float:
     order = clean.argsort()
     below = weight[order].cumsum(0) / weight.sum()
-    at = int(torch.searchsorted(below, below.new_tensor(0.5)))
-    median, null_below = clean[order][at], below[at]
-    return min(1.0, float((scored <= median).double().mean() / null_below))
+    median = clean[order][int(torch.searchsorted(below, below.new_tensor(0.5)))]
+    clean_below = weight[clean <= median].sum() / weight.sum()
+    # One row more, as Storey's finite-sample estimate counts: no score makes a share of 0 certain.
+    return min(1.0, float((int((scored <= median).sum()) + 1) / len(scored) / clean_below))

@@ -53,7 +53,7 @@ class RealData:
             "causes": {"fdr": 0.1},
             "treat": ["cross_fit"],
             "treatments": {"correct": [{}, {"pool": "data_only"}], "finetune": {}, "base": {}},
-            "gate": {},
+            "gate": {"controls": 3},
             "patch": {"trainings": 3},
         }
         return parse_spec(preset(f"{family}-s{seed}").resolved | fields)

@@ -170,32 +170,39 @@ def test_settings_reach_the_treatment(problem, scores):
     assert same_weights(repair.model, Newton(gamma=1e-3).repaired(task, scores.top(24)))
 
 
-def judged_by_hand(problem, repaired, given, treatment, removed, counted):
+def judged_by_hand(problem, repaired, given, treatment, removed, counted, causes=None):
     def right(model, rows):
         return (model(rows[0]).argmax(dim=1) == rows[1]).numpy()
 
+    def task(step):
+        return problem.task(step, lambda done, total: None)
+
+    def on_both(models):
+        return [np.stack([right(model, given[part]) for model in models]) for part in ("holdout", "remaining")]
+
     controls = []
-    for number in range(3):
+    for number in range(5):
         step = f"gate_control/{number}"
         drawn = numpy_stream(problem.seed, step).permutation(problem.fit.ids)[:counted]
-        task = problem.task(step, lambda done, total: None)
-        controls.append(right(treatment.repaired(task, Causes(tuple(drawn.tolist()))), given["holdout"]))
+        controls.append(treatment.repaired(task(step), Causes(tuple(drawn.tolist()))))
+    others = [treatment.repaired(task(f"gate_repair/{number}"), causes) for number in range(4)] if causes else []
     failures = len(given["failures"][1]) + len(given["holdout"][1])
     outcomes = Outcomes(
         right(repaired, given["holdout"]),
-        np.stack(controls),
         right(repaired, given["remaining"]),
+        *on_both([repaired, *others]),
+        *on_both(controls),
         given["remaining"][1].numpy(),
         share=failures / (failures + len(given["guard"][1]) + len(given["remaining"][1])),
         removed=removed,
     )
-    return asdict(gate_judge(Gate(), outcomes, problem.classes, numpy_stream(problem.seed, "gate")))
+    return asdict(gate_judge(Gate(), [outcomes], problem.classes, numpy_stream(problem.seed, "gate"))[0])
 
 
 def test_a_verdict_is_the_gates_over_controls_of_the_same_treatment(model, given, problem, repair):
     verdict = rp.judge(problem_of(model, given), repair, given["holdout"], given["remaining"])
-    expected = judged_by_hand(problem, repair.model, given, Finetune(), 24, 24)
-    assert asdict(verdict) == {**expected, "controls": "finetune without 24 random rows, 3 times"}
+    expected = judged_by_hand(problem, repair.model, given, Finetune(), 24, 24, repair.causes)
+    assert asdict(verdict) == {**expected, "controls": "finetune without 24 random rows, 5 times"}
 
 
 def test_a_model_made_elsewhere_is_compared_with_finetuning_that_removes_nothing(model, given, problem, repair):

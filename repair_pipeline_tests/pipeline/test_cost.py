@@ -85,7 +85,7 @@ def test_a_case_takes_the_passes_of_each_of_its_steps_for_each_of_its_groups(tmp
     assert seconds["influence_ewc"] == 2 * FOLDS * 150 * 128  # calibrated, as the rule needs
     assert seconds["influence_random"] == 0
     assert seconds["repaired_finetune"] == 2 * 3 * FINETUNING * n  # of ewc, of random, and with nothing removed
-    assert seconds["gate_controls"] == 2 * 3 * FINETUNING * n
+    assert seconds["gate_controls"] == 2 * (4 + 5) * FINETUNING * n  # other seeds and controls
     assert seconds["pairs"] == 2 * (30 + min(200, n))
 
 
@@ -107,7 +107,7 @@ def test_without_a_gate_there_are_no_pairs_and_no_controls(tmp_path, monkeypatch
 
 def test_controls_cost_what_the_judged_treatment_costs(tmp_path, monkeypatch):
     data, seconds = expected(tmp_path, monkeypatch, treat=["ewc"], treatments={"newton": {}, "finetune": {}})
-    assert seconds["gate_controls"] == 2 * 3 * 15 * len(data.fit.examples)
+    assert seconds["gate_controls"] == 2 * (4 + 5) * 15 * len(data.fit.examples)
 
 
 def test_every_speed_is_measured_and_the_model_stays_as_it_is(task):

@@ -41,7 +41,7 @@ def unmoved(monkeypatch):
     monkeypatch.setattr(
         elsewhere,
         "controls",
-        lambda rule, seed, task: [task("control").classifier.module(task("control").theta_hat)] * 3,
+        lambda rule, seed, task: [task("control").classifier.module(task("control").theta_hat)] * 5,
     )
 
 
@@ -58,19 +58,20 @@ def test_the_verdict_is_the_gates_over_finetuning_that_removes_nothing(case, oth
         return (predictions(made, part) == part.labels).numpy()
 
     controls = [
-        right(Finetune().repaired(case.task(f"gate_control/{number}", silent), Causes(())), tests.holdout)
-        for number in range(3)
+        Finetune().repaired(case.task(f"gate_control/{number}", silent), Causes(())) for number in range(5)
     ]
+    both = right(model, tests.holdout), right(model, tests.remaining)
     outcomes = Outcomes(
-        right(model, tests.holdout),
-        np.stack(controls),
-        right(model, tests.remaining),
+        *both,
+        *(rows[None] for rows in both),
+        np.stack([right(control, tests.holdout) for control in controls]),
+        np.stack([right(control, tests.remaining) for control in controls]),
         tests.remaining.labels.numpy(),
         share=own.share,
         removed=None,
         reused=1,
     )
-    expected = asdict(judge(Gate(), outcomes, case.data.classes, numpy_stream(case.spec.seed, "gate")))
+    expected = asdict(judge(Gate(), [outcomes], case.data.classes, numpy_stream(case.spec.seed, "gate"))[0])
     expected["unjudged"] = ", ".join(expected["unjudged"])
     assert {name: rows[0][name] for name in expected} == expected
     assert rows[0]["fixed"] > 0

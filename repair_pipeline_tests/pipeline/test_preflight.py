@@ -45,14 +45,17 @@ def test_a_bound_that_half_of_the_test_rows_cannot_prove_is_named_before_trainin
     remaining = math.ceil(tests / 2)
     perfect = Outcomes(
         repaired_holdout=np.full(50, True),
-        controls_holdout=np.full((3, 50), False),
         repaired_remaining=np.full(remaining, True),
+        repairs_holdout=np.full((5, 50), True),
+        repairs_remaining=np.full((5, remaining), True),
+        controls_holdout=np.full((5, 50), False),
+        controls_remaining=np.full((5, remaining), True),
         remaining_labels=np.zeros(remaining, dtype=np.int64),
         share=0.1,
         removed=10,
     )
-    verdict = judge(Gate(bound=0.02), perfect, ["sick", "well"], np.random.default_rng(0)).verdict
-    assert verdict == ("accepted" if fine else "rejected")
+    verdict = judge(Gate(bound=0.02), [perfect], ["sick", "well"], np.random.default_rng(0))[0].verdict
+    assert verdict == ("accepted" if fine else "not_proven")
 
 
 def test_the_size_of_a_row_of_features_is_said_in_words(tmp_path):

@@ -199,8 +199,9 @@ def _judged(verdict: str) -> dict[str, Any]:
         "judge": "gate", "influence_method": "ewc", "treatment": "finetune", "removed": 8, "verdict": verdict,
         "reason": "Removing 8 training rows fixes 9 of 10 held-out failures.", "fixed": 9, "broken": 1,
         "gain": 0.2667, "gain_low": 0.125, "gain_high": 0.375, "over_control": 0.7, "over_control_low": 0.4,
-        "over_control_high": 0.9, "remaining_change": -0.05, "remaining_low": -0.2487, "worst_class": "owl",
-        "worst_class_low": -0.3, "unjudged": "cat",
+        "over_control_high": 0.9, "detectable": 0.3, "failures_needed": None, "margin": 0.03,
+        "remaining_change": -0.05, "remaining_low": -0.2487, "worst_class": "owl",
+        "worst_class_change": -0.25, "class_margin": 0.6, "unjudged": "cat",
     }  # fmt: skip
 
 
