@@ -268,7 +268,7 @@ def test_the_presets_have_the_values_of_app_c_and_ours():
     assert rates == dict.fromkeys(rates, 0.3) | ours
     for family, size, model in (("cifar10-instance", 10_000, "cnn_compact"), ("banking77-instance", 10_003, "mlp")):
         case = preset(f"{family}-s0")
-        assert (case.dataset.train_size, case.model.name, case.corruption.annotators) == (size, model, 5)
+        assert (case.dataset.train_size, case.model.name, case.corruption.annotators) == (size, model, 20)
     cifar = preset("cifar10-input_noise-s0")
     assert (cifar.dataset.train_size, cifar.model.name, cifar.causes.top) == (50000, "resnet50", 20000)
     assert cifar.corruption.classes == cifar.failures.classes == (0, 2, 3, 5)
