@@ -266,7 +266,10 @@ def test_the_presets_have_the_values_of_app_c_and_ours():
     ours |= {"banking77-instance": 0.15}
     ours |= {family: 0 for family in rates if family.endswith("imbalance")}
     assert rates == dict.fromkeys(rates, 0.3) | ours
-    for family, *expected in (("cifar10-instance", 10_000, "cnn_compact", 20), ("banking77-instance", 10_003, "mlp", 5)):
+    for family, *expected in (
+        ("cifar10-instance", 10_000, "cnn_compact", 20),
+        ("banking77-instance", 10_003, "mlp", 5),
+    ):
         case = preset(f"{family}-s0")
         assert [case.dataset.train_size, case.model.name, case.corruption.annotators] == expected
     cifar = preset("cifar10-input_noise-s0")

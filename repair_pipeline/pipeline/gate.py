@@ -139,7 +139,7 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
                 "failure_group": view.group,
                 "judge": "auto",
                 "pool": search.pool,
-                "verdict": "repaired" if search.chosen else "not_a_data_problem",
+                "verdict": "repaired" if search.chosen else "not_proven",
                 "p_value": search.p_value,
             }
             for search in searches(view)

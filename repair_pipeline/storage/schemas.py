@@ -207,7 +207,7 @@ TABLES: dict[str, pa.Schema] = {
             _field(
                 "verdict",
                 pa.string(),
-                "repaired (auto); accepted, recommended, rejected, not_proven (gate); or not_a_data_problem",
+                "repaired (auto); accepted, recommended, rejected, not_a_data_problem (gate); or not_proven",
             ),
             _field("reason", pa.string(), "the reason for the verdict, as a sentence"),
             _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),

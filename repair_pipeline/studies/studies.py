@@ -7,6 +7,7 @@ from repair_pipeline.studies.attribution.study import Attribution
 from repair_pipeline.studies.counterfactual import Counterfactual
 from repair_pipeline.studies.few_failures import FewFailures
 from repair_pipeline.studies.gate import GateStudy
+from repair_pipeline.studies.gate_simulation import GateSimulation
 from repair_pipeline.studies.methods import Methods
 from repair_pipeline.studies.paper.study import Paper
 from repair_pipeline.studies.real_data import RealData
@@ -20,6 +21,7 @@ STUDIES: Mapping[str, Study] = {
         Counterfactual(),
         Attribution(),
         GateStudy(),
+        GateSimulation(),
         RealData(),
         Paper("paper", "mnist"),
     )

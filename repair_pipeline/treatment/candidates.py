@@ -28,7 +28,7 @@ class Choice:
     tried: list[Candidate]
     """The first is the control: fine-tuning with nothing removed."""
     kept: Candidate | None
-    """None: no candidate within the tolerance beats the control, so it is not a data problem and nothing is changed."""
+    """None: no candidate within the tolerance beats the control, so nothing is changed."""
     p_value: float
     """Of a one-sided sign test on the tuning failures, the best candidate against the control, times the number of
     candidates it was selected from (Bonferroni); 1 if none was selected."""

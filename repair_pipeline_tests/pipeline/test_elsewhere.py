@@ -57,9 +57,7 @@ def test_the_verdict_is_the_gates_over_finetuning_that_removes_nothing(case, oth
     def right(made, part):
         return (predictions(made, part) == part.labels).numpy()
 
-    controls = [
-        Finetune().repaired(case.task(f"gate_control/{number}", silent), Causes(())) for number in range(5)
-    ]
+    controls = [Finetune().repaired(case.task(f"gate_control/{number}", silent), Causes(())) for number in range(5)]
     both = right(model, tests.holdout), right(model, tests.remaining)
     outcomes = Outcomes(
         *both,
