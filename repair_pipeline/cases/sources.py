@@ -190,7 +190,9 @@ def _each_once(reasons: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(sorted(set(reasons))) or None
 
 
-LeaveOut = Annotated[tuple[Literal["near_duplicate", "doubtful_label"], ...], AfterValidator(_each_once)]
+Doubt = Literal["near_duplicate", "doubtful_label"]
+"""Why a test row is weak evidence: a reason in ``doubtful_tests``."""
+LeaveOut = Annotated[tuple[Doubt, ...], AfterValidator(_each_once)]
 """Reasons why test rows are weak evidence."""
 
 DatasetSpec = Annotated[

@@ -137,7 +137,9 @@ def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
     """Print the gate's verdict on one failure group."""
     group = FailureGroup(row["failure_group"]).phrase(" of {}")
     few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
-    console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}\n", soft_wrap=True)
+    without = row.get("without_doubtful")  # a model made elsewhere is judged once
+    other = f" Without doubtful test rows: {plain(without)}." if without else ""
+    console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}{other}\n", soft_wrap=True)
 
 
 def print_patch_verdict(console: Console, row: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ def _near(case: Case, progress: Progress) -> Iterator[dict[str, Any]]:
 def _doubted(view: GroupView) -> Iterator[dict[str, Any]]:
     """The group's failures whose label is probably wrong, the surest first.
 
-    A row of holdout or remaining is judged by all models: the base model, those of the cross-fit, the repairs, and their
+    A row of holdout or remaining is judged by all models: the base model, those of the cross-fit, the repairs and their
     controls. A row can thus be doubtful only if the repair and every control get it wrong alike, so leaving it out
     favours none of them. Other rows are judged by the base model and the cross-fit only, as repairs may be trained on
     them; without a cross-fit they are not, as the base model alone may have learnt a mistake from its data.

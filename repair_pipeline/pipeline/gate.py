@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from repair_pipeline.cases.grid import Variant, variants
+from repair_pipeline.cases.sources import Doubt
 from repair_pipeline.compute.streams import numpy_stream
+from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes, Verdict, judge
 from repair_pipeline.evaluation.judging import Unseen, outcomes
 from repair_pipeline.evaluation.selection import selected
@@ -144,7 +146,7 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
             }
             for search in searches(view)
         ]
-    for view, repaired, verdict in _judged(case, progress):
+    for view, repaired, verdict, without_doubtful in _judged(case, progress):
         rows.append(
             {
                 "failure_group": view.group,
@@ -154,13 +156,17 @@ def write_verdicts(case: Case, path: Path, progress: Progress) -> None:
                 "removed": repaired.removed,
                 **asdict(verdict),
                 "unjudged": ", ".join(verdict.unjudged),
+                "without_doubtful": without_doubtful,
             }
         )
     save_rows(path, "verdicts", rows, watch.notes())
 
 
-def _judged(case: Case, progress: Progress) -> list[tuple[GroupView, Repair, Verdict]]:
-    """The gate's verdict for each failure group whose repair and controls have been made."""
+def _judged(case: Case, progress: Progress) -> list[tuple[GroupView, Repair, Verdict, str | None]]:
+    """For each failure group whose repair and controls have been made: the verdict, and that without doubtful rows.
+
+    The second is None where no unseen row is doubtful, or no others are left.
+    """
     gate = case.spec.gate
     if gate is None:
         return []
@@ -169,14 +175,35 @@ def _judged(case: Case, progress: Progress) -> list[tuple[GroupView, Repair, Ver
         for view in case.views
         if (repaired := repair(view)) and all(file.path.exists() for file in compared(view))
     ]
-    groups = [_outcomes(view, repaired, gate, progress) for view, repaired in made]
-    verdicts = judge(gate, groups, case.data.classes, numpy_stream(case.spec.seed, "gate"))
-    return [(*pair, verdict) for pair, verdict in zip(made, verdicts, strict=True)]
+
+    def verdicts(judged: Sequence[tuple[GroupView, Repair, Unseen]]) -> dict[str, Verdict]:
+        groups = [_outcomes(view, repaired, gate, rows, progress) for view, repaired, rows in judged]
+        decided = judge(gate, groups, case.data.classes, numpy_stream(case.spec.seed, "gate"))
+        return {view.group: verdict for (view, _, _), verdict in zip(judged, decided, strict=True)}
+
+    whole = verdicts([(view, repaired, unseen(view)) for view, repaired in made])
+    left = [(view, repaired, rows) for view, repaired in made if (rows := _without_doubtful(view)) is not None]
+    rest = verdicts(left)
+    return [
+        (view, repaired, whole[view.group], rest[view.group].verdict if view.group in rest else None)
+        for view, repaired in made
+    ]
 
 
-def _outcomes(view: GroupView, repaired: Repair, gate: Gate, progress: Progress) -> Outcomes:
+def _without_doubtful(view: GroupView) -> Unseen | None:
+    if not view.layout.table("doubtful_tests", view.id).exists():
+        return None
+    try:
+        rows, all_rows = unseen(view, leave_out=get_args(Doubt)), unseen(view)
+    except InputError:
+        return None
+    fewer = len(rows.holdout) < len(all_rows.holdout) or len(rows.remaining) < len(all_rows.remaining)
+    return rows if fewer else None
+
+
+def _outcomes(view: GroupView, repaired: Repair, gate: Gate, rows: Unseen, progress: Progress) -> Outcomes:
     return outcomes(
-        unseen(view),
+        rows,
         view.model(view.model_path(repaired.variant)),
         (view.model(path) for _, path in _other_seeds(view, repaired.variant, gate)),
         (view.model(path) for _, path in _controls(view, gate)),

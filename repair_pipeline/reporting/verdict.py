@@ -38,6 +38,8 @@ class Decision:
     """The three measures behind the verdict: (name, value, bounds)."""
     unjudged: str
     """Classes with too few remaining rows to judge."""
+    without_doubtful: str
+    """The verdict without doubtful test rows, in words; "" where no judged row is doubtful."""
 
 
 def decisions(evidence: Evidence) -> list[Decision]:
@@ -76,6 +78,7 @@ def _decision(row: Row) -> Decision:
             ),
         ],
         unjudged=row["unjudged"],
+        without_doubtful=plain(row["without_doubtful"] or ""),
     )
 
 

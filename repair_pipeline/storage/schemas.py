@@ -212,6 +212,9 @@ TABLES: dict[str, pa.Schema] = {
             _field("reason", pa.string(), "the reason for the verdict, as a sentence"),
             _field("p_value", pa.float64(), "auto's sign test on query_tuning, against fine-tuning without removal"),
             *_JUDGED,
+            _field(
+                "without_doubtful", pa.string(), "the gate's verdict without the rows in doubtful_tests; null if none"
+            ),
         ]
     ),
     "doubtful_tests": pa.schema(

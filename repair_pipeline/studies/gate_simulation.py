@@ -128,17 +128,19 @@ def _simulate(setting: Setting, runs: int, path: Path) -> list[str]:
 
 def _outcomes(setting: Setting, controls: int, rng: np.random.Generator) -> Outcomes:
     rows, remaining = setting.holdout, _REMAINING * setting.holdout
-    concentration = 2.0
-    alpha = np.array([setting.fixes, 1 - setting.fixes]) * concentration
-    easy = rng.beta(*alpha, size=rows)
-    easy_for_repair = rng.beta(*alpha, size=rows) if setting.other_rows else easy
-    fragile = rng.beta(0.01 * concentration, 0.99 * concentration, size=remaining)
 
-    def models(count: int, chances: Float64[np.ndarray, " h"], gain: float) -> list[Bool[np.ndarray, "k n"]]:
+    def chances(mean: float, count: int) -> Float64[np.ndarray, " n"]:
+        return rng.beta(2 * mean, 2 * (1 - mean), size=count)
+
+    easy = chances(setting.fixes, rows)
+    easy_for_repair = chances(setting.fixes, rows) if setting.other_rows else easy
+    fragile = chances(0.01, remaining)
+
+    def models(count: int, easy: Float64[np.ndarray, " h"], gain: float) -> list[Bool[np.ndarray, "k n"]]:
         ability = setting.seed_spread * rng.normal(size=(count, 1))
-        # Failures that are certain to be fixed, or never, do not depend on the seed; the mean of 4p(1 − p) is made 1.
-        movable = chances * (1 - chances) / max(float((chances * (1 - chances)).mean()), 1e-9)
-        fixed = rng.random((count, rows)) < np.clip(chances + ability * movable + gain, 0, 1)
+        # Failures that are certainly fixed, or never, do not depend on the seed; the mean effect is that of the seed.
+        movable = easy * (1 - easy) / max(float((easy * (1 - easy)).mean()), 1e-9)
+        fixed = rng.random((count, rows)) < np.clip(easy + ability * movable + gain, 0, 1)
         return [fixed, rng.random((count, remaining)) >= fragile]
 
     repairs = models(controls, easy_for_repair, setting.gain)
