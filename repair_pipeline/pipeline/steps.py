@@ -354,14 +354,14 @@ def _steps() -> tuple[Step, ...]:
         Step("fisher_diagonal", ("base_model",), _fisher_diagonal),
         Step("cross_fit", upstream, _cross_fit, optional=True),
         *(
-            # 1 for the table's format, which has had P(harmful) since then.
+            # 2 for the calibration of P(harmful), which the tables hold.
             Step(
                 name,
                 (*upstream, "cross_fit") if method == "cross_fit" else upstream,
                 partial(_influence, method=method),
                 "influence",
                 method,
-                entry.version + 1,
+                entry.version + 2,
             )
             for name, (method, entry) in zip(influence, METHODS.items(), strict=True)
         ),
@@ -379,7 +379,7 @@ def _steps() -> tuple[Step, ...]:
         Step("pairs", (*upstream, *influence), _pairs, version=2, optional=True),
         Step("gate_controls", (*upstream, *repaired), _gate_controls, optional=True),
         Step("doubtful_tests", (*upstream, "cross_fit", *repaired, "gate_controls"), _doubtful_tests, optional=True),
-        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation),
+        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation, version=2),
         Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),
         Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),
