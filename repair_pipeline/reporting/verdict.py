@@ -167,6 +167,10 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
         compared = "The case names no control, so its gain is not known" + (
             " beyond the gate's verdict." if evidence.gate else "."
         )
+    elif evidence.gate:
+        compared = (
+            f"Once each, for comparison: {listed}. The verdict rests on the gate's own controls, of several seeds."
+        )
     elif fixed <= max(fixed_by_controls):
         compared = f"It does not beat the controls: {listed}.{_in_its_favour(evidence, repair, control_rows)}"
     else:
@@ -177,8 +181,6 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
             f"That is {100 * (fixed - best) / total:.1f} points over the best control (95% interval {low} to {high}, "
             f"rows taken as independent){', which may be chance' if by_chance else ''}. The controls: {listed}."
         )
-        if by_chance:
-            compared += _gate_note(evidence)
     few = (
         f" Only {len(control_rows)} of {_CONTROLS} controls are available." if 0 < len(control_rows) < _CONTROLS else ""
     )
@@ -190,11 +192,7 @@ def _in_its_favour(evidence: Evidence, repair: Row, control_rows: list[Row]) -> 
     as_good = [row for row in control_rows if row["holdout_accuracy"] >= repair["holdout_accuracy"]]
     gentler = all(row["remaining_accuracy"] < repair["remaining_accuracy"] for row in as_good)
     note = " The controls that correct as many break more of the rows that were right." if gentler else ""
-    return note + _gate_note(evidence)
-
-
-def _gate_note(evidence: Evidence) -> str:
-    return " The gate compares with random removal only." if evidence.gate else ""
+    return note
 
 
 def _cost(evidence: Evidence, repair: Row, control_rows: list[Row]) -> str:
@@ -229,6 +227,12 @@ def _semi_oracle(evidence: Evidence, row: Row) -> str:
 def _limits(evidence: Evidence) -> str:
     total = len(evidence.partition.holdout)
     missing = f" Some results are missing: {', '.join(evidence.missing)}." if evidence.missing else ""
+    if evidence.gate:
+        return (
+            f"The verdict is about the removal of these training rows, by several seeds of the repair and of its controls, "
+            f"on {total} held-out failures, one of which is {100 / total:.1f} points. The model's own failures are what "
+            f"almost any retraining corrects some of.{missing}"
+        )
     return (
         f"This is one seed and {total} held-out failures, so one row is {100 / total:.1f} points. The failures are the "
         "rows that this particular model gets wrong, so almost any retraining corrects some of them. Only a gain over "
