@@ -168,9 +168,7 @@ def _repaired(evidence: Evidence, repair: Row) -> str:
             " beyond the gate's verdict." if evidence.gate else "."
         )
     elif evidence.gate:
-        compared = (
-            f"Once each, for comparison: {listed}. The verdict rests on the gate's own controls, of several seeds."
-        )
+        compared = f"Once each, for comparison: {listed}. The verdict rests on the gate's own controls."
     elif fixed <= max(fixed_by_controls):
         compared = f"It does not beat the controls: {listed}.{_in_its_favour(evidence, repair, control_rows)}"
     else:
@@ -191,8 +189,7 @@ def _in_its_favour(evidence: Evidence, repair: Row, control_rows: list[Row]) -> 
     """What can be said for a repair that corrects no more than its controls."""
     as_good = [row for row in control_rows if row["holdout_accuracy"] >= repair["holdout_accuracy"]]
     gentler = all(row["remaining_accuracy"] < repair["remaining_accuracy"] for row in as_good)
-    note = " The controls that correct as many break more of the rows that were right." if gentler else ""
-    return note
+    return " The controls that correct as many break more of the rows that were right." if gentler else ""
 
 
 def _cost(evidence: Evidence, repair: Row, control_rows: list[Row]) -> str:
@@ -229,9 +226,9 @@ def _limits(evidence: Evidence) -> str:
     missing = f" Some results are missing: {', '.join(evidence.missing)}." if evidence.missing else ""
     if evidence.gate:
         return (
-            f"The verdict is about the removal of these training rows, by several seeds of the repair and of its controls, "
-            f"on {total} held-out failures, one of which is {100 / total:.1f} points. The model's own failures are what "
-            f"almost any retraining corrects some of.{missing}"
+            "The failures are the rows that this particular model gets wrong, so almost any retraining corrects some of "
+            "them. So the gate compares several seeds of the repair with as many that remove random rows, on "
+            f"{total} held-out failures; one row is {100 / total:.1f} points.{missing}"
         )
     return (
         f"This is one seed and {total} held-out failures, so one row is {100 / total:.1f} points. The failures are the "
