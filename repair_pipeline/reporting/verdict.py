@@ -226,8 +226,8 @@ def _limits(evidence: Evidence) -> str:
     missing = f" Some results are missing: {', '.join(evidence.missing)}." if evidence.missing else ""
     if evidence.gate:
         return (
-            "The failures are the rows that this particular model gets wrong, so almost any retraining corrects some of "
-            "them. So the gate compares several seeds of the repair with as many that remove random rows, on "
+            "The failures are the rows that this particular model gets wrong, so almost any retraining corrects some "
+            "of them. So the gate compares several seeds of the repair with as many that remove random rows, on "
             f"{total} held-out failures; one row is {100 / total:.1f} points.{missing}"
         )
     return (
