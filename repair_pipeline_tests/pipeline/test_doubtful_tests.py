@@ -100,7 +100,7 @@ def test_a_row_of_the_holdout_is_doubtful_only_if_the_repair_and_every_control_c
     test = case.data.test
     doubted = test[test.having(frozenset(row["example_id"] for row in listed(case, "doubtful_label")))]
     held_out = doubted[doubted.having(frozenset(case.partition.holdout.ids.tolist()))]
-    models = [case.model_path(gate.selected_variant(case)), *(file.path for file in gate.controls(case))]
+    models = [case.model_path(gate.selected_variant(case)), *(file.path for file in gate.compared(case))]
     assert len(models) > 3
     for path in models:
         assert not (case.model(path)(held_out.inputs).argmax(dim=1) == held_out.labels).any()

@@ -200,7 +200,7 @@ def test_the_patch_and_what_it_is_made_of_read_no_label_of_the_holdout(case, don
     corrupt_the_holdouts_labels(case)
     blind = case_at(case.layout.home, PATCHING)
     steps = [STEP[name] for name in ("cross_fit", "influence_cross_fit", "repaired_correct", "pairs")]
-    honest = found([file.path for step in steps for file in step.files(done)])
+    honest = found([path for step in steps for file in step.files(done) for path in file.paths])
     assert_same_bits(found([path for step in steps for path in step.run(blind, force=True)]), honest)
     before = table(done, "patch")
     with thresholds():
