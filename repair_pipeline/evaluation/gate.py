@@ -127,8 +127,9 @@ def judge(
 
     - ``rejected``: harm is shown. ``gain_high`` < 0; or the share of remaining rows that break is shown to be at least
       ``margin``; or that of a class at least ``class_margin``, corrected for the number of classes (Holm 1979).
-    - ``not_a_data_problem``: ``over_control_high`` is below ``WORTH_HAVING`` times the share of failures: the repair is
-      shown to gain no more than the removal of random rows. For a model made elsewhere it is ``not_proven``.
+    - ``not_a_data_problem``: no gain over the controls is proven, and ``over_control_high`` is below ``WORTH_HAVING``
+      times the share of failures: the repair is shown to gain no more than the removal of random rows. For a model made
+      elsewhere it is ``not_proven``.
     - ``not_proven``: it cannot be told whether the repair gains more than its controls (corrected for the number of
       failure groups by Holm), or more than nothing, or breaks less than ``margin``; or a class lost ``class_margin``,
       perhaps by chance; or nothing was removed.
@@ -268,7 +269,7 @@ def _decision(
     against = f"{seeds} such repairs gain {advantage}" if seeds > 1 else f"it gains {advantage}"
     compared = f"{against} over {controls} controls that remove {removal}"
     worth = WORTH_HAVING * outcomes.share
-    if measured.over_control_high < worth and outcomes.removed is not None:
+    if not beats and measured.over_control_high < worth and outcomes.removed is not None:
         small = f"less than {worth:.4f}, the smallest gain worth having: a tenth of the failures"
         return "not_a_data_problem", f"{repairs}. But {compared}, {small}."
     doubts = _doubts(outcomes, measured, beats, groups, compared)

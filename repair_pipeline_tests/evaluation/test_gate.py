@@ -163,6 +163,21 @@ def test_a_repair_that_is_shown_to_gain_no_more_than_random_removal_is_not_a_dat
     assert judged(replace(same, removed=None)).verdict != "not_a_data_problem"
 
 
+def test_a_small_gain_that_is_proven_is_no_proof_that_the_data_are_right():
+    rng = np.random.default_rng(0)
+    levels = np.concatenate([rng.normal(0.36, 0.004, SEEDS), rng.normal(0.30, 0.004, SEEDS)])
+    right = np.tile(rng.random(4000), (2 * SEEDS, 1)) < levels[:, None]
+    given = replace(
+        outcomes(holdout=4000, remaining=3000),
+        repaired_holdout=right[0],
+        repairs_holdout=right[:SEEDS],
+        controls_holdout=right[SEEDS:],
+    )
+    verdict = judged(given)
+    assert 0 < verdict.over_control_low < verdict.over_control_high < 0.1 * 0.2
+    assert verdict.verdict == "accepted"
+
+
 @pytest.mark.parametrize("controls", [(60, 0, 0, 0, 0), (40, 10, 12, 30, 5), (20, 22, 18, 21, 19)])
 def test_a_control_that_fixes_as_many_does_not_show_that_the_data_are_right(controls):
     given = noisy(1)
