@@ -163,7 +163,7 @@ def judge(
 def expected_detectable(gate: Gate, failure_share: float, holdout: int, remaining: int) -> float:
     """The gain over the controls that is likely to be proven with a probability of 0.8, before anything is made.
 
-    Assumes the spreads of the digits (``docs/results/gate.md``): seeds fix a share of the failures that varies by 0.08,
+    Assumes spreads as in the simulations (``docs/results/gate.md``): seeds fix a share of failures that varies by 0.08,
     single failures vary as much as they can, and one remaining row in a hundred changes.
 
     Args:

@@ -181,23 +181,25 @@ def _judged(case: Case, progress: Progress) -> list[tuple[GroupView, Repair, Ver
         decided = judge(gate, groups, case.data.classes, numpy_stream(case.spec.seed, "gate"))
         return {view.group: verdict for (view, _, _), verdict in zip(judged, decided, strict=True)}
 
-    whole = verdicts([(view, repaired, unseen(view)) for view, repaired in made])
-    left = [(view, repaired, rows) for view, repaired in made if (rows := _without_doubtful(view)) is not None]
-    rest = verdicts(left)
+    judged_on = [(view, repaired, unseen(view)) for view, repaired in made]
+    whole = verdicts(judged_on)
+    rest = verdicts(
+        [(view, repaired, left) for view, repaired, rows in judged_on if (left := _without_doubtful(view, rows))]
+    )
     return [
         (view, repaired, whole[view.group], rest[view.group].verdict if view.group in rest else None)
         for view, repaired in made
     ]
 
 
-def _without_doubtful(view: GroupView) -> Unseen | None:
+def _without_doubtful(view: GroupView, judged_on: Unseen) -> Unseen | None:
     if not view.layout.table("doubtful_tests", view.id).exists():
         return None
     try:
-        rows, all_rows = unseen(view, leave_out=get_args(Doubt)), unseen(view)
+        rows = unseen(view, leave_out=get_args(Doubt))
     except InputError:
         return None
-    fewer = len(rows.holdout) < len(all_rows.holdout) or len(rows.remaining) < len(all_rows.remaining)
+    fewer = len(rows.holdout) < len(judged_on.holdout) or len(rows.remaining) < len(judged_on.remaining)
     return rows if fewer else None
 
 
