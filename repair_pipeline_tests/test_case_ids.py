@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from repair_pipeline.cases.presets import FAMILIES, case_id, preset, preset_names
+from repair_pipeline.cases.families import FAMILIES, preset_names
+from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.pipeline.inputs import opened

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from repair_pipeline.cases.build import build_model, load_dataset
+from repair_pipeline.cases.families import FAMILIES
 from repair_pipeline.cases.grid import Variant, variants
-from repair_pipeline.cases.presets import FAMILIES, case_id, preset
+from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.resolve import load_spec, with_settings
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.errors import InputError

@@ -1,12 +1,30 @@
-"""Bad input as a one-line message and an exit code."""
+"""Exit codes, and bad input as a one-line message."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 
 import typer
 
 from repair_pipeline.errors import InputError
+
+
+class ExitCode(IntEnum):
+    """How a command ends."""
+
+    done = 0
+    """Done; and where a gate judged, every repair is accepted."""
+    step_failed = 1
+    """A step failed, or a method; what is finished is kept."""
+    unusable_input = 2
+    """The input cannot be used; one line says why."""
+    not_accepted = 3
+    """A gate judged, and its verdict on some failure group is not *accepted*."""
+    warnings = 4
+    """``repair check`` found nothing that stops a run, but something to look at."""
+    interrupted = 130
+    """Ctrl-C; what is finished is kept."""
 
 
 @contextmanager
@@ -16,4 +34,4 @@ def one_line() -> Iterator[None]:
         yield
     except InputError as error:
         print(f"repair: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        raise typer.Exit(ExitCode.unusable_input) from None

@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Find the training examples that caused a model's failures, remove their influence, and test the repair.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: importing rich takes most of the half second that --help may take
 )
@@ -120,15 +121,19 @@ def study(
         run_and_show(name, plan, workers, only or [], register)
 
 
-@app.command("list", epilog="Example: repair list --register")
+@app.command("list", epilog="Example: repair list --format csv")
 def list_cases(
+    format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
+    stale: Annotated[bool, typer.Option("--stale", help="Say which finished cases are stale, and why; slow.")] = False,
     register: Annotated[bool, typer.Option("--register", help="Register them all as partitions in Dagster.")] = False,
 ) -> None:
-    """List the presets and every case in the store."""
-    from repair_pipeline.cli.cases import show_cases
+    """List every case in the store with its verdict, and the presets."""
+    from repair_pipeline.cli.listing import register_all, show_cases
 
     with one_line():
-        show_cases(register)
+        show_cases(format.value, stale)
+        if register:
+            register_all()
 
 
 @app.command(
@@ -159,7 +164,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Print the path of the report of CASE; --all compares all cases."""
-    from repair_pipeline.cli.cases import report_path
+    from repair_pipeline.cli.report import report_path
 
     with one_line():
         path: Path = report_path(case, every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
+from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.cli.open_case import open_case, open_tracked_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
@@ -48,14 +49,18 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
     case = open_tracked_case(run, settings, device)
     console.print(f"repeating MLflow run {run_id}, of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
-    _run_and_show(case, force, console, comparing)
+    code = _run_and_show(case, force, console, comparing)
     comparing.compare()
+    raise typer.Exit(code)
 
 
 def run_and_show(source: str, settings: list[str], force: bool, device: DeviceName) -> None:
-    """Run a case, and print its steps, its recovery table and what to do next; exit code 1 if a method failed."""
+    """Run a case, and print its steps, its recovery table and what to do next.
+
+    The exit code is 1 if a method failed, and 3 if the gate does not accept a repair.
+    """
     console = plain_console()
-    _run_and_show(open_case(source, settings, device), force, console, StepBars(console))
+    raise typer.Exit(_run_and_show(open_case(source, settings, device), force, console, StepBars(console)))
 
 
 def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
@@ -74,7 +79,7 @@ def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
     console.print(f"{unfinished} of {len(steps)} steps would run" if unfinished else "everything is finished")
 
 
-def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> None:
+def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> ExitCode:
     layout = case.layout
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -110,8 +115,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> No
             print(f"repair: {row['method']} has not converged: do not trust its ranking", file=sys.stderr)
     for step, cause in outcome.failed.items():
         print(f"repair: {step} failed: {cause}; run the same command again to retry it", file=sys.stderr)
-    if outcome.failed:
-        raise typer.Exit(1)
+    return ExitCode.step_failed if outcome.failed else code_of(verdicts)
 
 
 def _print_warning(case: Case) -> None:
@@ -127,10 +131,10 @@ def interruptible(case: Case) -> Iterator[None]:
     except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
         print(f"repair: {error}; {_how_to_continue(case)}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitCode.step_failed) from None
     except KeyboardInterrupt:
         print(f"repair: stopped; {_how_to_continue(case)}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(ExitCode.interrupted) from None
 
 
 def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
@@ -140,6 +144,12 @@ def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
     without = row.get("without_doubtful")  # a model made elsewhere is judged once
     other = f" Without doubtful test rows: {plain(without)}." if without else ""
     console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}{other}\n", soft_wrap=True)
+
+
+def code_of(verdicts: Sequence[Mapping[str, Any]]) -> ExitCode:
+    """The exit code for the gate's verdicts, one for each failure group; without a gate there is none."""
+    accepted = all(row["verdict"] == "accepted" for row in verdicts)
+    return ExitCode.done if accepted else ExitCode.not_accepted
 
 
 def print_patch_verdict(console: Console, row: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from repair_pipeline.cli.console import plain_console
+from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.compute.bars import COLUMNS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.studies import costs
@@ -51,7 +52,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
     for line in failed:
         print(f"repair: {line}; run the same command again to retry it", file=sys.stderr)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.step_failed)
 
 
 def _plan(study: Study, layout: Layout, workers: int) -> Table:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from repair_pipeline.cases.presets import preset_names
+from repair_pipeline.cases.families import preset_names
 from repair_pipeline.cli.server import HOST, Server
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import WORKSPACE, require_cron_line

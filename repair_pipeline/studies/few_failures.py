@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from repair_pipeline.cases.presets import STUDY_SEEDS, preset
+from repair_pipeline.cases.families import STUDY_SEEDS
+from repair_pipeline.cases.presets import preset
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import torch_stream

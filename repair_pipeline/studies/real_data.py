@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from repair_pipeline.cases.presets import STUDY_SEEDS, case_id, preset
+from repair_pipeline.cases.families import STUDY_SEEDS
+from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.reporting.picture import Picture

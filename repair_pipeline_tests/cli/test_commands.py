@@ -13,8 +13,11 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
+from repair_pipeline.cases.families import preset_names
 from repair_pipeline.cases.presets import case_id
+from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.cli.main import app
+from repair_pipeline.cli.run import code_of
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.studies import STUDIES
@@ -163,7 +166,10 @@ def test_run_prints_the_table_and_the_next_commands_and_a_second_run_makes_nothi
     listed = repair("list").stdout
     assert case_id in listed
     assert "finished" in listed
-    assert listed.index(case_id) < listed.index("digits-label_noise-s0")
+    assert listed.index(case_id) < listed.index("digits-label_noise-s{0..4}")
+    [row, *presets] = json.loads(repair("list", "--format", "json").stdout)
+    assert (row["case"], row["status"], row["verdict"]) == (case_id, "finished", None)
+    assert [preset["case"] for preset in presets] == preset_names()
     assert "everything is finished" in repair("run", tiny, "--plan").stdout
 
     scores = tmp_path / f"home/results/influence/case_id={case_id}/method=loss/influence.parquet"
@@ -171,7 +177,7 @@ def test_run_prints_the_table_and_the_next_commands_and_a_second_run_makes_nothi
     planned = repair("run", tiny, "--plan").stdout
     assert re.search(r"influence_loss +│ +1 of 1 │ not made yet", planned)
     assert re.search(r"repaired_selective_dampening +│ +1 of 2 │ influence_loss is made again", planned)
-    assert "stale: not made yet" in " ".join(repair("list").stdout.split())
+    assert "stale: not made yet" in " ".join(repair("list", "--stale").stdout.split())
     assert not scores.exists()
 
     sql = f"SELECT treatment, remaining_accuracy FROM recovery WHERE case_id = '{case_id}' AND treatment = 'base'"
@@ -228,6 +234,33 @@ def test_no_line_of_the_commands_is_cut(repair, group):
 def test_the_version_is_the_packages(repair):
     answer = repair("--version")
     assert (answer.exit_code, answer.stdout) == (0, f"repair {version('repair_pipeline')}\n")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([], 0),  # no gate
+        (["accepted"], 0),
+        (["accepted", "accepted"], 0),
+        (["accepted", "not_proven"], 3),
+        (["recommended"], 3),
+        (["rejected"], 3),
+        (["not_a_data_problem"], 3),
+    ],
+)
+def test_the_exit_code_says_whether_the_gate_accepts(verdicts, code):
+    assert code_of([{"verdict": verdict} for verdict in verdicts]) == code
+
+
+def test_the_exit_codes_are_documented():
+    page = (ROOT / "docs/reference/cli.md").read_text()
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)] == sorted(ExitCode)
+
+
+def test_the_list_of_cases_imports_no_torch():
+    code = "import sys, repair_pipeline.cli.listing; print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == ["False", "False"]
 
 
 def test_help_imports_nothing_heavy():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from repair_pipeline.cases.presets import STUDY_SEEDS
+from repair_pipeline.cases.families import STUDY_SEEDS
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
