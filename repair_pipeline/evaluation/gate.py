@@ -74,6 +74,9 @@ class Outcomes:
     """The share of failures among the test rows: the natural mix."""
     removed: int | None
     """Number of training rows that the repair removed; None for a model made elsewhere: the controls remove none."""
+    controls_repair: bool = False
+    """Whether the controls repair those of their random rows that are wrong, as new labels for them do. Then equal gains
+    do not show that the data are right."""
     reused: int = 0
     """The number of earlier repairs that were judged on this holdout."""
 
@@ -269,7 +272,8 @@ def _decision(
     against = f"{seeds} such repairs gain {advantage}" if seeds > 1 else f"it gains {advantage}"
     compared = f"{against} over {controls} controls that remove {removal}"
     worth = WORTH_HAVING * outcomes.share
-    if not beats and measured.over_control_high < worth and outcomes.removed is not None:
+    shows = outcomes.removed is not None and not outcomes.controls_repair
+    if shows and not beats and measured.over_control_high < worth:
         small = f"less than {worth:.4f}, the smallest gain worth having: a tenth of the failures"
         return "not_a_data_problem", f"{repairs}. But {compared}, {small}."
     doubts = _doubts(outcomes, measured, beats, groups, compared)
@@ -305,6 +309,8 @@ def _doubts(outcomes: Outcomes, measured: Verdict, beats: bool, groups: int, com
     if not beats:
         corrected = f" (corrected for {groups} failure groups)" if groups > 1 else ""
         doubts.append(f"Whether that is better than random removal cannot be told{corrected}: {compared}.")
+        if outcomes.controls_repair:
+            doubts.append("The controls give their random rows other labels, so they repair wrong ones among them too.")
         doubts.append(_power(measured))
     if measured.gain_low <= 0:
         doubts.append("Whether it fixes more than it breaks cannot be told.")

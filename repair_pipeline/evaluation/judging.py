@@ -43,6 +43,7 @@ def outcomes(
     controls: Iterable[nn.Module],
     *,
     removed: int | None,
+    relabels: bool = False,
     counts: bool,
     progress: Progress,
 ) -> Outcomes:
@@ -54,6 +55,7 @@ def outcomes(
         repairs: the same repair with other seeds, produced one at a time, so that only one is in memory.
         controls: the same.
         removed: number of training rows that the repair removed; None if unknown, for a model made elsewhere.
+        relabels: whether the repair, and so each control, gives its rows other labels.
         counts: whether ``repaired`` is one of the repair's seeds: not where it was chosen among other settings, because
             the best of several is better than its own seed's luck would be in a new draw.
         progress: called for each batch of predictions.
@@ -81,6 +83,7 @@ def outcomes(
         remaining_labels=unseen.remaining.labels.numpy(),
         share=unseen.share,
         removed=removed,
+        controls_repair=relabels,
         reused=unseen.times if reused else 0,
     )
 

@@ -113,6 +113,7 @@ def judge(
             (reseeded(number, treatment, causes, task) for number in range(rule.controls - 1)) if treatment else (),
             judging.controls(rule, problem.seed, task, treatment, removed or 0),
             removed=removed,
+            relabels=isinstance(repaired, Repair) and repaired.relabels,
             counts=True,
             progress=progress,
         )

@@ -35,6 +35,11 @@ class Repair(Shown):
     right: tuple[tuple[str, int, float], ...]
     """For each part of the problem with rows: its name, its number of rows, and the share that is right now."""
 
+    @property
+    def relabels(self) -> bool:
+        """Whether the treatment gave the causes other labels."""
+        return self.name in TREATMENTS and TREATMENTS[self.name].relabels
+
     def shown(self) -> tuple[str, pd.DataFrame]:
         """What was done, and a table of the share of rows that is right in each part."""
         line = f"Repair by {self.name} without {len(self.causes)} training rows; rows that it may have read:"

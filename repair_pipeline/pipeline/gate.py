@@ -210,6 +210,7 @@ def _outcomes(view: GroupView, repaired: Repair, gate: Gate, rows: Unseen, progr
         (view.model(path) for _, path in _other_seeds(view, repaired.variant, gate)),
         (view.model(path) for _, path in _controls(view, gate)),
         removed=repaired.removed,
+        relabels=TREATMENTS[repaired.treatment].relabels,
         counts=not _chosen_among_several(view, repaired.variant),
         progress=progress,
     )

@@ -379,7 +379,7 @@ def _steps() -> tuple[Step, ...]:
         Step("pairs", (*upstream, *influence), _pairs, version=2, optional=True),
         Step("gate_controls", (*upstream, *repaired), _gate_controls, optional=True),
         Step("doubtful_tests", (*upstream, "cross_fit", *repaired, "gate_controls"), _doubtful_tests, optional=True),
-        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation, version=2),
+        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation, version=3),
         Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),
         Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),

@@ -65,6 +65,8 @@ class Recipe:
     """How its causes are counted; None: by the case's rule."""
     cross_fits: bool = False
     """Whether it uses predictions of models that were not trained on the row."""
+    relabels: bool = False
+    """Whether it gives its rows other labels. Then it also repairs those random rows of a control that are wrong."""
     alone_as: Role = "control"
     """The role of a run that removes nothing."""
     version: int = 1

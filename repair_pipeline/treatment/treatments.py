@@ -70,6 +70,7 @@ _BUILTIN = {
     "relabel": Recipe(
         Relabel,
         removes=("causes",),
+        relabels=True,
         of_rows="fine-tuning with new labels for {rows}",
         cost=Cost(steps=150, forward=1, epochs=FINETUNING),
         version=2,
@@ -85,6 +86,7 @@ _BUILTIN = {
     "correct": Recipe(
         Correct,
         removes=("causes",),
+        relabels=True,
         of_rows="training on the failures too, with corrected labels for {rows}",
         causes=CausesRule(harmful=0.1),
         cross_fits=True,
@@ -93,6 +95,7 @@ _BUILTIN = {
     "correct_data_only": Recipe(
         partial(Correct, pool="data_only"),
         removes=("causes",),
+        relabels=True,
         of_rows="training with corrected labels for {rows}",
         causes=CausesRule(harmful=0.1),
         cross_fits=True,

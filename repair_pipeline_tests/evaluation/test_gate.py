@@ -163,6 +163,15 @@ def test_a_repair_that_is_shown_to_gain_no_more_than_random_removal_is_not_a_dat
     assert judged(replace(same, removed=None)).verdict != "not_a_data_problem"
 
 
+def test_controls_that_repair_wrong_rows_themselves_do_not_show_that_the_data_are_right():
+    same = outcomes(fixed=30, holdout=600, controls=(30, 31, 29, 30, 30), remaining=3000)
+    verdict = judged(replace(same, controls_repair=True))
+    assert verdict.verdict == "not_proven"
+    assert "they repair wrong ones among them too" in verdict.reason
+    accepted = noisy(1)
+    assert judged(replace(accepted, controls_repair=True)) == judged(accepted)
+
+
 def test_a_small_gain_that_is_proven_is_no_proof_that_the_data_are_right():
     rng = np.random.default_rng(0)
     levels = np.concatenate([rng.normal(0.36, 0.004, SEEDS), rng.normal(0.30, 0.004, SEEDS)])
