@@ -75,8 +75,10 @@ class Outcomes:
     removed: int | None
     """Number of training rows that the repair removed; None for a model made elsewhere: the controls remove none."""
     controls_repair: bool = False
-    """Whether the controls repair those of their random rows that are wrong, as new labels for them do. Then equal gains
-    do not show that the data are right."""
+    """Whether the controls repair those of their random rows that are wrong, as new labels for them do.
+
+    Then equal gains do not show that the data are right.
+    """
     reused: int = 0
     """The number of earlier repairs that were judged on this holdout."""
 
