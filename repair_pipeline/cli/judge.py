@@ -9,7 +9,8 @@ import typer
 from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.open_case import open_stored_case
 from repair_pipeline.cli.progress import StepBars
-from repair_pipeline.cli.run import code_of, interruptible, print_verdict
+from repair_pipeline.cli.run import interruptible
+from repair_pipeline.cli.verdicts import code_of, print_verdict
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.pipeline.elsewhere import judge_elsewhere, prepare

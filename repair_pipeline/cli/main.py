@@ -86,6 +86,15 @@ def run(
             repeat_and_show(from_mlflow, settings or [], force, device.value)
 
 
+@app.command(epilog="Example: repair explain wards-2a952b1f")
+def explain(case: CaseName) -> None:
+    """Print the verdict on CASE, the reasons, and what to do next."""
+    from repair_pipeline.cli.verdicts import explain as explain_and_show
+
+    with one_line():
+        explain_and_show(case)
+
+
 @app.command(epilog="Example: repair judge digits-label_noise-s0 --model retrained.safetensors")
 def judge(
     case: CaseName,

@@ -13,7 +13,8 @@ import typer
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.open_case import open_stored_case
-from repair_pipeline.cli.run import interruptible, print_patch_verdict
+from repair_pipeline.cli.run import interruptible
+from repair_pipeline.cli.verdicts import print_patch_verdict
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.datasets.labels import shown

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,24 +17,19 @@ from repair_pipeline.cli.open_case import open_case, open_tracked_case
 from repair_pipeline.cli.progress import StepBars
 from repair_pipeline.cli.repeat import Comparing
 from repair_pipeline.cli.tables import recovery_table
+from repair_pipeline.cli.verdicts import code_of, print_verdicts
 from repair_pipeline.compute.device import DeviceName
-from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.defs.assets.events import report_materialisations
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
-from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.gate import accepted, gate_verdicts
+from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.ledger import announced_reuse
-from repair_pipeline.pipeline.next_training import patch_verdict
 from repair_pipeline.pipeline.plan import changed_since, expected_holdouts, plan
 from repair_pipeline.pipeline.run import StepError, Watch, run_case
 from repair_pipeline.pipeline.standing import applied_patch_of_another
-from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.registry import candidate
 from repair_pipeline.tracking.runs import tracked
-from repair_pipeline.types import FailureGroup
 
 
 def repeat_and_show(run_id: str, settings: list[str], force: bool, device: DeviceName) -> None:
@@ -98,15 +91,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> Ex
     console.print()
     report, example = layout.report(case.id), f"SELECT * FROM recovery WHERE case_id = '{case.id}'"
     verdicts = gate_verdicts(case)
-    for row in verdicts:
-        print_verdict(console, row)
-    if case.spec.patch and (patched := patch_verdict(case)):
-        print_patch_verdict(console, patched)
-    if _is_candidate(case):
-        console.print(f"promote  repair promote {case.spec.model_name}")
-    if isinstance(case.spec.dataset, UserData) and any(row["verdict"] in PROVEN for row in verdicts):
-        rows = case.layout.patch(case.id, "patch.csv")
-        console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
+    print_verdicts(console, case)
     console.print(f"report   {report}", soft_wrap=True)
     console.print(f'SQL      repair query "{example}"', soft_wrap=True)
     console.print("pages    repair ui")
@@ -137,34 +122,6 @@ def interruptible(case: Case) -> Iterator[None]:
         raise typer.Exit(ExitCode.interrupted) from None
 
 
-def print_verdict(console: Console, row: Mapping[str, Any]) -> None:
-    """Print the gate's verdict on one failure group."""
-    group = FailureGroup(row["failure_group"]).phrase(" of {}")
-    few = f" Too few remaining rows to judge: {row['unjudged']}." if row["unjudged"] else ""
-    without = row.get("without_doubtful")  # a model made elsewhere is judged once
-    other = f" Without doubtful test rows: {plain(without)}." if without else ""
-    console.print(f"verdict{group}: {plain(row['verdict'])}. {row['reason']}{few}{other}\n", soft_wrap=True)
-
-
-def code_of(verdicts: Sequence[Mapping[str, Any]]) -> ExitCode:
-    """The exit code for the gate's verdicts, one for each failure group; without a gate there is none."""
-    accepted = all(row["verdict"] == "accepted" for row in verdicts)
-    return ExitCode.done if accepted else ExitCode.not_accepted
-
-
-def print_patch_verdict(console: Console, row: Mapping[str, Any]) -> None:
-    """Print the verdict on the next training with the patch."""
-    console.print(f"patch: {plain(row['verdict'])}. {row['reason']}\n", soft_wrap=True)
-
-
 def _how_to_continue(case: Case) -> str:
     command = f"repair run {case.id}" if case.record else "the same command"
     return f"finished steps are kept; to continue: {command}"
-
-
-def _is_candidate(case: Case) -> bool:
-    """Whether the case's accepted model is the present candidate of its registered model."""
-    path = case.layout.candidate(case.id)
-    if not (accepted(case) and path.exists()):
-        return False
-    return bool(json.loads(path.read_text(encoding="utf-8"))["version"] == candidate(case.layout, case.spec.model_name))

@@ -8,6 +8,7 @@ from math import sqrt
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.reporting.descriptions import count, description, percent, plain, signed
 from repair_pipeline.reporting.evidence import Evidence, Row
+from repair_pipeline.reporting.next_moves import next_moves
 from repair_pipeline.reporting.selection import controls, repairs
 
 _CONTROLS = 3
@@ -40,14 +41,16 @@ class Decision:
     """Classes with too few remaining rows to judge."""
     without_doubtful: str
     """The verdict without doubtful test rows, in words; "" where no judged row is doubtful."""
+    moves: list[str]
+    """What can be done next."""
 
 
 def decisions(evidence: Evidence) -> list[Decision]:
     """The gate's verdicts, one per failure group. Empty if the case has no gate or the gate could not judge."""
-    return [_decision(row) for row in evidence.gate]
+    return [_decision(row, evidence) for row in evidence.gate]
 
 
-def _decision(row: Row) -> Decision:
+def _decision(row: Row, evidence: Evidence) -> Decision:
     worst = ""
     if row["worst_class"] is not None:
         worst = (
@@ -79,6 +82,13 @@ def _decision(row: Row) -> Decision:
         ],
         unjudged=row["unjudged"],
         without_doubtful=plain(row["without_doubtful"] or ""),
+        moves=next_moves(
+            row,
+            evidence.patch_verdict,
+            evidence.case["case_id"],
+            evidence.spec.get("template") or evidence.spec["name"],
+            own_data="train" in evidence.spec["dataset"],
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from repair_pipeline.cases.families import preset_names
 from repair_pipeline.cases.presets import case_id
 from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.cli.main import app
-from repair_pipeline.cli.run import code_of
+from repair_pipeline.cli.verdicts import code_of
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.studies import STUDIES

@@ -101,6 +101,17 @@ def test_a_case_whose_data_have_changed_is_refused(ward, file):
     assert repair("patch", "revert", case).exit_code == 0
 
 
+def test_the_verdict_is_explained(ward):
+    case = ask("SELECT case_id FROM cases ORDER BY created_at")[0]["case_id"]
+    told = repair("explain", case)
+    assert told.exit_code == 0
+    for word in ("verdict: accepted", "promote  repair promote wards", f"repair patch apply {case}", "report.html"):
+        assert word in told.stdout
+    unrun = repair("explain", "digits-label_noise-s1")
+    assert (unrun.exit_code, unrun.stderr.count("\n")) == (2, 1)
+    assert "has no gate" in unrun.stderr
+
+
 def test_a_plan_says_that_the_holdout_was_read(ward):
     other = repair("run", "wards.yaml", *QUICK, "--set", "gate.controls=4", "--plan").stdout
     [said] = [line for line in other.splitlines() if line.startswith("holdout: ")]
