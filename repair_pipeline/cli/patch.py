@@ -18,11 +18,12 @@ from repair_pipeline.cli.verdicts import print_patch_verdict
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.patching import apply_patch, changed_labels, require_unapplied, revert_patch
+from repair_pipeline.datasets.patching import apply_patch, require_unapplied, revert_patch
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.pipeline.case import stored_spec
+from repair_pipeline.pipeline.changed_rows import changed_rows
 from repair_pipeline.pipeline.decisions import (
     ByExample,
     Choice,
@@ -31,8 +32,10 @@ from repair_pipeline.pipeline.decisions import (
     edits,
     read_decisions,
     save_decisions,
+    unfollowed_edits,
 )
-from repair_pipeline.pipeline.inputs import changed_data, digests
+from repair_pipeline.pipeline.inputs import digests
+from repair_pipeline.pipeline.interrupted import patching
 from repair_pipeline.pipeline.next_training import next_trainings, patch_verdict
 from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.reporting.descriptions import plain
@@ -44,6 +47,8 @@ from repair_pipeline.types import Dataset
 def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
     """Apply what a case's patch suggests where a repair is accepted or recommended, and what a person decided.
 
+    Rows that the owner has changed since they were judged are left alone.
+
     Args:
         key: the case.
         choice: which suggestions are applied.
@@ -51,52 +56,60 @@ def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
         dry_run: whether to print what would change and change nothing.
 
     Raises:
-        InputError: the case has no patch, or nothing of it is left to apply; its data cannot be patched, or have
-            changed since it was judged; or a decision cannot be used.
+        InputError: the case has no patch, or no proven repair; its data cannot be patched; or a decision cannot be
+            used.
     """
     layout = Layout.current()
     spec = stored_spec(layout, key)
     source = _user_data(spec)
     if not layout.table("patch", key).exists():
         raise InputError(f"case {key} has no patch yet; to make it: repair run {key}")
+    with patching(source, spec):
+        _apply(layout, spec, source, key, choice, file, dry_run)
+
+
+def _apply(
+    layout: Layout, spec: CaseSpec, source: UserData, key: str, choice: Choice, file: Path | None, dry_run: bool
+) -> None:
     require_unapplied(source, spec.root, key)
     table = read_parquet(layout.table("patch", key))[0]
     data, patch = read(source, spec.root), table.to_pylist()
-    if "dataset.train" in changed_data(spec, layout, key):
-        ids = changed_labels(data, table)
-        labels = f"; {len(ids)} rows of the patch have another label now: {shown(ids, 5)}" if ids else ""
-        raise InputError(
-            f"{source.train} has changed since {key} was judged on it{labels}: nothing was applied; run the case file "
-            "again, and apply the patch of the new case"
-        )
     verdicts = _verdicts(layout, key)
     proven = {group for group, verdict in verdicts.items() if verdict in PROVEN}
     edited = edits(layout, key, patch, verdicts, data)
-    listed = read_decisions(file, verdicts, data) if file else {}
-    decided = decide(patch, proven, edited | listed, choice, data)
+    listed = read_decisions(file, verdicts, data, table["example_id"].to_pylist()) if file else {}
+    by_person = edited | listed
+    changed = changed_rows(spec, layout, key, table, data)
+    decided = decide(patch, proven, by_person, choice, data, changed)
     rows = changes(decided, patch)
-    if not len(rows):
-        raise _nothing_left(key, decided, verdicts, proven)
+    if not (len(rows) or proven or by_person):
+        raise _not_proven(key, verdicts)
     before = digests(spec, layout, ["dataset.train"])["dataset.train"]
-    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run)
+
+    def note() -> None:
+        after = digests(spec, layout, ["dataset.train"])["dataset.train"]
+        save_decisions(layout, key, decided, patch, before, after)
+
+    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run, note) if len(rows) else (0, 0)
+    for line in unfollowed_edits(layout, key, table, data):
+        typer.echo(line)
     if edited:
         typer.echo(f"{layout.patch(key, 'patch.csv')}: {len(edited)} rows were edited by you")
     if listed:
         typer.echo(f"{file}: {len(listed)} decisions")
+    if others := [f"{name} {changed[name]}" for name, decision in decided.items() if decision.source == "data"]:
+        typer.echo(f"{source.train}: rows that were changed since {key} was judged: {shown(others)}")
     counts = f"{dropped} rows dropped, {relabelled} relabelled, {_left_alone(decided)}"
-    if dry_run:
+    if not len(rows):
+        move = "leave out an option, or decide about rows with --decisions FILE"
+        typer.echo(f"{source.train}: nothing to apply: {_left_alone(decided)}; to change rows all the same, {move}")
+    elif dry_run:
         for line in _by_class(rows, data):
             typer.echo(line)
         typer.echo(f"{source.train}: without --dry-run {counts}; nothing was changed")
-        return
-    try:
-        after = digests(spec, layout, ["dataset.train"])["dataset.train"]
-        save_decisions(layout, key, decided, patch, before, after)
-    except BaseException:
-        revert_patch(source, spec.root, key)  # no patch is applied without its record
-        raise
-    typer.echo(f"{source.train}: {counts}; undo with: repair patch revert {key}")
-    typer.echo("next: retrain on it; to repair the retrained model, write a case with another name")
+    else:
+        typer.echo(f"{source.train}: {counts}; undo with: repair patch revert {key}")
+        typer.echo("next: retrain on it; to repair the retrained model, write a case with another name")
 
 
 def evaluate(source: str, trainings: int, device: DeviceName) -> None:
@@ -122,12 +135,23 @@ def revert(key: str) -> None:
     """Revert a case's patch. What was decided stays in the table ``decisions``, which is a record.
 
     Raises:
-        InputError: the patch is not applied.
+        InputError: the patch is not applied, or cannot be reverted without loss.
     """
     spec = stored_spec(Layout.current(), key)
     data = _user_data(spec)
-    revert_patch(data, spec.root, key)
-    typer.echo(f"{data.train}: restored to what it was before the patch of {key}")
+    with patching(data, spec):
+        reverted = revert_patch(data, spec.root, key)
+    if reverted.exactly:
+        typer.echo(f"{data.train}: restored to what it was before the patch of {key}")
+        return
+    typer.echo(
+        f"{data.train}: it was changed after the patch of {key}, and keeps that; dropped rows are back at its end, "
+        "relabelled rows have their former label"
+    )
+    if reverted.left:
+        typer.echo(
+            f"{len(reverted.left)} rows of the patch were changed too, and are left alone: {shown(reverted.left)}"
+        )
 
 
 def _verdicts(layout: Layout, key: str) -> dict[str, str]:
@@ -136,12 +160,7 @@ def _verdicts(layout: Layout, key: str) -> dict[str, str]:
     return {row["failure_group"]: row["verdict"] for row in rows if row["judge"] == "gate"}
 
 
-def _nothing_left(key: str, decided: ByExample, verdicts: Mapping[str, str], proven: set[str]) -> InputError:
-    if proven:
-        return InputError(
-            f"nothing of the patch of {key} is left to apply: {_left_alone(decided)}; leave out an option, or decide "
-            "about rows with --decisions FILE"
-        )
+def _not_proven(key: str, verdicts: Mapping[str, str]) -> InputError:
     listed = ", ".join(map(plain, sorted(set(verdicts.values())))) or "missing"
     return InputError(
         f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import time
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
@@ -74,8 +75,10 @@ class Labels:
         try:
             if pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind):
                 return name
+            if pa.types.is_time(self.kind):
+                return time.fromisoformat(name)  # Arrow casts no text to times
             return pa.array([name], pa.string()).cast(self.kind)[0].as_py()
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError) as error:
             raise InputError(
                 f"a column of type {self.kind} cannot hold the class {name!r}: edit the file by hand"
             ) from error

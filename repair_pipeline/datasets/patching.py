@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from repair_pipeline.datasets.applications import (
+    Application,
+    Replacement,
+    carry_out,
+    content_digest,
+    flush,
+    folder_of_originals,
+    new_file,
+    read_record,
+    take_back,
+    undo,
+)
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.rewriting import Change, rewrite
-from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table
+from repair_pipeline.datasets.rewriting import Change, labels_of, rewrite, unpatch
+from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table, schema
 from repair_pipeline.datasets.user_data import UserData, read
-from repair_pipeline.datasets.user_tables import image_files, is_image_folder
+from repair_pipeline.datasets.user_tables import class_places, image_files, is_image_folder
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset
 
@@ -27,18 +37,28 @@ def require_unapplied(spec: UserData, folder: Path, name: str) -> None:
     """Refuse a patch that is applied to the training data.
 
     Raises:
-        InputError: the patch is applied.
+        InputError: the patch is applied, or the place of its originals is taken.
     """
-    if is_applied(spec, folder, name):
-        raise InputError(
-            f"{_before(spec, folder, name)} exists, so the patch {name} is already applied: revert it first"
-        )
+    train = folder / spec.train
+    before = folder_of_originals(train, name)
+    if name in applied_patches(spec, folder):
+        raise InputError(f"the patch {name} is already applied to {train}: revert it first")
+    if before.exists():
+        raise InputError(f"{before} exists, although the patch {name} is not applied: move it away")
 
 
-def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_run: bool = False) -> tuple[int, int]:
+def apply_patch(
+    spec: UserData,
+    folder: Path,
+    patch: pa.Table,
+    name: str,
+    dry_run: bool = False,
+    note: Callable[[], None] = lambda: None,
+) -> tuple[int, int]:
     """Drop and relabel training rows, all or none; the originals are kept as ``<train>.before-<name>``.
 
-    Hash ids number the duplicates of an input, so dropping one of several equal rows changes the ids of the later ones.
+    Rows that are not in the patch are left as they are. Hash ids number the duplicates of an input, so dropping one of
+    several equal rows changes the ids of the later ones.
 
     Args:
         spec: the user's data.
@@ -47,6 +67,7 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_ru
             that the row had when it was judged.
         name: the patch's name.
         dry_run: whether to check the patch and change nothing.
+        note: called when the files are replaced and before that is final; if it raises, they are put back.
 
     Returns:
         The numbers of rows dropped and relabelled.
@@ -55,9 +76,12 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_ru
         InputError: the patch is already applied; it names an unknown row or class, or a row whose label has changed
             since it was judged; or the file cannot be changed. Nothing is changed then.
     """
-    train, before = folder / spec.train, _before(spec, folder, name)
+    train = folder / spec.train
+    undo(train)
     require_unapplied(spec, folder, name)
     changes = {row["example_id"]: row for row in patch.to_pylist()}
+    files = [] if is_image_folder(train) else parquet_files(train)
+    before = {file: content_digest(file) for file in files}
     data = read(spec, folder)
     ids = data.train.ids.tolist()
     if missing := changes.keys() - set(ids):
@@ -71,7 +95,7 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_ru
             f"the patch {name} gives rows the class {unknown[0]!r}, but the classes are {shown(data.classes)}: "
             "use one of them"
         )
-    if changed := changed_labels(data, patch):
+    if changed := [f"{example_id} {what}" for example_id, what in changed_labels(data, patch).items()]:
         raise InputError(
             f"{len(changed)} of {len(changes)} rows of the patch {name} have a different label in {train} than when "
             f"they were judged ({shown(changed, 5)}): run the case again on the current data"
@@ -81,23 +105,36 @@ def apply_patch(spec: UserData, folder: Path, patch: pa.Table, name: str, dry_ru
     if dry_run:
         return counts
     by_row = [changes.get(example_id) for example_id in ids]
-    if is_image_folder(train):
-        _move_images(train, before, by_row)
-    else:
-        _rewrite(train, before, by_row, spec.label)
-    _note_order(spec, folder, name)
+    try:
+        if is_image_folder(train):
+            replacements = _moved_images(train, name, by_row)
+        else:
+            replacements = _rewritten(train, name, by_row, spec.label, data.classes)
+            if changed_files := [file for file in files if content_digest(file) != before[file]]:
+                raise InputError(f"{changed_files[0]} was changed while it was read: apply the patch again")
+        carry_out(train, Application(name, tuple(replacements)), note)
+    except BaseException as error:
+        undo(train)
+        if isinstance(error, UNREADABLE):
+            why = " ".join(str(error).split())
+            raise InputError(f"{train} cannot be patched ({why}): nothing was changed") from error
+        raise
     return counts
 
 
-def changed_labels(data: Dataset, patch: pa.Table) -> list[str]:
-    """The rows of a patch whose label has changed since they were judged, as ``<id> is <new>, was <old>``."""
+def changed_labels(data: Dataset, patch: pa.Table) -> dict[str, str]:
+    """The rows of a patch whose label has changed since they were judged.
+
+    Returns:
+        ``is <new>, was <old>`` by example id.
+    """
     labels = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
-    changed = []
+    changed = {}
     for row in patch.to_pylist():
         judged = row.get("label")
         current = data.classes[labels[row["example_id"]]] if row["example_id"] in labels else None
         if None not in (judged, current) and judged != current:
-            changed.append(f"{row['example_id']} is {current}, was {judged}")
+            changed[row["example_id"]] = f"is {current}, was {judged}"
     return changed
 
 
@@ -121,147 +158,161 @@ def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
     return replace(data, train=train)
 
 
-def revert_patch(spec: UserData, folder: Path, name: str) -> None:
+@dataclass(frozen=True)
+class Reverted:
+    """How a patch was reverted."""
+
+    exactly: bool
+    """Whether the data are byte for byte what they were; if not, somebody changed them after the patch."""
+    left: tuple[str, ...] = ()
+    """The patch's rows that were changed since and are left alone."""
+
+
+def revert_patch(spec: UserData, folder: Path, name: str) -> Reverted:
     """Restore the training data to their state before ``apply_patch``, byte for byte.
 
+    What was added or changed after it is kept: in a table that was changed since, dropped rows are put at the end, and
+    relabelled rows get their former label.
+
     Raises:
-        InputError: the patch is not applied, or another patch was applied after it.
+        InputError: the patch is not applied; another patch was applied after it; or the data cannot be restored
+            without loss. Nothing is changed then.
     """
-    train, before = folder / spec.train, _before(spec, folder, name)
-    applied = list(applied_patches(spec, folder))
+    train = folder / spec.train
+    undo(train)
+    applied = applied_patches(spec, folder)
     if name not in applied:
         move = f"to revert what is applied last: repair patch revert {applied[-1]}" if applied else "nothing is applied"
-        raise InputError(f"{before} does not exist, so the patch {name} is not applied: {move}")
+        raise InputError(f"the patch {name} is not applied to {train}: {move}")
     if (last := applied[-1]) != name:
         raise InputError(f"the patch {last} was applied to {train} after {name}: revert that one first")
+    [application] = [each for each in read_record(train).applied if each.patch == name]
     if is_image_folder(train):
-        _move_back(train, before)
-    elif train.is_dir():
-        for file in parquet_files(before):
-            _put_back(file, train / file.name)
-        before.rmdir()
-    else:
-        _put_back(before, train)
-    _note_order(spec, folder)
+        _require_room(train, application)
+        take_back(train, application)
+        return Reverted(exactly=True)
+    kept = [each for each in application.files if (train.parent / each.kept).exists()]
+    if len(kept) < len(application.files):
+        missing = next(each.kept for each in application.files if each not in kept)
+        raise InputError(f"{train.parent / missing} is gone, so the patch {name} cannot be reverted: copy it there")
+    merged = [each for each in kept if content_digest(train.parent / each.file) not in (None, each.before, each.after)]
+    try:
+        left = [row for each in merged for row in _merge(train, each, spec)]
+        files = [_instead(train.parent, each) if each in merged else each for each in application.files]
+        take_back(train, Application(name, tuple(files), tuple(each.kept for each in merged)))
+    except UNREADABLE as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{train} cannot be restored ({why}): run the command again") from error
+    return Reverted(exactly=not merged, left=tuple(left))
 
 
-def is_applied(spec: UserData, folder: Path, name: str) -> bool:
-    """Whether the patch is applied to the training data."""
-    return name in applied_patches(spec, folder)
+def _merge(train: Path, replaced: Replacement, spec: UserData) -> list[str]:
+    """Write the current file without the patch as ``new_file``; returns the rows that are left alone."""
+    file, changes = train.parent / replaced.file, _as_changes(replaced)
+    with TemporaryDirectory() as folder:
+        original = Path(folder, file.name)  # a reader knows a CSV file by its suffix
+        shutil.copyfile(train.parent / replaced.kept, original)
+        places = _places(train, spec.label)
+        left = unpatch(original, changes, file, spec.label, spec.id, new_file(file), places)
+    shutil.copymode(file, new_file(file))
+    flush(new_file(file))
+    return left
 
 
-def applied_patches(spec: UserData, folder: Path) -> dict[str, Path]:
-    """The patches that are applied to the training data, in the order in which they were applied.
+def _as_changes(replaced: Replacement) -> dict[int, Change]:
+    return {row: {"action": action, "suggested_label": name} for row, (action, name) in replaced.changes.items()}
 
-    Returns:
-        For each patch name, the path of the kept originals.
+
+def _instead(root: Path, replaced: Replacement) -> Replacement:
+    """To put the merged file back instead of the kept original."""
+    file = root / replaced.file
+    merged, current = content_digest(new_file(file)), content_digest(file)
+    assert merged is not None, "it was just written"
+    return replace(replaced, kept=str(new_file(file).relative_to(root)), before=merged, after=current)
+
+
+def applied_patches(spec: UserData, folder: Path) -> list[str]:
+    """The names of the patches that are applied to the training data, in the order in which they were applied.
+
+    A patch whose kept originals were deleted cannot be reverted, and does not count.
     """
-    train, order = folder / spec.train, _order(spec, folder)
-    prefix = _before(spec, folder, "").name
-    siblings = train.parent.iterdir() if train.parent.is_dir() else ()
-    originals = {path.name.removeprefix(prefix): path for path in siblings if path.name.startswith(prefix)}
-    listed = order.read_text(encoding="utf-8").splitlines() if order.is_file() else []
-    position = {name: place for place, name in enumerate(listed)}
-    # A patch that is not listed was applied before such lists existed, or its process was killed before writing it.
-    return dict(sorted(originals.items(), key=lambda patch: position.get(patch[0], -1)))
-
-
-def _note_order(spec: UserData, folder: Path, *last: str) -> None:
-    """Record the order in which the current patches were applied, with ``last`` at the end."""
-    names = [name for name in applied_patches(spec, folder) if name not in last]
-    if names or last:
-        _order(spec, folder).write_text("\n".join([*names, *last]) + "\n", encoding="utf-8")
-    else:
-        _order(spec, folder).unlink(missing_ok=True)
-
-
-def _order(spec: UserData, folder: Path) -> Path:
     train = folder / spec.train
-    return train.with_name(f".{train.name}.patches")
+    return [
+        each.patch
+        for each in read_record(train).applied
+        if any((train.parent / replaced.kept).exists() for replaced in each.files)
+    ]
 
 
-def _put_back(original: Path, file: Path) -> None:
-    _move(original, file)
-    os.utime(file)  # else results of the patched data would look newer than this file
+# Tables.
 
 
-def _move(source: Path, target: Path) -> None:
-    """Rename a file; across file systems copy it, whole or not at all, and delete the source."""
+def _rewritten(
+    train: Path, name: str, by_row: Sequence[Change], label: str, classes: tuple[str, ...]
+) -> list[Replacement]:
+    """Write the new content of each file that changes, beside it."""
+    kept, start, replacements = folder_of_originals(train, name), 0, list[Replacement]()
+    places = _places(train, label)
+    for file in parquet_files(train):
+        count = len(read_table(file)) if delimiter(file) else pq.read_metadata(file).num_rows
+        changes = by_row[start : start + count]
+        start += count
+        if not any(changes):
+            continue
+        new = new_file(file)
+        rewrite(file, changes, label, new, places)
+        _require_written(file, changes, label, classes, places)
+        shutil.copymode(file, new)
+        flush(new)
+        before, after = content_digest(file), content_digest(new)
+        assert before is not None, "it was just read"
+        original = kept / file.name if train.is_dir() else kept
+        by_place = {
+            row: (change["action"], change["suggested_label"])
+            for row, change in enumerate(changes)
+            if change is not None
+        }
+        root = train.parent
+        paths = str(file.relative_to(root)), str(original.relative_to(root))
+        replacements.append(Replacement(*paths, before, after, by_place))
+    return replacements
+
+
+def _places(train: Path, label: str) -> tuple[str, ...] | None:
+    """The class names that integer labels index, from the metadata of the first file, as they are read."""
+    return None if delimiter(train) else class_places(schema(train).empty_table(), label)
+
+
+def _require_written(
+    file: Path, changes: Sequence[Change], label: str, classes: tuple[str, ...], places: tuple[str, ...] | None
+) -> None:
+    """Check that the new file, read anew, has just the classes that the patch says."""
+    expected = [
+        classes.index(change["suggested_label"]) if change and change["action"] == "relabel" else number
+        for number, change in zip(_numbers(file, label, classes, places), changes, strict=True)
+        if change is None or change["action"] != "drop"
+    ]
     try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(source, target)
-    source.unlink(missing_ok=True)  # os.replace keeps both names if they are hard links to one file
+        written = _numbers(new_file(file), label, classes, places)
+    except InputError:
+        written = None
+    if written != expected:
+        raise InputError(
+            f"{file} cannot be patched: its labels would be read as other classes; nothing was changed; save it as "
+            "Parquet"
+        )
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}-copied")
-    try:
-        shutil.copy2(source, temporary)
-        with open(temporary, "rb") as copied:
-            os.fsync(copied.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _numbers(file: Path, label: str, classes: tuple[str, ...], places: tuple[str, ...] | None) -> list[int]:
+    return labels_of(file, label, places).numbers(classes, "training").tolist()
 
 
-_JOURNAL = "journal.json"
+# Images.
 
 
-def _before(spec: UserData, folder: Path, name: str) -> Path:
-    train = folder / spec.train
-    return train.with_name(f"{train.name}.before-{name}")
-
-
-def _rewrite(train: Path, before: Path, by_row: list[Change], label: str) -> None:
-    """Write all changed files next to the originals, then move them into place; on any error restore all of them."""
-    files = [train] if train.is_file() else parquet_files(train)
-    originals = {file: before if train.is_file() else before / file.name for file in files}
-    temporary = {file: file.with_name(f".{file.name}-patched") for file in files}
-    replaced = list[Path]()
-    try:
-        start = 0
-        for file in files:
-            count = len(read_table(file)) if delimiter(file) else pq.read_metadata(file).num_rows
-            rewrite(file, by_row[start : start + count], label, temporary[file])
-            shutil.copymode(file, temporary[file])
-            with open(temporary[file], "rb") as written:
-                os.fsync(written.fileno())
-            start += count
-        if train.is_dir():
-            before.mkdir()
-        for file, original in originals.items():
-            _keep(file, original)
-        for file in files:
-            os.replace(temporary[file], file)
-            replaced.append(file)
-    except BaseException as error:
-        for file in replaced:
-            _move(originals[file], file)
-        for file in files:
-            temporary[file].unlink(missing_ok=True)
-            originals[file].unlink(missing_ok=True)
-        if before.is_dir():
-            before.rmdir()
-        if isinstance(error, UNREADABLE):
-            why = " ".join(str(error).split())
-            raise InputError(f"{train} cannot be patched ({why}): nothing was changed") from error
-        raise
-
-
-def _keep(file: Path, original: Path) -> None:
-    """Hard-link the file as ``original``, or copy it if the file system has no hard links."""
-    try:
-        os.link(file, original)
-    except OSError:
-        _copy(file, original)
-
-
-def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
-    """Move dropped images into ``before`` and relabelled ones to their class folder; on any error undo all moves."""
-    moves = dict[Path, Path]()
+def _moved_images(train: Path, name: str, by_row: Sequence[Change]) -> list[Replacement]:
+    """Dropped images move to the originals, and relabelled ones to the folder of their class."""
+    before, moves = folder_of_originals(train, name), dict[Path, Path]()
     for file, change in zip(image_files(train), by_row, strict=True):
         if change is not None:
             folder = train / change["suggested_label"] if change["action"] == "relabel" else before / file.parent.name
@@ -270,35 +321,21 @@ def _move_images(train: Path, before: Path, by_row: list[Change]) -> None:
                 raise InputError(f"{file} cannot become {target}, which is another image: rename one of them")
             moves[file] = target
     root = train.parent
-    journal = [{"from": str(a.relative_to(root)), "to": str(b.relative_to(root))} for a, b in moves.items()]
-    temporary = before.with_name(f".{before.name}")
-    try:
-        temporary.mkdir(exist_ok=True)
-        (temporary / _JOURNAL).write_text(json.dumps(journal), encoding="utf-8")
-        os.replace(temporary, before)  # with its journal, or not at all
-        for source, target in moves.items():
-            target.parent.mkdir(exist_ok=True)
-            _move(source, target)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if before.is_dir():
-            _move_back(train, before)
-        if isinstance(error, OSError):
-            why = " ".join(str(error).split())
-            raise InputError(f"{train} cannot be patched ({why}): nothing was changed") from error
-        raise
+    return [
+        Replacement(str(file.relative_to(root)), str(target.relative_to(root)), content_digest(file) or "", None)
+        for file, target in moves.items()
+    ]
 
 
-def _move_back(train: Path, before: Path) -> None:
-    """Move every image back; images that were not moved, or are already back, are skipped."""
-    for moved in json.loads((before / _JOURNAL).read_text(encoding="utf-8")):
-        source, target = train.parent / moved["to"], train.parent / moved["from"]
-        if source.exists():
-            target.parent.mkdir(exist_ok=True)
-            _move(source, target)
-    for folder in (path for path in before.iterdir() if path.is_dir()):
-        if any(folder.iterdir()):
-            raise InputError(f"{folder} has images that the patch did not put there: move them, then revert again")
-        folder.rmdir()
-    (before / _JOURNAL).unlink()
-    before.rmdir()
+def _require_room(train: Path, application: Application) -> None:
+    """Refuse to move images back over others, or to leave images of others among the originals."""
+    root, before = train.parent, folder_of_originals(train, application.patch)
+    for each in application.files:
+        if (root / each.kept).exists() and content_digest(root / each.file) not in (None, each.before):
+            raise InputError(
+                f"{root / each.file} is another image than the one that the patch {application.patch} moved from "
+                "there: rename it, then revert again"
+            )
+    ours = {root / each.kept for each in application.files}
+    if strangers := [file for file in sorted(before.rglob("*")) if file.is_file() and file not in ours]:
+        raise InputError(f"{strangers[0]} is an image that the patch did not put there: move it, then revert again")

@@ -33,7 +33,7 @@ class RowDecision:
     label: str | None
     """The class that it gets, or None if it is not relabelled."""
     source: str
-    """suggestion; patch.csv or decisions file: a person; verdict, or an option: what left a suggestion alone."""
+    """suggestion; patch.csv or decisions file: a person; verdict, data, or an option: what left a row alone."""
     left: str = ""
     """Why the row is left alone, as a phrase that follows a number of rows; empty if it is changed."""
     failure_group: str | None = None
@@ -93,7 +93,12 @@ def _most_probable_first(row: Row) -> tuple[Any, ...]:
 
 
 def decide(
-    patch: Iterable[Row], proven: Collection[str], by_person: ByExample, choice: Choice, data: Dataset
+    patch: Iterable[Row],
+    proven: Collection[str],
+    by_person: ByExample,
+    choice: Choice,
+    data: Dataset,
+    changed: Collection[str] = (),
 ) -> ByExample:
     """The decision on every row of a patch, and on the other rows that a person decided about.
 
@@ -103,15 +108,18 @@ def decide(
         by_person: what a person decided, by example id: it overrides suggestions.
         choice: which suggestions are applied.
         data: the training data as they are.
+        changed: rows that the owner has changed since they were judged, by example id; they are left alone.
 
     Returns:
         By example id.
     """
     unproven = "of failure groups without a proven repair"
     decided = {row["example_id"]: RowDecision(row["example_id"], "keep", None, "verdict", unproven) for row in patch}
-    suggested = {
-        row["example_id"]: row for row in patch if row["failure_group"] in proven and row["example_id"] not in by_person
-    }
+    of_proven = {row["example_id"]: row for row in patch if row["failure_group"] in proven}
+    others = {name for name in changed if name in of_proven or name in by_person}
+    by_person = {name: decision for name, decision in by_person.items() if name not in others}
+    suggested = {name: row for name, row in of_proven.items() if name not in by_person and name not in others}
+    decided |= {name: RowDecision(name, "keep", None, "data", "changed since they were judged") for name in others}
     decided |= {decision.example_id: decision for decision in choice.of(suggested.values())}
     names = (data.classes[label] for label in data.train.labels.tolist())
     label_of = dict(zip(data.train.ids.tolist(), names, strict=True))
@@ -150,7 +158,8 @@ def edits(layout: Layout, key: str, patch: Collection[Row], groups: Collection[s
         return {}
     suggested = {(row["failure_group"], row["example_id"]): (row["action"], row["suggested_label"]) for row in patch}
     needed = ("failure_group", "example_id", "action", "suggested_label")
-    listed = list(_listed(path, "patch.csv", needed, "action", "suggested_label", groups, data))
+    ids = [row["example_id"] for row in patch]
+    listed = list(_listed(path, "patch.csv", needed, "action", "suggested_label", groups, data, ids))
     still_listed = {line.example_id for line in listed}
     gone = {row["example_id"] for row in patch} - still_listed
     changed = [
@@ -161,7 +170,31 @@ def edits(layout: Layout, key: str, patch: Collection[Row], groups: Collection[s
     return _one_each(path, [*(_kept(example_id, "patch.csv") for example_id in sorted(gone)), *changed])
 
 
-def read_decisions(path: Path, groups: Collection[str], data: Dataset) -> ByExample:
+def unfollowed_edits(layout: Layout, key: str, patch: pa.Table, data: Dataset) -> Iterator[str]:
+    """Lines about edits of the patch's copies that are not followed: other columns of ``patch.csv``, and Parquet.
+
+    Args:
+        layout: the store.
+        key: the case.
+        patch: the table ``patch`` of the case.
+        data: the training data as they are.
+    """
+    path, copy = layout.patch(key, "patch.csv"), layout.patch(key, "patch.parquet")
+    judged = {row["example_id"]: row["label"] for row in patch.to_pylist()}
+    table = read_table(path) if path.exists() and judged else pa.table({})
+    if {"example_id", "label"} <= set(table.column_names):
+        ids, labels = as_listed(path, table, "example_id", judged), as_listed(path, table, "label", data.classes)
+        edited = [name for name, label in zip(ids, labels, strict=True) if label != (judged.get(name, label) or "")]
+        if edited:
+            yield (
+                f"{path}: the column label was edited in {len(edited)} rows ({shown(edited, 5)}), which changes "
+                "nothing: give a row another class by its action and suggested_label, or by --decisions FILE"
+            )
+    if copy.exists() and not read_parquet(copy)[0].equals(patch):
+        yield f"{copy} was edited, which changes nothing: edit patch.csv, or decide about rows with --decisions FILE"
+
+
+def read_decisions(path: Path, groups: Collection[str], data: Dataset, judged: Iterable[str] = ()) -> ByExample:
     """What a person or an annotation tool decided about training rows.
 
     Args:
@@ -169,13 +202,14 @@ def read_decisions(path: Path, groups: Collection[str], data: Dataset) -> ByExam
             is relabelled, ``label`` (the name of its new class); optionally ``failure_group`` and ``reviewer``.
         groups: the case's failure groups.
         data: the training data as they are.
+        judged: ids of rows that the data may have lost since they were judged.
 
     Raises:
         InputError: the file cannot be read or lacks a column; or it names an unknown row, decision, class or group, or
             decides differently about one row.
     """
     needed = ("example_id", "decision")
-    return _one_each(path, _listed(path, "decisions file", needed, "decision", "label", groups, data))
+    return _one_each(path, _listed(path, "decisions file", needed, "decision", "label", groups, data, judged))
 
 
 def _kept(example_id: str, source: str) -> RowDecision:
@@ -190,6 +224,7 @@ def _listed(
     label_column: str,
     groups: Collection[str],
     data: Dataset,
+    judged: Iterable[str],
 ) -> Iterator[RowDecision]:
     """The decisions of a file, in its order."""
     table = read_table(path)
@@ -202,9 +237,8 @@ def _listed(
     def column(name: str, known: Collection[str] = ()) -> list[str]:
         return as_listed(path, table, name, known) if name in table.column_names else [""] * len(table)
 
-    ids = data.train.ids.tolist()
-    known = set(ids)
-    listed = column("example_id", ids)
+    known = {*data.train.ids.tolist(), *judged}
+    listed = column("example_id", known)
     if strangers := [name for name in listed if name not in known]:
         raise InputError(
             f"{path} names {len(strangers)} rows that are none of the training data ({shown(strangers, 5)}): take them "

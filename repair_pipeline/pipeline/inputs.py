@@ -18,6 +18,7 @@ from repair_pipeline.entry_point import source_files
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.pipeline.decisions import digests_of_application
+from repair_pipeline.pipeline.interrupted import undo_interrupted
 from repair_pipeline.pipeline.weights import pinned, weights_path
 from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.layout import Layout, data_dir
@@ -35,6 +36,7 @@ def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
     Raises:
         InputError: a file cannot be read, or the registry does not know the model.
     """
+    undo_interrupted(spec)
     spec = pinned(spec, layout)
     inputs = digests(spec, layout, OWN)
     return replace(spec, inputs=inputs, folder=str(spec.root.absolute())) if inputs else replace(spec, folder=None)

@@ -10,6 +10,7 @@ from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case, stored_spec
+from repair_pipeline.pipeline.interrupted import undo_interrupted
 from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
@@ -23,6 +24,7 @@ def require_runnable(case: Case) -> None:
         InputError: its patch, or that of an earlier case of its name, is applied to its data; or the registered model
             that its repair would become a version of is another folder's.
     """
+    undo_interrupted(case.spec)
     _require_unpatched(case)
     _require_own_model(case)
 

@@ -295,7 +295,7 @@ TABLES: dict[str, pa.Schema] = {
                 "source",
                 pa.string(),
                 "suggestion (of the patch); patch.csv (edited by the user); decisions file; the option, such as "
-                "--limit 100, or verdict (no proven repair): what left a suggestion alone",
+                "--limit 100, verdict (no proven repair) or data (changed since it was judged): what left a row alone",
             ),
             _field("reviewer", pa.string(), "who decided, as the decisions file says; null if it does not"),
             _field(

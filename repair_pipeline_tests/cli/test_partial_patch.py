@@ -1,122 +1,21 @@
 """``repair patch apply`` with options, with decisions of a person, and the record of what was decided."""
 
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.cli.main import app
-from repair_pipeline.datasets.user_data import read
+from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.pipeline import decisions
-from repair_pipeline.pipeline.inputs import changed_data, digests
-from repair_pipeline.storage.layout import Layout
+from repair_pipeline.pipeline.inputs import changed_data
+from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.views import query
+from repair_pipeline_tests.cli.desk import KINDS, Desk, files
 from repair_pipeline_tests.pipeline.conftest import case_at
-
-
-def tables(folder, suffix):
-    rows = pd.DataFrame({"row": list("abcdefgh"), "x": np.arange(8) / 2, "label": ["no", "yes"] * 4})
-    for name, part in (("train", rows), ("test", rows.assign(row=list("stuvwxyz")))):
-        if suffix == "csv":
-            part.to_csv(folder / f"{name}.csv", index=False)
-        else:
-            part.to_parquet(folder / f"{name}.parquet", index=False)
-    return {"train": f"train.{suffix}", "test": f"test.{suffix}", "id": "row"}
-
-
-def pictures(folder):
-    for at, part in enumerate(("train", "test")):
-        for label in ("no", "yes"):
-            (folder / part / label).mkdir(parents=True)
-        for number in range(16):
-            picture = Image.new("L", (4, 4), 10 * number + at)
-            picture.save(folder / part / ("no", "yes")[number % 2] / f"{number}.png")
-    return {"train": "train", "test": "test"}
-
-
-KINDS = {
-    "csv": lambda folder: tables(folder, "csv"),
-    "parquet": lambda folder: tables(folder, "parquet"),
-    "images": pictures,
-}
-
-
-class Desk:
-    """A folder with a case whose repair has a verdict and a patch of five rows."""
-
-    def __init__(self, folder, dataset, verdict="accepted"):
-        spec = parse_spec({"name": "wards", "dataset": dataset, "model": {"factory": "my_model:net"}})
-        layout = Layout(folder / "home")
-        spec = parse_spec({**spec.resolved, "inputs": digests(spec, layout, ["dataset.train"])})
-        self.case = case_at(layout.home, spec)
-        self.case.register("finished")
-        rows = self.rows()
-        self.ids = [*rows]
-        patch = [
-            {
-                "failure_group": "all",
-                "example_id": self.ids[at],
-                "action": action,
-                "label": rows[self.ids[at]],
-                "suggested_label": {"no": "yes", "yes": "no"}[rows[self.ids[at]]] if action == "relabel" else None,
-                "rank": at + 1,
-                "probability": probability,
-            }
-            for at, (action, probability) in enumerate(
-                [("drop", 0.95), ("relabel", 0.9), ("drop", 0.5), ("relabel", None), ("drop", 0.97)]
-            )
-        ]
-        save_rows(layout.table("patch", self.case.id), "patch", patch, {})
-        self.judge(verdict)
-
-    def judge(self, verdict):
-        row = {"failure_group": "all", "judge": "gate", "verdict": verdict}
-        save_rows(self.case.layout.table("verdicts", self.case.id), "verdicts", [row], {})
-
-    def rows(self):
-        """The label of each training row."""
-        data = read(self.case.spec.dataset, Path())
-        names = (data.classes[label] for label in data.train.labels.tolist())
-        return dict(zip(data.train.ids.tolist(), names, strict=True))
-
-    def apply(self, *options):
-        return CliRunner().invoke(app, ["patch", "apply", self.case.id, *options])
-
-    def revert(self):
-        assert CliRunner().invoke(app, ["patch", "revert", self.case.id]).exit_code == 0
-
-    def ask(self, columns="example_id, decision, label, source, reviewer, failure_group"):
-        sql = f"SELECT {columns} FROM decisions WHERE case_id = '{self.case.id}' ORDER BY ALL"
-        return query(self.case.layout, sql).to_pylist()
-
-    def changed(self):
-        return changed_data(self.case.spec, self.case.layout, self.case.id)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REPAIR_HOME", str(tmp_path / "home"))
-    return tmp_path
-
-
-@pytest.fixture(params=KINDS)
-def desk(request, folder):
-    return Desk(folder, KINDS[request.param](folder))
-
-
-@pytest.fixture
-def csv(folder):
-    return Desk(folder, KINDS["csv"](folder))
-
-
-def files(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -169,13 +68,33 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(desk, folder):
     assert files(folder) == before
 
 
-def test_nothing_left_is_refused_with_the_next_move(csv, folder):
+def test_nothing_left_is_no_error_and_says_the_next_move(csv, folder):
     before = files(folder)
     result = csv.apply("--min-probability", "0.99")
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "is left to apply: 5 left alone (4 below --min-probability 0.99, 1 of unknown" in result.stderr
-    assert "leave out an option, or decide about rows with --decisions FILE" in result.stderr
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 1)
+    assert result.stdout.startswith("train.csv: nothing to apply: 5 left alone (4 below --min-probability 0.99, 1 of")
+    assert "leave out an option, or decide about rows with --decisions FILE" in result.stdout
     assert files(folder) == before
+
+
+@pytest.mark.parametrize("verdict", ["accepted", "rejected"])
+def test_a_person_who_keeps_every_row_has_nothing_to_apply(csv, folder, verdict):
+    csv.judge(verdict)
+    (folder / "reviewed.csv").write_text("example_id,decision\n" + "".join(f"{row},keep\n" for row in csv.ids[:5]))
+    before = (folder / "train.csv").read_bytes()
+    result = csv.apply("--decisions", "reviewed.csv")
+    assert result.exit_code == 0, result.output
+    assert "nothing to apply: 5 left alone (5 kept by decisions file)" in result.stdout
+    assert (folder / "train.csv").read_bytes() == before
+    assert applied_patches(csv.case.spec.dataset, folder) == []
+
+
+def test_a_patch_that_leaves_every_row_to_a_person_has_nothing_to_apply(csv, folder):
+    rows = [{"failure_group": "all", "example_id": row, "action": "keep", "rank": 1} for row in csv.ids[:3]]
+    save_rows(csv.case.layout.table("patch", csv.case.id), "patch", rows, {})
+    result = csv.apply()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "nothing to apply: 3 left alone (3 that are less certainly harmful)" in result.stdout
 
 
 REVIEWED = """example_id,decision,label,reviewer
@@ -263,8 +182,29 @@ def test_a_patch_whose_record_cannot_be_written_is_not_applied(desk, folder, mon
 
     monkeypatch.setattr(decisions, "save_rows", full)
     before = files(folder)
-    assert isinstance(desk.apply().exception, OSError)
+    result = desk.apply()
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "cannot be patched (no space left on device): nothing was changed" in result.stderr
     assert files(folder) == before
+
+
+def test_edits_that_change_nothing_are_said(csv, folder):
+    layout, key = csv.case.layout, csv.case.id
+    stored = read_parquet(layout.table("patch", key))[0]
+    path, copy = layout.patch(key, "patch.csv"), layout.patch(key, "patch.parquet")
+    path.parent.mkdir(parents=True)
+    pq.write_table(stored, copy)
+    frame = stored.to_pandas()
+    frame.to_csv(path, index=False)
+    assert "edited" not in csv.apply("--dry-run").stdout
+    frame.loc[frame.example_id == "a", "label"] = "yes"
+    frame[:4].to_csv(path, index=False)
+    pq.write_table(stored[:2], copy)
+    said = csv.apply("--dry-run").stdout
+    assert f"{path}: the column label was edited in 1 rows (a), which changes nothing: give a row another class" in said
+    assert f"{copy} was edited, which changes nothing: edit patch.csv, or decide about rows with --decisions" in said
+    assert f"{path}: 1 rows were edited by you" in said
+    assert "2 rows dropped, 2 relabelled, 1 left alone (1 kept by patch.csv)" in said
 
 
 # Whether the data have changed since the case was judged.
@@ -305,7 +245,7 @@ def test_another_patch_on_top_is_a_change_unless_the_case_was_judged_with_it(fol
     save_rows(second.layout.table("verdicts", second.id), "verdicts", [verdict], {})
     assert desk.apply("--only", "drop").exit_code == 0
     result = CliRunner().invoke(app, ["patch", "apply", second.id])
-    assert "train.csv has changed since" in result.stderr
+    assert f"the training data have changed since {second.id} was judged on them" in result.stderr
     with_first = parse_spec({**other.resolved, "patches": [desk.case.id]})
     third = case_at(desk.case.layout.home, with_first)
     third.register("finished")

@@ -200,7 +200,6 @@ def test_an_edited_patch_is_applied_as_edited(ward):
             lambda rows: rows.assign(action="relabel", suggested_label="ill"),
             "has the suggested_label 'ill', but the classes are sick, well",
         ),
-        (lambda rows: rows.assign(action="keep", suggested_label=""), "is left to apply"),
         (lambda rows: rows.drop(columns="action"), "has no column 'action'"),
     ],
 )

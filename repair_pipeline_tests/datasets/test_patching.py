@@ -297,28 +297,13 @@ def test_patches_are_reverted_from_the_last_to_the_first(tmp_path, spec):
     apply_patch(spec, tmp_path, patch(read(spec, tmp_path), [1], [2]), "a")
     assert list(applied_patches(spec, tmp_path)) == ["z", "a"]
     both = everything(tmp_path)
-    with pytest.raises(
-        InputError, match="patch b is not applied: to revert what is applied last: repair patch revert a"
-    ):
+    with pytest.raises(InputError, match=r"patch b is not applied to .*: to revert what .*: repair patch revert a"):
         revert_patch(spec, tmp_path, "b")
     with pytest.raises(InputError, match=r"the patch a was applied to .* after z: revert that one first"):
         revert_patch(spec, tmp_path, "z")
     assert everything(tmp_path) == both
     revert_patch(spec, tmp_path, "a")
     revert_patch(spec, tmp_path, "z")
-    assert everything(tmp_path) == before
-
-
-@pytest.mark.parametrize("kind", ["csv", "folder of parquet"])
-def test_a_patch_whose_process_was_killed_before_anything_changed_can_be_reverted(tmp_path, kind):
-    spec = KINDS[kind](tmp_path)
-    before, train = everything(tmp_path), tmp_path / spec.train
-    kept = tmp_path / f"{spec.train}.before-x"
-    if train.is_dir():
-        kept.mkdir()
-    for file in [train] if train.is_file() else sorted(train.iterdir())[:1]:
-        os.link(file, kept if train.is_file() else kept / file.name)
-    revert_patch(spec, tmp_path, "x")
     assert everything(tmp_path) == before
 
 
