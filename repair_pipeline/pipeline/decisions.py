@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from repair_pipeline.datasets.labels import shown
-from repair_pipeline.datasets.table_files import as_listed, read_table
+from repair_pipeline.datasets.table_files import UNREADABLE, as_listed, read_table
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -190,8 +190,15 @@ def unfollowed_edits(layout: Layout, key: str, patch: pa.Table, data: Dataset) -
                 f"{path}: the column label was edited in {len(edited)} rows ({shown(edited, 5)}), which changes "
                 "nothing: give a row another class by its action and suggested_label, or by --decisions FILE"
             )
-    if copy.exists() and not read_parquet(copy)[0].equals(patch):
+    if copy.exists() and not _is_copy(copy, patch):
         yield f"{copy} was edited, which changes nothing: edit patch.csv, or decide about rows with --decisions FILE"
+
+
+def _is_copy(path: Path, patch: pa.Table) -> bool:
+    try:
+        return bool(read_parquet(path)[0].equals(patch))
+    except UNREADABLE:
+        return False
 
 
 def read_decisions(path: Path, groups: Collection[str], data: Dataset, judged: Iterable[str] = ()) -> ByExample:

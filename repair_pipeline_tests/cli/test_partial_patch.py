@@ -205,6 +205,8 @@ def test_edits_that_change_nothing_are_said(csv, folder):
     assert f"{copy} was edited, which changes nothing: edit patch.csv, or decide about rows with --decisions" in said
     assert f"{path}: 1 rows were edited by you" in said
     assert "2 rows dropped, 2 relabelled, 1 left alone (1 kept by patch.csv)" in said
+    copy.write_bytes(b"half a file")
+    assert f"{copy} was edited" in csv.apply("--dry-run").stdout
 
 
 # Whether the data have changed since the case was judged.
