@@ -120,6 +120,15 @@ class Examples:
         return Examples(ids, torch.cat([part.inputs for part in parts]), labels)
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What was noticed in a user's data as they were read."""
+
+    says: str
+    fine: bool = True
+    """False: it may not be intended."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set as loaded, before splitting and corruption."""
@@ -135,6 +144,8 @@ class Dataset:
     """Ids of the test rows whose input also occurs in the training rows: they are no evidence of generalisation."""
     features: tuple[str, ...] = ()
     """Names of the feature columns, in the order of a row's inputs; empty for images."""
+    remarks: tuple[Remark, ...] = ()
+    """What was noticed as the data were read."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,30 +9,44 @@ from decimal import Decimal
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pyarrow as pa
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from repair_pipeline.datasets.column_values import holds_bytes, values_of
 from repair_pipeline.errors import InputError
 
 _SHOWN = 20
 """Maximum number of classes or rows listed in a message."""
+_LENGTH = 60
+"""Maximum number of characters of a name in a message."""
 
 
 def class_name(value: object) -> str:
-    """The class name of a label value: 1, 1.0 and a decimal 1.00 are the same class, ``1``."""
+    """The class name of a label value.
+
+    1, 1.0 and a decimal 1.00 are the same class, ``1``; so is text that Unicode writes in two ways (é as one character
+    or as two), which file systems and programs convert into each other.
+    """
     if isinstance(value, float | Decimal) and isfinite(value) and value == int(value):
         return str(int(value))
-    return str(value)
+    return normalize("NFC", str(value))
 
 
 def shown(names: Iterable[str], most: int = _SHOWN) -> str:
-    """The names for a message, comma-separated, at most ``most``; quoted if empty or with blanks at an end."""
+    """The names for a message, comma-separated, at most ``most``; long ones are cut.
+
+    Names that are empty, or have blanks at an end or characters that are not printed, are quoted.
+    """
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(name if name and name == name.strip() else repr(name) for name in names[:most]) + rest
+    cut = [name if len(name) <= _LENGTH else f"{name[:_LENGTH]}…" for name in names[:most]]
+    return (
+        ", ".join(name if name and name == name.strip() and name.isprintable() else repr(name) for name in cut) + rest
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +109,12 @@ class Labels:
         """
         number_of = {class_name(name): number for number, name in enumerate(classes)}
         number_of |= {name: number for number, name in enumerate(classes)}
-        # A class may be declared as the value is written, 1.0, or by its name, 1.
+        # A class may be declared as the value is written, 1.0, 01 or true, or by its name, 1 or True.
+        numbers_of: dict[str, set[int]] = {}
+        for name, number in number_of.items():
+            for spelling in _spellings(name):
+                numbers_of.setdefault(spelling, set()).add(number)
+        number_of = {name: number for name, (number, *others) in numbers_of.items() if not others} | number_of
         numbers = [
             None if name is None else number_of.get(name, number_of.get(str(value)))
             for name, value in zip(self.names, self.values, strict=True)
@@ -108,11 +127,20 @@ class Labels:
                 raise InputError(
                     f"{where} row {row} has the label {value}, which is not a class number ({rows}): fix or drop them"
                 )
+            label = repr(value if len(str(value)) <= _LENGTH else f"{str(value)[:_LENGTH]}…")
             raise InputError(
-                f"{where} row {row} has the label {value!r}, but the classes are {shown(classes)} ({rows}): "
+                f"{where} row {row} has the label {label}, but the classes are {shown(classes)} ({rows}): "
                 "fix the row, or set dataset.classes"
             )
         return torch.tensor(numbers)
+
+
+def _spellings(name: str) -> Iterable[str]:
+    """How a program that reads a CSV file may write a class: ``True`` for true, ``1`` for 01."""
+    if name.lower() in ("true", "false"):
+        yield from (name.lower(), name.capitalize())
+    if name.isascii() and name.isdigit():
+        yield str(int(name))
 
 
 def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ...] | None) -> Labels:
@@ -127,15 +155,16 @@ def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ..
     Raises:
         InputError: a label is missing, NaN or infinite, or the column's type is not one of single labels.
     """
-    labels, kind = table[column], table.schema.field(column).type
+    kind = table.schema.field(column).type
     if pa.types.is_nested(kind):
         raise InputError(
             f"{path}: {column!r} holds {kind}, but multi-label data are not supported: give one label per row"
         )
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+    if holds_bytes(kind):
         raise InputError(f"{path}: {column!r} holds bytes: give labels as text or numbers")
-    values = labels.to_pylist()
+    values = values_of(path, table, column)
     _require_none(path, column, "null", [row for row, value in enumerate(values) if value is None])
+    _require_none(path, column, "empty", [row for row, value in enumerate(values) if value == ""])
     not_finite = [row for row, value in enumerate(values) if isinstance(value, float) and not isfinite(value)]
     _require_none(path, column, "NaN" if any(values[row] != values[row] for row in not_finite) else "inf", not_finite)
     return Labels(values, kind, places)

@@ -3,44 +3,67 @@
 from __future__ import annotations
 
 import io
-import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from repair_pipeline.errors import InputError
-
-log = logging.getLogger(__name__)
+from repair_pipeline.types import Remark
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_GREY = ("L", "1", "F", *_DEEP)
+_GREY = ("L", "1", "LA", "La", "F", *_DEEP)
+_ALPHA = "with an alpha channel, which is dropped"
 _EXACT = 2**24
 """Largest bound up to which float32 represents every integer."""
 
 
-def image(row: Any, where: str, at: int) -> Image.Image:
-    """Open the image of a row.
+class ImageFiles(Sequence[bytes]):
+    """The contents of image files, read on access.
 
     Args:
-        row: an image, or its encoded bytes.
-        where: ``training`` or ``test``, for error messages.
-        at: the row number, for error messages.
-
-    Raises:
-        InputError: the bytes are not an image.
+        folder: their folder, which messages name them in.
+        files: the files.
     """
+
+    def __init__(self, folder: Path, files: Sequence[Path]) -> None:
+        self._folder, self._files = folder, files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> bytes:  # type: ignore[override]
+        try:
+            return self._files[row].read_bytes()
+        except OSError as error:
+            raise InputError(f"{self._files[row]} cannot be read ({error.strerror}): fix or remove the file") from error
+
+    def name(self, row: int) -> str:
+        """The file of a row, in its folder."""
+        return self._files[row].relative_to(self._folder).as_posix()
+
+
+def _place(rows: object, where: str, at: int) -> str:
+    """A row for messages: ``training row 3``, and its file if it has one of its own."""
+    return f"{where} row {at}" + (f" ({rows.name(at)})" if isinstance(rows, ImageFiles) else "")
+
+
+def _opened(row: Any, place: str) -> Image.Image:
+    """The image of a row: an image, or its encoded bytes."""
     if isinstance(row, Image.Image):
         return row
+    if row is None:
+        raise InputError(f"{place} has no image, but null: fix or drop the row")
     try:
         return Image.open(io.BytesIO(row))
-    except (UnidentifiedImageError, OSError, TypeError, Image.DecompressionBombError) as error:
-        size = 0 if row is None else len(row)
-        raise InputError(f"{where} row {at} has {size} bytes that are not an image: fix or drop the row") from error
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+        raise InputError(f"{place} has {len(row)} bytes that are not an image: fix or drop the row") from error
 
 
 def size(shape: torch.Size) -> str:
@@ -51,85 +74,123 @@ def size(shape: torch.Size) -> str:
 class Scale:
     """Scales images without a transform to [0, 1]: decides between grey and colour, and which value is white.
 
+    Pixels are read as they are stored: an orientation in the EXIF data is not applied (but to TIFF, where Pillow does).
+
     Args:
         rows: the images. All modes are read, and the pixels of images deeper than 8 bits.
         where: ``training`` or ``test``, for messages.
-        white: the white value of images deeper than 8 bits, if already decided on other rows.
+        like: what was decided on other rows, which holds for these too.
 
     Raises:
-        InputError: a row is not an image, or the bit depth cannot be determined.
+        InputError: a row is not an image, a few images among grey ones are in colour, or the bit depth cannot be
+            determined.
     """
 
-    def __init__(self, rows: Sequence[Any], where: str, white: int | None = None) -> None:
-        modes, brightest = set[str](), 0
+    def __init__(self, rows: Sequence[Any], where: str, like: Scale | None = None) -> None:
+        modes, brightest, first_colour = Counter[str](), 0, -1
+        noticed = Counter[str]()
         for at, row in enumerate(rows):
-            picture = image(row, where, at)
-            modes.add(picture.mode)
-            if picture.mode in _DEEP and white is None:
-                low, high = _extrema(picture, where, at)
+            picture = _opened(row, place := _place(rows, where, at))
+            modes[picture.mode] += 1
+            if picture.mode not in _GREY and first_colour < 0:
+                first_colour = at
+            if picture.mode in _DEEP and like is None:
+                low, high = _extrema(picture, place)
                 if low < 0:
                     raise InputError(
-                        f"{where} row {at} is an image of mode {picture.mode} with values below 0: "
+                        f"{place} is an image of mode {picture.mode} with values below 0: "
                         "set dataset.transform to scale it"
                     )
                 brightest = max(brightest, high)
-        self.grey = modes <= set(_GREY)
-        self.white = white or (255 if brightest <= 255 else 65535)
+            noticed.update(_peculiarities(picture, place))
+        colours = sum(count for mode, count in modes.items() if mode not in _GREY)
+        self.grey = like.grey if like else not colours
+        if colours and (self.grey or (like is None and 2 * colours < modes.total())):
+            grey = "the training images" if like else f"{modes.total() - colours} of {modes.total()} {where} images"
+            mode = _opened(rows[first_colour], where).mode
+            raise InputError(
+                f"{_place(rows, where, first_colour)} is an image in colour ({mode}), but {grey} are grey: "
+                "convert it, or set dataset.transform to read all images alike"
+            )
+        self.white = like.white if like else 255 if brightest <= 255 else 65535
         if 255 < brightest <= 4095 or brightest > 65535:
             depth = "like 12 bits stored in 16" if brightest <= 4095 else "more than 16 bits"
             raise InputError(
-                f"{where} images of mode {', '.join(sorted(modes & set(_DEEP)))} have values up to {brightest}, "
+                f"{where} images of mode {', '.join(sorted(set(modes) & set(_DEEP)))} have values up to {brightest}, "
                 f"{depth}: set dataset.transform to scale them to [0, 1]"
             )
-        if translucent := modes & {"RGBA", "LA", "PA", "La", "RGBa"}:
-            log.warning(
-                "%s images of mode %s: transparency, if any, is ignored",
-                where,
-                ", ".join(sorted(translucent)),
-            )
+        self.remarks = tuple(
+            Remark(f"{count} of {len(rows)} {where} images {what}", fine=what == _ALPHA)
+            for what, count in sorted(noticed.items())
+        )
+        """What the user may not expect of these images."""
 
-    def __call__(self, picture: Image.Image, where: str, at: int) -> NDArray[np.float32]:
+    def __call__(self, picture: Image.Image, place: str) -> NDArray[np.float32]:
         """An image as (channels, height, width) in [0, 1].
 
         Raises:
-            InputError: a value lies outside [0, 1] after scaling, or only the alpha channel has content.
+            InputError: the image cannot be decoded, has a value outside [0, 1] after scaling, or is drawn only in its
+                transparency.
         """
+        try:
+            pixels = self._pixels(picture, place)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+            raise _undecodable(place, error) from error
+        return pixels
+
+    def _pixels(self, picture: Image.Image, place: str) -> NDArray[np.float32]:
         if picture.mode in _DEEP or picture.mode == "F":
             pixels = np.asarray(picture, dtype=np.float32) / np.float32(1 if picture.mode == "F" else self.white)
-            if pixels.min() < 0 or pixels.max() > 1:
+            if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN is refused too
                 raise InputError(
-                    f"{where} row {at} is an image of mode {picture.mode} with values from {pixels.min():g} to "
+                    f"{place} is an image of mode {picture.mode} with values from {pixels.min():g} to "
                     f"{pixels.max():g}, outside [0, 1]: set dataset.transform to scale it"
                 )
             return pixels[None] if self.grey else np.repeat(pixels[None], 3, axis=0)
-        _require_opaque(picture, where, at)
+        _require_opaque(picture, place)
         pixels = np.asarray(picture.convert("L" if self.grey else "RGB"), dtype=np.float32) / np.float32(255)
         return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
 
 
-def _extrema(picture: Image.Image, where: str, at: int) -> tuple[int, int]:
+def _peculiarities(picture: Image.Image, place: str) -> Iterable[str]:
+    """What is lost of an image, or read in another way than other programs do."""
+    try:
+        # Other formats would be decoded for their EXIF data; TIFF is turned by Pillow.
+        if picture.format in ("JPEG", "MPO", "WEBP") and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            yield "stored turned or mirrored (EXIF orientation), and read as stored: dataset.transform can turn them"
+        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:  # an MPO's others are previews
+            yield "with several frames, of which the first is read"
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+        raise _undecodable(place, error) from error
+    if picture.has_transparency_data:
+        yield _ALPHA
+
+
+def _extrema(picture: Image.Image, place: str) -> tuple[int, int]:
     try:
         pixels = np.asarray(picture)  # Pillow's own extrema of 16 bits differ between versions
-    except OSError as error:
-        raise _undecodable(where, at, error) from error
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+        raise _undecodable(place, error) from error
     return int(pixels.min()), int(pixels.max())
 
 
-def _undecodable(where: str, at: int, error: OSError) -> InputError:
+def _undecodable(place: str, error: Exception) -> InputError:
     """The error for an image that can be opened but not decoded, such as a truncated one."""
-    why = " ".join(str(error).split())
-    return InputError(f"{where} row {at} has an image that cannot be decoded ({why}): fix or drop the row")
+    why = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{place} has an image that cannot be decoded ({why}): fix or drop the row")
 
 
-def _require_opaque(picture: Image.Image, where: str, at: int) -> None:
+def _require_opaque(picture: Image.Image, place: str) -> None:
     """Refuse an image drawn only in its alpha channel, which would be a uniform area without it."""
-    bands = picture.getextrema()
-    if picture.mode not in ("RGBA", "LA") or not isinstance(bands[0], tuple):
+    if not picture.has_transparency_data:
         return
-    *colours, (least, most) = bands
-    if least < most and all(low == high for low, high in colours):
+    *colours, alpha = picture.convert("RGBA").split()
+    least, most = alpha.getextrema()
+    if least != most and all(len(set(colour.getextrema())) == 1 for colour in colours):
         raise InputError(
-            f"{where} row {at} is an image of mode {picture.mode} drawn only in its transparency: "
+            f"{place} is an image of mode {picture.mode} drawn only in its transparency: "
             "set dataset.transform to put it on a background"
         )
 
@@ -169,21 +230,21 @@ class Prepared:
             if tensor.shape != self.shape[1:]:
                 shape = "×".join(map(str, tensor.shape))
                 raise InputError(
-                    f"images of mixed size: {self._where} row {at} is {shape}, the first is {size(self.shape)}: "
+                    f"images of mixed size: {self._place(at)} is {shape}, the first is {size(self.shape)}: "
                     "set dataset.transform to resize them"
                 )
             batch[place] = tensor
         return batch
 
+    def _place(self, at: int) -> str:
+        return _place(self._rows, self._where, at)
+
     def _prepared(self, at: int) -> Tensor:
         raw = self._rows[at]
         if self._images:
-            raw = image(raw, self._where, at)
+            raw = _opened(raw, self._place(at))
         if self._scale is not None:
-            try:
-                return torch.from_numpy(self._scale(raw, self._where, at))
-            except OSError as error:
-                raise _undecodable(self._where, at, error) from error
+            return torch.from_numpy(self._scale(raw, self._place(at)))
         return self._transformed(raw, at) if self._transform else torch.as_tensor(raw).float()
 
     def _transformed(self, raw: Any, at: int) -> Tensor:
@@ -193,10 +254,10 @@ class Prepared:
             tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"dataset.transform fails on {self._where} row {at} ({why}): fix it") from error
+            raise InputError(f"dataset.transform fails on {self._place(at)} ({why}): fix it") from error
         if tensor.dtype in (torch.int32, torch.int64) and bool((tensor.abs() > _EXACT).any()):
             raise InputError(
-                f"dataset.transform returns {int(tensor.abs().max())} on {self._where} row {at}, but inputs are "
+                f"dataset.transform returns {int(tensor.abs().max())} on {self._place(at)}, but inputs are "
                 f"float32, which is exact for integers up to {_EXACT}: return smaller integers"
             )
         return tensor.float()

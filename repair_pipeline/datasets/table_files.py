@@ -9,11 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from repair_pipeline.datasets.column_values import one_line, values_of
 from repair_pipeline.datasets.labels import class_name
 from repair_pipeline.errors import InputError
 
@@ -21,6 +23,15 @@ UNREADABLE = (pa.ArrowException, OSError)
 """Exceptions that Arrow and the file system raise for an unusable file."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSED = (".gz", ".bz2", ".zst")
+_CONTENTS = {
+    b"PAR1": "a Parquet file: give it a name that ends in .parquet",
+    b"\x1f\x8b": "compressed by gzip: give it a name that ends in .gz",
+    b"PK\x03\x04": "a zip archive or an Excel file: unpack it, or save it as CSV",
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+}
+"""What a file is that is named as CSV, by its first bytes."""
+_UNPACKABLE = (".zip", ".xz", ".7z", ".tar", ".rar")
 _OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _UNNAMED = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 """pandas's names for an unnamed index: in Parquet, and in a CSV file that was read and written again."""
@@ -40,6 +51,21 @@ def require_local(key: str, name: str) -> None:
         raise InputError(f"{key} is {name!r}, which is a URL: download it first and give the file's path")
 
 
+def require_file(path: Path) -> None:
+    """Refuse a path that is neither a file nor a folder: reading a pipe or a device would not end.
+
+    Raises:
+        InputError: it is neither, or cannot be looked at.
+    """
+    try:
+        found = path.is_file() or path.is_dir()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not found:
+        what = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give a .parquet, .csv or .tsv file, or a folder")
+
+
 def delimiter(path: Path) -> str | None:
     """The delimiter of a CSV or TSV file, by its suffix (``.CSV`` and ``.csv.gz`` too); None for other files."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -54,25 +80,34 @@ def is_table(path: Path) -> bool:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file itself, or the Parquet files of a folder, sorted by name."""
-    return sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet") if path.is_dir() else [path]
+    """The file itself, or the Parquet files of a folder that are not hidden, sorted by name."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet" and not is_hidden(file))
 
 
-def read_table(path: Path, without: str | None = None) -> pa.Table:
+def is_hidden(path: Path) -> bool:
+    """Whether a file or folder is hidden: those that programs leave behind, such as ``._x.png`` and ``.DS_Store``."""
+    return path.name.startswith(".")
+
+
+def read_table(path: Path, without: str | None = None, *, empty: bool = False) -> pa.Table:
     """Read a CSV or Parquet file, or a folder of Parquet files.
 
     Args:
         path: the file or folder.
         without: a Parquet column to leave out, as its images are read in chunks later.
+        empty: whether the table may have no rows.
 
     Raises:
         InputError: it cannot be read, has no rows, or has a column twice.
     """
+    require_file(path)
     try:
         table = _read_csv(path) if delimiter(path) else _read_parquet(path, without)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    if not len(table):
+    if not len(table) and not empty:
         raise InputError(f"{path} has no rows: give a table with rows")
     return table
 
@@ -84,10 +119,16 @@ def text_of(path: Path, table: pa.Table, column: str) -> list[str]:
         path: the file.
         table: the result of ``read_table`` for ``path``.
         column: the column's name.
+
+    Returns:
+        The text of each row; empty for a missing value.
+
+    Raises:
+        InputError: a value cannot be read.
     """
     if delimiter(path):
         table = _read_csv(path, as_text=column)
-    return [str(value) for value in table[column].to_pylist()]
+    return ["" if value is None or value != value else str(value) for value in values_of(path, table, column)]
 
 
 def as_listed(path: Path, table: pa.Table, column: str, known: Iterable[str]) -> list[str]:
@@ -108,9 +149,7 @@ def as_listed(path: Path, table: pa.Table, column: str, known: Iterable[str]) ->
     names = set(known)
     by_number = _by_number(names)
     listed = []
-    for text, value in zip(text_of(path, table, column), table[column].to_pylist(), strict=True):
-        if delimiter(path) is None and (value is None or value != value):  # null or NaN
-            text = ""
+    for text, value in zip(text_of(path, table, column), values_of(path, table, column), strict=True):
         key = text if text in names else class_name(value)
         listed.append(key if key in names else by_number.get(key, text))
     return listed
@@ -139,8 +178,8 @@ def schema(path: Path) -> pa.Schema:
 
 def index_columns(table: pa.Table) -> set[str]:
     """Columns that pandas wrote as an index: row positions, not features."""
-    pandas = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    named = {name for name in pandas.get("index_columns", []) if isinstance(name, str)}
+    columns = in_metadata(table, "pandas", "index_columns")
+    named = {name for name in columns if isinstance(name, str)} if isinstance(columns, list) else set()
     return named | {name for name in table.column_names if is_unnamed(name)}
 
 
@@ -151,8 +190,23 @@ def is_unnamed(column: str) -> bool:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for a file that cannot be read."""
-    why = " ".join(str(error).split())[:150]
-    return InputError(f"{path} cannot be read ({why}): give a .parquet, .csv or .tsv file, or a folder")
+    if path.suffix.lower() in _UNPACKABLE:
+        return InputError(f"{path} is an archive: unpack it, and give the .parquet or .csv file")
+    return InputError(f"{path} cannot be read ({one_line(error)}): give a .parquet, .csv or .tsv file, or a folder")
+
+
+def in_metadata(table: pa.Table, program: str, *keys: str) -> Any:
+    """A value in what a program wrote into the file's metadata as JSON; None if it is not there.
+
+    Args:
+        table: the result of ``read_table``.
+        program: ``pandas`` or ``huggingface``.
+        keys: the path to the value.
+    """
+    value = json.loads((table.schema.metadata or {}).get(program.encode(), b"{}"))
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def file_bytes(path: Path) -> bytes:
@@ -163,22 +217,51 @@ def file_bytes(path: Path) -> bytes:
 
 def _read_parquet(path: Path, without: str | None) -> pa.Table:
     tables: list[pa.Table] = []
+    first: list[str] = []
+    if path.is_dir() and (deeper := [file for file in path.glob("*/*.parquet") if not is_hidden(file.parent)]):
+        raise InputError(
+            f"{path} has Parquet files in folders too ({deeper[0].relative_to(path)}): put all of them into one folder"
+        )
     for file in parquet_files(path):
         opened = pq.ParquetFile(file)
         names = opened.schema_arrow.names
         _require_distinct(file, names)
         tables.append(opened.read([name for name in names if name != without]))
-        if set(tables[-1].column_names) != set(tables[0].column_names):
+        _require_readable(file, tables[-1])
+        first = first or names
+        if set(names) != set(first):
             raise InputError(
-                f"{file} has the columns {', '.join(tables[-1].column_names)}, the first file of the folder has "
-                f"{', '.join(tables[0].column_names)}: give all files the same columns"
+                f"{file} has the columns {', '.join(names)}, the first file of the folder has "
+                f"{', '.join(first)}: give all files the same columns"
             )
     return pa.concat_tables(tables, promote_options="permissive")
 
 
+def _require_readable(file: Path, table: pa.Table) -> None:
+    """Refuse text that is not UTF-8, which Arrow does not check, and metadata that are not JSON."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{file}: the column {name!r} is damaged ({one_line(error)}): write the file again, with text as UTF-8"
+            ) from error
+    for program in ("pandas", "huggingface"):
+        try:
+            in_metadata(table, program)
+        except ValueError as error:
+            raise InputError(f"{file} has metadata of {program} that are not JSON: write the file again") from error
+
+
 def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:
     content, separator = file_bytes(path), delimiter(path) or ","
+    for first_bytes, what in _CONTENTS.items():
+        if content.startswith(first_bytes):
+            raise InputError(f"{path} is {what}")
     header = content.split(b"\n", 1)[0].decode("utf-8", "replace")
+    if "\0" in header:
+        raise InputError(f"{path} is not text in UTF-8, as its header has zero bytes: save it as UTF-8")
+    _require_closed_quotes(path, content, separator)
     if "\ufffd" in header:
         _require_utf8(path, content, separator)
     if separator not in header:
@@ -209,9 +292,18 @@ def _require_distinct(path: Path, names: list[str]) -> None:
         raise InputError(f"{path} has the column {name!r} {count} times: rename or drop all but one")
 
 
+def _require_closed_quotes(path: Path, content: bytes, separator: str) -> None:
+    """Refuse a quote that is not closed, as Arrow reads all rows behind it as one field."""
+    if content.count(b'"') % 2 == 0:
+        return
+    quoted_field = rb'(?:\A|[\r\n%b])"[^"]*(?:""[^"]*)*("?)' % separator.encode()
+    for field in re.finditer(quoted_field, content):
+        if not field[1]:
+            line = content.count(b"\n", 0, field.start() + 1) + 1
+            raise InputError(f"{path}: the quote that begins in line {line} is not closed: fix the line")
+
+
 def _require_utf8(path: Path, content: bytes, separator: str) -> None:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path} is UTF-16: save it as UTF-8")
     try:
         content.decode()
     except UnicodeDecodeError:

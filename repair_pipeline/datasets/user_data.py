@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -13,18 +14,18 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
-from repair_pipeline.datasets.labels import Labels, class_name
+from repair_pipeline.datasets.labels import Labels, class_name, shown
 from repair_pipeline.datasets.prepared import Prepared, Scale, size
 from repair_pipeline.datasets.table_files import require_local
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset, Examples
+from repair_pipeline.types import Dataset, Examples, Remark
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -54,8 +55,32 @@ class UserData:
         """Convert numbers to the names of labels with that value: 1 and 1.0 become ``1``."""
         if not isinstance(classes, list | tuple):
             return classes
-        numbers = [type(name) in (int, float) and isfinite(name) for name in classes]
-        return [class_name(name) if number else name for name, number in zip(classes, numbers, strict=True)]
+        named = [type(name) is str or (type(name) in (int, float) and isfinite(name)) for name in classes]
+        return [class_name(name) if known else name for name, known in zip(classes, named, strict=True)]
+
+    @field_validator("features", "metadata", "classes")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+        if count > 1:
+            raise ValueError(f"{name!r} is listed {count} times: list it once")
+        return names
+
+    @field_validator("features", "classes")
+    @classmethod
+    def _at_least_one(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names == ():
+            raise ValueError("the list is empty: name some, or leave the key out")
+        return names
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> UserData:
+        if self.image and self.features:
+            raise ValueError("image and features are both given: give one of them")
+        for key, names in (("features", self.features or ()), ("image", (self.image,)), ("id", (self.id,))):
+            if self.label in names:
+                raise ValueError(f"{key} names the label {self.label!r}: give another column")
+        return self
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -80,17 +105,42 @@ def read(spec: UserData, folder: Path) -> Dataset:
     for key, name in (("dataset.train", spec.train), ("dataset.test", spec.test)):
         require_local(key, name)
         path = folder / name
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path's, it is False for a path that is too long or not allowed
             raise InputError(f"{path} does not exist: give {key} relative to the case file's folder {folder.resolve()}")
-        parts.append(rows_at(path, spec))
+        parts.append(rows_at(path, spec, like=parts[0].features if parts else ()))
     train, test = parts
     if train.features != test.features:
-        raise InputError(
-            f"{spec.test} has the features {', '.join(test.features)}, {spec.train} has {', '.join(train.features)}: "
-            "set dataset.features to columns that both have"
-        )
+        raise InputError(_other_features(spec, train, test))
     classes = spec.classes or train.labels.places or train.labels.sorted_names
     return _dataset(train, test, tuple(classes), _transform(spec.transform, folder), spec.id)
+
+
+def _other_features(spec: UserData, train: Rows, test: Rows) -> str:
+    """Why two files differ in their features."""
+    if not (train.features and test.features):
+        images, table = (spec.train, spec.test) if test.features else (spec.test, spec.train)
+        return f"{images} has images and {table} features: give both files the same columns"
+    name = next(
+        name for name in (*train.features, *test.features) if (name in train.features) != (name in test.features)
+    )
+    (has, _), (lacks, rows) = sorted(
+        ((spec.train, train), (spec.test, test)), key=lambda part: name in part[1].features, reverse=True
+    )
+    if name not in rows.metadata.column_names:
+        return f"{has} has the feature {name!r}, {lacks} no such column: set dataset.features to columns that both have"
+    values = enumerate(rows.metadata[name].to_pylist())
+    at, value = next(((at, value) for at, value in values if not _is_number(value)), (0, None))
+    return (
+        f"{name!r} is a number in {has} and not in {lacks} (row {at} has {value!r}): fix the column, or set "
+        "dataset.features to columns of numbers"
+    )
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isfinite(float(str(value)))
+    except ValueError:
+        return False
 
 
 def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dataset:
@@ -148,12 +198,19 @@ def _dataset(
 ) -> Dataset:
     if len(classes) < 2:
         raise InputError(f"the training rows have only one class ({classes[0]}): give two or more")
+    if repeated := [name for name, count in Counter(classes).items() if count > 1]:
+        raise InputError(f"two of the classes have the name {repeated[0]!r}: rename one, or set dataset.classes")
     digests = [[digest(content(row)) for row in rows.inputs] for rows in (train, test)]
     all_digests = [name for part in digests for name in part]
     ids = numbered(all_digests) if id_column is None else _column_ids(id_column, [*train.names, *test.names])
     labels = [rows.labels.numbers(classes, where) for rows, where in ((train, "training"), (test, "test"))]
-    inputs = _prepared(train, test, transform)
+    inputs, scaling = _prepared(train, test, transform)
     if inputs[0].shape[1:] != inputs[1].shape[1:]:
+        if train.features and transform is None:
+            raise InputError(
+                f"{shown(train.features)} give {size(inputs[0].shape)} numbers a training row and "
+                f"{size(inputs[1].shape)} a test row: give the vectors one length"
+            )
         raise InputError(
             f"training rows are {size(inputs[0].shape)} and test rows {size(inputs[1].shape)}: "
             "set dataset.transform to resize them"
@@ -168,6 +225,7 @@ def _dataset(
         mean=torch.zeros(inputs[0].shape[1]),
         metadata=metadata,
         features=train.features,
+        remarks=(*train.remarks, *test.remarks, *scaling),
         also_in_training=frozenset(
             example_id
             for example_id, name in zip(ids[count:].tolist(), digests[1], strict=True)
@@ -193,13 +251,14 @@ def _column_ids(column: str, names: Sequence[str]) -> NDArray[np.str_]:
     return np.array(names, dtype=np.str_)
 
 
-def _prepared(train: Rows, test: Rows, transform: Transform) -> tuple[Prepared, Prepared]:
-    """The inputs of both splits; the training rows decide the white value of images deeper than 8 bits."""
-    train_scale = test_scale = None
+def _prepared(train: Rows, test: Rows, transform: Transform) -> tuple[tuple[Prepared, Prepared], tuple[Remark, ...]]:
+    """The inputs of both splits, scaled alike, and what was noticed in the images."""
+    scales: tuple[Scale | None, Scale | None] = (None, None)
     if transform is None and not (isinstance(train.inputs, np.ndarray) or isinstance(test.inputs, np.ndarray)):
-        train_scale = Scale(train.inputs, "training")
-        test_scale = Scale(test.inputs, "test", train_scale.white)
-    return (
-        Prepared(train.inputs, transform, "training", train_scale),
-        Prepared(test.inputs, transform, "test", test_scale),
+        first = Scale(train.inputs, "training")
+        scales = (first, Scale(test.inputs, "test", first))
+    inputs = (
+        Prepared(train.inputs, transform, "training", scales[0]),
+        Prepared(test.inputs, transform, "test", scales[1]),
     )
+    return inputs, tuple(remark for scale in scales if scale for remark in scale.remarks)

@@ -67,7 +67,7 @@ class Reader:
         self._columns = configured("columns", partial(UserData, train="", test="", classes=names), columns)
         self.classes = self._columns.classes
         self._dtype, self._seed = dtype, seed
-        self._white: int | None = None
+        self._scale: Scale | None = None
         self._features: tuple[str, ...] | None = None
 
     def __call__(self, where: str, source: Source) -> Part:
@@ -95,7 +95,7 @@ class Reader:
             raise InputError(
                 f"{where} is {str(path)!r}, which does not exist: give an absolute path or one relative to {Path.cwd()}"
             )
-        rows = rows_at(path, self._columns)
+        rows = rows_at(path, self._columns, like=self._features or ())
         self._features = rows.features if self._features is None else self._features
         if rows.features != self._features:
             raise InputError(
@@ -107,8 +107,7 @@ class Reader:
         transform = entry_point("columns.transform", named, Path.cwd()) if named else None
         scale = None
         if transform is None and not isinstance(rows.inputs, np.ndarray):
-            scale = Scale(rows.inputs, where, self._white)
-            self._white = scale.white
+            self._scale = scale = Scale(rows.inputs, where, self._scale)
         inputs = Prepared(rows.inputs, transform, where, scale)[torch.arange(len(rows.labels.values))]
         hashes = [digest(content(row)) for row in rows.inputs]
         labels = rows.labels.numbers(self.classes, where)

@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from repair_pipeline.cases.sources import Nightly, ReportedFailures, UserModel
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
-from repair_pipeline.datasets.table_files import is_table, read_table, text_of
+from repair_pipeline.datasets.table_files import is_hidden, is_table, read_table, text_of
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import FEWEST_FAILURES
@@ -187,14 +187,16 @@ def _reported(template: Template) -> set[str]:
 def _reports(folder: Path) -> Iterator[Path]:
     """The tables in a watched folder. Other files are ignored with a warning, as one may be meant as a report."""
     for file in folder.iterdir():
-        if is_table(file) and file.is_file():
+        if is_hidden(file) or not file.is_file():
+            continue
+        if is_table(file):
             yield file
-        elif file.is_file() and not file.name.startswith("."):
+        else:
             log.warning("%s is no .csv, .tsv or .parquet file, so it is not read", file)
 
 
 def _listed(file: Path, names: tuple[str, ...]) -> list[str]:
-    table = read_table(file)
+    table = read_table(file, empty=True)  # a night without failures
     column = next((name for name in names if name in table.column_names), None)
     if column is None:
         columns = ", ".join(table.column_names)
