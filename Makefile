@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test fuzz wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
+
+fuzz: $(INSTALLED)  ## Try 10,000 damaged case files, tables, lists and images each: half an hour and more
+	@REPAIR_FUZZ=$(or $(REPAIR_FUZZ),10000) $(BIN)/pytest --numprocesses logical repair_pipeline_tests/test_fuzz.py
 
 docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet and notebook in it
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build

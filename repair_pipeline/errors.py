@@ -4,10 +4,19 @@
 class InputError(ValueError):
     """Unusable input. The message says what is wrong, the value received and what to do next.
 
-    It is reported on one line: the command exits with code 2, a Dagster step fails with the message as description.
+    It is reported on one line: the command exits with code 2, a Dagster step fails with the message as description. So
+    line breaks, and other characters that are not printed, are escaped: the message may quote any file or name.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printed(message))
+
+
+def printed(text: str) -> str:
+    """A text with the characters that are not printed escaped: a terminal would take some of them for commands."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def one_line(error: Exception) -> str:
-    """The first 200 characters of an error's message, on one line."""
-    return " ".join(str(error).split())[:200]
+    """The first 200 characters of an error's message, on one line; its type if it has no message."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -25,6 +25,11 @@ OWN = {"name": "own", "dataset": {"name": "digits", "train_size": 500}}
 
 # Bad input: one line that names the key and the value.
 
+LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{at}: &a{at} [{', '.join(10 * [f'*a{at - 1}'])}]\n" for at in range(1, 10)
+)
+"""A few lines whose aliases stand for ten thousand million values."""
+
 
 @pytest.mark.parametrize(
     ("setting", "key", "value"),
@@ -137,11 +142,17 @@ def test_a_second_rule_for_the_causes_is_refused_with_the_setting_of_the_whole_k
     ("content", "message"),
     [
         ("a: [1", "not YAML"),
+        ("seed: 1\nname: x\nseed: 2", "not YAML \\(the key seed is given twice, in lines 1 and 3\\)"),
+        ("dataset: {train: a, train: b}", "the key train is given twice, in lines 1 and 1"),
+        ("a: 2024-99-99", "not YAML \\(ValueError: month must be in 1..12\\)"),
+        ("a: !!int ''", "not YAML \\(IndexError"),
+        ("a: " + "9" * 5000, "not YAML \\(ValueError: Exceeds the limit"),
+        ("[" * 500, "not YAML \\(RecursionError"),
+        (LAUGHS, "not YAML \\(its aliases stand for more than 100000 values\\)"),
         ("- 1\n- 2", "holds list"),
         ("", "holds NoneType"),
         ("dataset: {name: digits}", "train_size"),
     ],
-    ids=["broken", "list", "empty", "incomplete"],
 )
 def test_a_case_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "case.yaml").write_text(content)
@@ -171,6 +182,7 @@ NOT_TEXT = {
     "a key of the case": ("", "on: 1", 'YAML reads on as true: write "on" in quotes'),
     "a name that is a number": ("", "name: 1.50", "name: YAML reads 1.50 as the number 1.5"),
     "a name with an accent": ("", "name: é", "name: 'é' begins with 'é': a name is a letter or digit"),
+    "an argument that is a date": ("", "training: {function: 'a:b', arguments: {x: 2024-01-31}}", "as a date: write"),
     "a group with a space": ("", "failures: {groups: {a b: x}}", "failures.groups.a b: 'a b' has a space: a name is"),
 }
 

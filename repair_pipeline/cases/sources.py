@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     PositiveInt,
     Tag,
     field_validator,
@@ -80,7 +81,7 @@ class UserModel:
     """``package.module:function``, called with ``arguments``; returns the untrained model."""
     torchvision: str | None = None
     """Instead of ``factory``: the name of a torchvision architecture, built with one output per class of the data."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
     weights: str | None = None
     """A safetensors file, or ``models:/NAME@champion`` in MLflow, where the architecture may be stored too."""
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -344,7 +345,7 @@ def _first_line(error: ValidationError, spellings: Spellings = NO_SPELLINGS) -> 
     first = error.errors()[0]
     # Pydantic's location includes the tags of unions and a mark for keys, which are no keys of the case.
     branch = re.compile(rf"\[|^constrained-|^({'|'.join(KINDS)})$")
-    keys = [str(part) for part in first["loc"] if not branch.search(str(part))]
+    keys = [str(part) for part in first["loc"] if not branch.search(str(part))] or [*map(str, first["loc"][-1:])]
     if len(keys) > 1 and keys[0] in ("dataset", "model", "failures", "training") and keys[1] in SOURCES:
         del keys[1]
     where = ".".join(keys) or "the case"
@@ -356,7 +357,7 @@ def _first_line(error: ValidationError, spellings: Spellings = NO_SPELLINGS) -> 
         return f"{where} is not a key of a case: {suggestion}docs/cases.md lists the keys"
     if first["type"] == "missing":
         return f"{where} is missing: give a value"
-    if first["type"] in ("string_type", "invalid_key"):
+    if first["type"] in ("string_type", "invalid_key", "invalid-json-value"):
         if (
             first["type"] == "invalid_key" or KEY in first["loc"]
         ):  # pydantic's location has the position 1 for the key true
@@ -372,10 +373,11 @@ def _first_line(error: ValidationError, spellings: Spellings = NO_SPELLINGS) -> 
     return f"{where}: {what[0].lower()}{what[1:]}{shown}"
 
 
-def _keys() -> set[str]:
+@cache
+def _keys() -> frozenset[str]:
     """All keys that may occur anywhere in a case file."""
     schema = _SPEC.json_schema()
-    return {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", ())}
+    return frozenset(key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", ()))
 
 
 def hash_of(fields: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+_MOST = 100_000
+"""Maximum number of values, counted at every alias."""
 KEY = "[key]"
 """Suffix of a path that means the key itself, not its value."""
 
@@ -57,11 +59,41 @@ def read_yaml(text: str, path: str = "") -> tuple[Any, Spellings]:
         path: the key that the value belongs to, if any; it starts the paths of the spellings.
 
     Raises:
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: it is not YAML, gives a key twice, or is too large once its aliases are followed.
     """
-    value = yaml.safe_load(text)
-    node = yaml.compose(text, yaml.SafeLoader)
-    return value, {} if node is None else dict(_spellings(node, value, path, ()))
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is None:
+            return None, {}
+        _require_finite(node, {})
+        value = yaml.safe_load(text)
+        return value, dict(_spellings(node, value, path, ()))
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML lets through what int(), date() and recursion raise
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+
+
+def _require_finite(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """The number of values below a node, counted again at every alias; refuses too many, and a key given twice."""
+    if id(node) in sizes:
+        return sizes[id(node)]
+    sizes[id(node)] = 1  # while it is counted, for an alias that refers to its own ancestor
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [child for pair in node.value for child in pair]
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in lines and isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"the key {key.value} is given twice, in lines {lines[name]} and {line}")
+            lines[name] = line
+    sizes[id(node)] = 1 + sum(_require_finite(child, sizes) for child in children)
+    if sizes[id(node)] > _MOST:
+        raise yaml.YAMLError(f"its aliases stand for more than {_MOST} values")
+    return sizes[id(node)]
 
 
 def _spellings(

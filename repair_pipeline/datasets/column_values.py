@@ -7,10 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from repair_pipeline.errors import InputError
-
-_LONGEST = 150
-"""Characters of a library's message that are quoted."""
+from repair_pipeline.errors import InputError, one_line
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
@@ -41,8 +38,3 @@ def values_of(path: Path, table: pa.Table, column: str) -> list[Any]:
             f"{path}: the column {column!r} of type {kind} has a value that cannot be read ({one_line(error)}): "
             "fix or drop it"
         ) from error
-
-
-def one_line(error: Exception) -> str:
-    """A library's message in one line, cut; the name of the exception if it has none."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:_LONGEST]

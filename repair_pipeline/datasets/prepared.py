@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from repair_pipeline.errors import InputError
+from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.types import Remark
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -178,8 +178,7 @@ def _extrema(picture: Image.Image, place: str) -> tuple[int, int]:
 
 def _undecodable(place: str, error: Exception) -> InputError:
     """The error for an image that can be opened but not decoded, such as a truncated one."""
-    why = " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{place} has an image that cannot be decoded ({why}): fix or drop the row")
+    return InputError(f"{place} has an image that cannot be decoded ({one_line(error)}): fix or drop the row")
 
 
 def _require_opaque(picture: Image.Image, place: str) -> None:

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from repair_pipeline.datasets.column_values import one_line, values_of
+from repair_pipeline.datasets.column_values import values_of
 from repair_pipeline.datasets.labels import class_name
-from repair_pipeline.errors import InputError
+from repair_pipeline.errors import InputError, one_line
 
 UNREADABLE = (pa.ArrowException, OSError)
 """Exceptions that Arrow and the file system raise for an unusable file."""

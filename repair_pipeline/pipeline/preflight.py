@@ -80,6 +80,8 @@ def preflight(case: Case) -> Iterator[Finding]:
             yield Finding("data", DATASETS[spec.dataset.name].line)
         if spec.likelihood:
             yield Finding("likelihood", LIKELIHOODS[spec.likelihood].line)
+        for remark in dataset.remarks:
+            yield Finding("data", remark.says, remark.fine)
         yield from _data(data, named)
         generator = torch_stream(spec.seed, "base_model")
         model = build_model(spec, data.fit.examples, len(data.classes), case.device, generator)
@@ -118,8 +120,11 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     yield Finding("labels", f"output = class (fit rows): {classes}{rest}")
     absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
     if absent:
-        yield Finding("labels", f"no fit row is of {', '.join(absent)}: give some, or leave the class out", fine=False)
-    finite = all(bool(batch.inputs.isfinite().all()) for part in (fit, data.test) for batch in part.batches(500))
+        yield Finding("labels", f"no fit row is of {shown(absent)}: give some, or leave the class out", fine=False)
+    if untested := [name for at, name in enumerate(data.classes) if not int((data.test.labels == at).sum())]:
+        yield Finding("labels", f"no test row is of {shown(untested)}: nothing is judged on it", fine=False)
+    parts = (fit, data.validation.examples, data.test)  # all of them: an image may fail only where it is decoded
+    finite = all(bool(batch.inputs.isfinite().all()) for part in parts for batch in part.batches(500))
     yield Finding("inputs", "finite" if finite else "not finite: mend dataset.transform", finite)
     # Ids that are hashes count a repeated input's occurrences; the owner's own names say nothing of it.
     again = 0 if named else sum(not example_id.endswith("-0") for example_id in fit.ids.tolist())
@@ -219,7 +224,7 @@ def _failures(
     yield from _provable(case, next(iter(parts.values())).failure_share, len(remaining))
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
-        yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {', '.join(thin)}", fine=False)
+        yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {shown(thin)}", fine=False)
     return {FailureGroup(name): len(tests.query) for name, tests in parts.items()}
 
 

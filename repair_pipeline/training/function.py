@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -29,7 +29,7 @@ class UserTraining:
 
     function: str
     """``package.module:function``, called as ``TrainingFunction`` says."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
     def resolved(self, folder: Path) -> Training:
         """The function, imported.
