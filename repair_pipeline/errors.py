@@ -12,9 +12,19 @@ class InputError(ValueError):
         super().__init__(printed(message))
 
 
-def printed(text: str) -> str:
-    """A text with the characters that are not printed escaped: a terminal would take some of them for commands."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+def printed(text: str, keep: str = "") -> str:
+    """A text with the characters that are not printed escaped: a terminal would take some of them for commands.
+
+    Args:
+        text: the text.
+        keep: characters that are not escaped.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def one_line(error: Exception) -> str:

@@ -104,7 +104,7 @@ class Scale:
                 brightest = max(brightest, high)
             noticed.update(_peculiarities(picture, place))
         colours = sum(count for mode, count in modes.items() if mode not in _GREY)
-        self.grey = like.grey if like else not colours
+        self.grey: bool = like.grey if like else not colours
         if colours and (self.grey or (like is None and 2 * colours < modes.total())):
             grey = "the training images" if like else f"{modes.total() - colours} of {modes.total()} {where} images"
             mode = _opened(rows[first_colour], where).mode
@@ -112,7 +112,7 @@ class Scale:
                 f"{_place(rows, where, first_colour)} is an image in colour ({mode}), but {grey} are grey: "
                 "convert it, or set dataset.transform to read all images alike"
             )
-        self.white = like.white if like else 255 if brightest <= 255 else 65535
+        self.white: int = like.white if like else 255 if brightest <= 255 else 65535
         if 255 < brightest <= 4095 or brightest > 65535:
             depth = "like 12 bits stored in 16" if brightest <= 4095 else "more than 16 bits"
             raise InputError(

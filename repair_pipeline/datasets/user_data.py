@@ -101,7 +101,7 @@ def read(spec: UserData, folder: Path) -> Dataset:
     Raises:
         InputError: the data cannot be used; the message names the file, column or row.
     """
-    parts = []
+    parts: list[Rows] = []
     for key, name in (("dataset.train", spec.train), ("dataset.test", spec.test)):
         require_local(key, name)
         path = folder / name

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 from repair_pipeline.cases.sources import UserModel
+from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.errors import InputError
@@ -74,6 +76,46 @@ def test_names_that_look_alike_are_told_apart_and_what_is_no_feature_is_said(tmp
     assert "0 = well (" in found["labels"]
     assert "1 = 'well ' (" in found["labels"]
     assert found["features"] == "truth values are none unless dataset.features names them: flag"
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A case of twelve training images and six test images of a folder, half of them bright."""
+    for part, count in (("train", 12), ("test", 6)):
+        for at in range(count):
+            file = tmp_path / part / ("bright" if at % 2 else "dark") / f"{at:02}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng((part == "test", at)).integers(0, 100, (8, 8)) + 150 * (at % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+    fields = {
+        "name": "x",
+        "dataset": {"train": "train", "test": "test"},
+        "model": {"name": "mlp"},
+        "influence": {"loss": {}},
+    }
+    own = parse_spec({**fields, "treat": ["loss"], "treatments": {"base": {}}, "validation_fraction": 0.25})
+    return case_at(tmp_path / "home", replace(own, folder=str(tmp_path)))
+
+
+def test_what_the_reader_noticed_and_a_class_without_test_rows_are_said(tmp_path, images):
+    (tmp_path / "train" / "dark" / "._00.png").write_bytes(b"macOS")
+    (tmp_path / "train" / "dark" / "note.txt").write_bytes(b"mine")
+    for file in (tmp_path / "test" / "bright").iterdir():
+        file.unlink()
+    found = [(finding.name, finding.says, finding.fine) for finding in preflight(images)]
+    assert ("data", "train: hidden, so not read: dark/._00.png", True) in found
+    assert ("data", "train: no image in the folder of a class, so not read: dark/note.txt", False) in found
+    assert ("labels", "no test row is of bright: nothing is judged on it", False) in found
+
+
+@pytest.mark.parametrize("at", range(0, 12, 2))
+def test_an_image_that_fails_as_it_is_decoded_is_refused_in_every_part(tmp_path, images, at):
+    file = tmp_path / "train" / "dark" / f"{at:02}.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(
+        InputError, match=rf"training row {6 + at // 2} \(dark/{at:02}\.png\) has an image that cannot be"
+    ):
+        list(preflight(images))
 
 
 def line():
