@@ -201,7 +201,7 @@ def _listed(file: Path, names: tuple[str, ...]) -> list[str]:
     if column is None:
         columns = ", ".join(table.column_names)
         raise InputError(f"{file} has the columns {columns}: a report names test rows by {' or '.join(names)}")
-    return text_of(file, table, column)
+    return [name for name in text_of(file, table, column) if name]
 
 
 def _taken(layout: Layout, name: str) -> Iterator[tuple[str, list[str]]]:

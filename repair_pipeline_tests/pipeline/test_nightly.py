@@ -200,6 +200,14 @@ def test_a_report_that_is_no_table_is_named(layout, caplog):
     assert "monday.xlsx is no .csv, .tsv or .parquet file, so it is not read" in caplog.text
 
 
+def test_a_night_without_failures_and_hidden_files_report_nothing(layout):
+    report("sunday.csv")
+    Path("incoming/._sunday.csv").write_bytes(b"\xff\x00")
+    assert isinstance(night(layout), Skip)
+    pd.DataFrame({"row": [None, *(f"2-{at}" for at in range(8))]}).to_parquet("incoming/monday.parquet")
+    assert len(failures(night(layout))) == 8
+
+
 def test_ids_that_look_like_numbers_are_taken_once(layout):
     for name in ("train", "test"):
         rows = pd.read_parquet(f"{name}.parquet")
