@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class Inputs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Int64[Tensor, " m"], /) -> Float[Tensor, "m *features"]: ...
+    def __getitem__(self, rows: Int64[Tensor, " m"], /) -> Shaped[Tensor, "m *features"]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Examples:
             raise ValueError(f"{len(self.ids)} ids, {inputs} inputs and {len(self.labels)} labels")
 
     @property
-    def inputs(self) -> Float[Tensor, "n *features"]:
+    def inputs(self) -> Shaped[Tensor, "n *features"]:
         """All inputs, read again on every access."""
         if self.rows is None and isinstance(self.source, Tensor):
             return self.source

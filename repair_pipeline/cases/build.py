@@ -27,6 +27,7 @@ from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.reading import with_logits
 from repair_pipeline.models.cnn import cnn, cnn8, cnn_compact
 from repair_pipeline.models.mlp import mlp
 from repair_pipeline.models.resnet import resnet
@@ -105,17 +106,21 @@ def _annotated(
 def build_model(
     spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
 ) -> nn.Module:
-    """A newly initialised model of the case, which returns logits.
+    """A newly initialised model of the case, which reads the case's inputs and returns logits.
 
     Args:
         spec: the case.
-        like: examples with the shape of the model's inputs.
+        like: examples of the model's inputs.
         classes: number of classes.
         device: where the model is put.
         generator: seeds the initial weights.
+
+    Raises:
+        InputError: the model has no parameters, or needs conversions that it does not support.
     """
     with seeded(generator):
-        return LIKELIHOODS[spec.likelihood or "softmax"].on(_architecture(spec, like, classes).to(device))
+        model = _architecture(spec, like, classes).to(device)
+        return with_logits(model, like[:3].inputs, classes, LIKELIHOODS[spec.likelihood or "softmax"])
 
 
 def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -45,12 +45,27 @@ class Curvature:
     """(Z, v) → Σ_z C_z v."""
     examples: Examples
     batch_size: int = 200
+    _alone: list[bool] = field(default_factory=list, init=False, repr=False)
+    """Whether vectors must be multiplied one after the other; empty until several are multiplied."""
 
     def product(self, v: Float64[Tensor, "*m p"]) -> Float64[Tensor, "*m p"]:
         """Cv, for each of m vectors. Costs about two epochs of training each; several are computed side by side."""
-        at_once = vmap(self.of_rows, in_dims=(None, 0), chunk_size=_SIDE_BY_SIDE) if v.dim() > 1 else self.of_rows
+        of_rows = self._of_several if v.dim() > 1 else self.of_rows
         batches = self._by_id.split(self.batch_size)
-        return sum((at_once(self.examples[at], v) for at in batches), torch.zeros_like(v)) / len(self.examples)
+        return sum((of_rows(self.examples[at], v) for at in batches), torch.zeros_like(v)) / len(self.examples)
+
+    def _of_several(self, rows: Examples, v: Float64[Tensor, "m p"]) -> Float64[Tensor, "m p"]:
+        """Σ_z C_z v for each vector."""
+        if not self._alone:
+            self.of_rows(rows[:4], v[0])  # how it is differentiated is chosen here, as a transform would mislead it
+        if not any(self._alone):
+            try:
+                products = vmap(self.of_rows, in_dims=(None, 0), chunk_size=_SIDE_BY_SIDE)(rows, v)
+                self._alone[:] = [False]
+                return products
+            except RuntimeError:  # the model does not run under vmap; an error of its own will be raised again below
+                self._alone[:] = [True]
+        return torch.stack([self.of_rows(rows, each) for each in v])
 
     def quadratic(self, delta: Theta) -> Float[Tensor, ""]:
         """δᵀCδ; its gradient is 2Cδ. Costs a ``product``."""

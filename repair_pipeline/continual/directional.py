@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vjp
+from torch.func import debug_unwrap, jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from repair_pipeline.continual.backward import gradient
@@ -22,6 +22,9 @@ Outputs = Callable[[Theta, Examples], Float[Tensor, "n *k"]]
 
 ByRows = Callable[[Theta, Examples, Theta], Float[Tensor, "n *k"]]
 """(θ, rows, v) → Jv, from per-sample gradients."""
+
+_COMPARED = 4
+"""Rows on which forward mode is compared with per-sample gradients."""
 
 Pulled = tuple[Float[Tensor, "n *k"], Float[Tensor, "n *k"], Callable[[Tensor], Theta]]
 """f(θ), Jv and u ↦ Jᵀu."""
@@ -45,30 +48,67 @@ def plain_kernels() -> Iterator[None]:
 class Directional:
     """Jv by forward-mode differentiation; if an operation does not support it, unfused or by per-sample gradients.
 
-    All three are exact. The choice is made at the first batch and kept.
+    All three are exact. The choice is made at the first batch and kept. Forward mode sees what a backward pass does
+    not: it goes on through ``torch.no_grad`` and through the padding of an embedding. Then per-sample gradients decide,
+    as they say what training changes.
     """
 
     def __init__(self, outputs: Outputs, by_rows: ByRows) -> None:
         self._outputs, self.by_rows = outputs, by_rows
         self._forward: list[Callable[[], AbstractContextManager[None]]] = [nullcontext, plain_kernels]
+        self._compared = False
 
     def change(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
         """Jv. Costs one or two forward passes, or else one gradient per row."""
+        self._compare(theta, rows)
         while self._forward:
             try:
-                with self._forward[0]():
-                    return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
+                return self._by_forward_mode(theta, rows, v)
             except RuntimeError:  # forward mode not supported; an error of the model itself will be raised again below
                 del self._forward[0]
         return self.by_rows(theta, rows, v)
 
+    def _by_forward_mode(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
+        with self._forward[0]():
+            return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
+
+    def _compare(self, theta: Theta, rows: Examples) -> None:
+        """At the first batch, compare forward mode with per-sample gradients on a few rows, in one direction."""
+        if self._compared:
+            return
+        self._compared = True
+        theta, some = theta.detach(), rows[:_COMPARED]
+        v = torch.arange(len(theta), device=theta.device, dtype=theta.dtype).cos()  # of all parameters
+        while self._forward:
+            try:
+                forward = self._by_forward_mode(theta, some, v)
+                break
+            except RuntimeError:
+                del self._forward[0]
+        else:
+            return
+        difference = forward - self.by_rows(theta, some, v)
+        if difference.dim() > 1:  # of logits: equal up to a number for each row, see of_logits
+            difference, forward = (value - value.mean(dim=1, keepdim=True) for value in (difference, forward))
+        if float(difference.abs().max()) > 1e-2 * float(forward.abs().max()):
+            self._forward.clear()
+
     def pulled(self, theta: Theta, rows: Examples, v: Theta) -> Pulled:
-        """f(θ), Jv and u ↦ Jᵀu; in forward mode from a single pass."""
+        """f(θ), Jv and u ↦ Jᵀu; in forward mode from a single pass.
+
+        Raises:
+            RuntimeError: v is one of several side by side, which what was chosen for a single one does not support.
+        """
+        several = debug_unwrap(v) is not v
+        if not several:
+            self._compare(theta, rows)
         while self._forward:
             try:
                 with self._forward[0]():
                     return self._single_pass(theta, rows, v)
             except RuntimeError:
+                if several:
+                    raise
                 del self._forward[0]
         at = theta.detach().requires_grad_(True)
         value = self._outputs(at, rows)

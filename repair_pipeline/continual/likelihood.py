@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
@@ -76,7 +76,7 @@ class Classifier:
         self._way: Way | None = "in_place" if isinstance(self._model, _OWNERS) else None
         self._owner: nn.Module | None = None
 
-    def way(self, inputs: Float[Tensor, "n *features"]) -> Way:
+    def way(self, inputs: Shaped[Tensor, "n *features"]) -> Way:
         """How this model's per-sample gradients are computed: tested on one row at the first call, then kept.
 
         ``torch.func.vmap`` does not support models that branch on values, write in place, or use ``.item()``, recurrent
@@ -89,7 +89,7 @@ class Classifier:
             self._way = self._supported_way(inputs[:1])
         return self._way
 
-    def logits(self, theta: Theta, inputs: Float[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
+    def logits(self, theta: Theta, inputs: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
         """log p(y|x,θ) of every class, up to a constant per row."""
         differentiated = theta.requires_grad and torch.is_grad_enabled()
         if (self.way(inputs) if differentiated else self._way) == "in_place":
@@ -142,7 +142,7 @@ class Classifier:
             at = theta.detach().requires_grad_(True)
             return gradient(of(logits(at, x), y)[0], at)
 
-    def _supported_way(self, row: Float[Tensor, "1 *features"]) -> Way:
+    def _supported_way(self, row: Shaped[Tensor, "1 *features"]) -> Way:
         label = torch.zeros(1, dtype=torch.int64, device=row.device)
 
         def of_row(logits: Outputs) -> Theta:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes
+from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes, require_floats
 from repair_pipeline.types import Dataset, Examples
 
 
@@ -24,6 +24,7 @@ class InputNoise:
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         inputs, labels = data.train.inputs.clone(), data.train.labels
+        require_floats("corruption", inputs)
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         mean = data.mean[:, None, None]

@@ -94,6 +94,20 @@ def planted_rows(fit: Rows, validation: Rows, rate: float, rng: np.random.Genera
     return rng.permutation(fit)[:in_fit], rng.permutation(validation)[:in_validation]
 
 
+def require_floats(key: str, inputs: Tensor) -> None:
+    """Refuse inputs of integers, whose values a corruption would cut off.
+
+    Args:
+        key: the case key that names the corruption, for the error message.
+        inputs: of the training rows.
+
+    Raises:
+        InputError: they are integers.
+    """
+    if not inputs.is_floating_point():
+        raise InputError(f"{key} changes values, but the inputs are integers: return floats from dataset.transform")
+
+
 def require_classes(key: str, classes: Iterable[int], labels: Tensor) -> None:
     """Refuse classes that no training row has.
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes
+from repair_pipeline.corruption.planting import Planted, planted_by_class, require_classes, require_floats
 from repair_pipeline.types import Dataset, Examples
 
 TrainVictim = Callable[[Examples, Examples, int], nn.Module]
@@ -34,6 +34,7 @@ class Poison:
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         clean = data.train.in_memory()
         inputs, labels = clean.inputs.clone(), clean.labels.clone()
+        require_floats("corruption", inputs)
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
         by_class = planted_by_class(data.train.labels, self.classes, self.rate, fit, validation, rng)

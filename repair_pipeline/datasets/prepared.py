@@ -20,8 +20,8 @@ from repair_pipeline.types import Remark
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _GREY = ("L", "1", "LA", "La", "F", *_DEEP)
 _ALPHA = "with an alpha channel, which is dropped"
-_EXACT = 2**24
-"""Largest bound up to which float32 represents every integer."""
+_UNSIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+"""What torch can compute with in place of types that it can only store."""
 
 
 class ImageFiles(Sequence[bytes]):
@@ -69,6 +69,11 @@ def _opened(row: Any, place: str) -> Image.Image:
 def size(shape: torch.Size) -> str:
     """The shape of one row for a message, such as ``3×4×5``."""
     return "×".join(map(str, shape[1:]))
+
+
+def kind(dtype: torch.dtype) -> str:
+    """The name of a type for a message, such as ``int64``."""
+    return str(dtype).removeprefix("torch.")
 
 
 class Scale:
@@ -195,7 +200,7 @@ def _require_opaque(picture: Image.Image, place: str) -> None:
 
 
 class Prepared:
-    """Raw inputs as float32 tensors, prepared on access (an ``Inputs``).
+    """Raw inputs as tensors, prepared on access (an ``Inputs``): float32, or the integers that a transform returns.
 
     Args:
         rows: encoded or PIL images, or feature vectors.
@@ -217,13 +222,14 @@ class Prepared:
         self._rows, self._where, self._scale = rows, where, scale
         self._transform = transform
         self._images = not isinstance(rows, np.ndarray)
-        self.shape = torch.Size([len(rows), *self._prepared(0).shape])
+        first = self._prepared(0)
+        self.shape, self.dtype = torch.Size([len(rows), *first.shape]), first.dtype
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        batch = torch.empty((len(rows), *self.shape[1:]))
+        batch = torch.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
         for place, at in enumerate(rows.tolist()):
             tensor = self._prepared(at)
             if tensor.shape != self.shape[1:]:
@@ -231,6 +237,11 @@ class Prepared:
                 raise InputError(
                     f"images of mixed size: {self._place(at)} is {shape}, the first is {size(self.shape)}: "
                     "set dataset.transform to resize them"
+                )
+            if tensor.dtype != self.dtype:
+                raise InputError(
+                    f"dataset.transform returns {kind(tensor.dtype)} on {self._place(at)}, but {kind(self.dtype)} "
+                    "on the first: return numbers of one type"
                 )
             batch[place] = tensor
         return batch
@@ -254,9 +265,6 @@ class Prepared:
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"dataset.transform fails on {self._place(at)} ({why}): fix it") from error
-        if tensor.dtype in (torch.int32, torch.int64) and bool((tensor.abs() > _EXACT).any()):
-            raise InputError(
-                f"dataset.transform returns {int(tensor.abs().max())} on {self._place(at)}, but inputs are "
-                f"float32, which is exact for integers up to {_EXACT}: return smaller integers"
-            )
-        return tensor.float()
+        if tensor.is_complex():
+            raise InputError(f"dataset.transform returns complex numbers on {self._place(at)}: return real ones")
+        return tensor.float() if tensor.is_floating_point() else tensor.to(_UNSIGNED.get(tensor.dtype, tensor.dtype))

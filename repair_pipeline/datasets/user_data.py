@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
 from repair_pipeline.datasets.labels import Labels, class_name, shown
-from repair_pipeline.datasets.prepared import Prepared, Scale, size
+from repair_pipeline.datasets.prepared import Prepared, Scale, kind, size
 from repair_pipeline.datasets.table_files import require_local
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
@@ -45,7 +45,7 @@ class UserData:
     metadata: tuple[str, ...] | None = None
     """Metadata columns; None: all other columns."""
     transform: str | None = None
-    """``package.module:function``, called with a PIL image or a float32 feature vector; returns floats."""
+    """``package.module:function``, called with a PIL image or a float32 feature vector; returns floats or integers."""
     classes: tuple[str, ...] | None = None
     """Class names in the order of the model's outputs; None: from the file, else the sorted training labels."""
 
@@ -214,6 +214,11 @@ def _dataset(
         raise InputError(
             f"training rows are {size(inputs[0].shape)} and test rows {size(inputs[1].shape)}: "
             "set dataset.transform to resize them"
+        )
+    if inputs[0].dtype != inputs[1].dtype:
+        raise InputError(
+            f"dataset.transform returns {kind(inputs[0].dtype)} for training rows and {kind(inputs[1].dtype)} for test "
+            "rows: return numbers of one type"
         )
     columns = joined(train.metadata, test.metadata)
     metadata = columns.add_column(0, "example_id", pa.array(ids.tolist())) if columns.num_columns else None

@@ -95,7 +95,7 @@ def judge(
         controls = (
             f"finetune with nothing removed, {rule.controls} times, as the rows that this model left out are not known"
         )
-    model = problem.likelihood.on(copied(repaired_model)).to(problem.classifier.theta_hat.device).eval()
+    model = problem.with_logits(copied(repaired_model).to(problem.classifier.theta_hat.device)).eval()
     require_readable(model, rows["holdout"][:2], problem.classes)
     tests = problem.tests
     failures = len(tests.query) + len(tests.query_tuning) + len(rows["holdout"])

@@ -25,6 +25,8 @@ from repair_pipeline.library.holdout import Holdouts, require_outcome
 from repair_pipeline.library.rows import Part, Reader, Source, examples_of
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.likelihoods.protocol import Likelihood
+from repair_pipeline.likelihoods.reading import precision, with_logits
+from repair_pipeline.models.copying import copied
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.training.fit import Schedule
@@ -39,8 +41,9 @@ class RepairProblem:
 
     Rows are given as ``(x, y)`` or ``(x, y, ids)`` of tensors or arrays with x of shape (n, ...) and y of n class
     numbers, as a torch ``Dataset`` or ``DataLoader`` of such, or as the path of a Parquet or CSV file or of a folder of
-    images. They are read once into memory and converted to the dtype of the model's parameters. The model is copied;
-    the parameters of the copy that require a gradient are adapted, on the model's device.
+    images. They are read once into memory; floats are converted to the dtype of the model's parameters, integers stay
+    integers. The model is copied; the parameters of the copy that require a gradient are adapted, on the model's
+    device.
 
     Args:
         model: a trained classifier that returns one logit per class.
@@ -94,15 +97,19 @@ class RepairProblem:
         """How models are trained."""
         self.likelihood = LIKELIHOODS.named(likelihood) if isinstance(likelihood, str) else likelihood
         """p(z|θ) of the outputs of the problem's models."""
-        self.classifier = Classifier(model, self.likelihood)
+        model = copied(model)
+        self._reader = Reader(columns or {}, classes, precision(model), seed)
+        sources = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
+        parts = {"train": self._reader("train", sources.pop("train"))}
+        self.classes = self._reader.classes = self._reader.classes or _class_numbers(
+            model, parts["train"], self.likelihood
+        )
+        """Class names, in the order of the model's outputs."""
+        self._example = parts["train"].inputs[:3]
+        self.classifier = Classifier(self.with_logits(model))
         """log p(z|θ), and the model's parameters θ̂."""
         self.base = self.classifier.module(self.classifier.theta_hat)
         """A copy of the given model, in eval mode; it returns logits."""
-        self._reader = Reader(columns or {}, classes, self.classifier.theta_hat.dtype, seed)
-        sources = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
-        parts = {"train": self._reader("train", sources.pop("train"))}
-        self.classes = self._reader.classes = self._reader.classes or _class_numbers(self.base, parts["train"])
-        """Class names, in the order of the model's outputs."""
         parts |= {where: self._reader(where, source) for where, source in sources.items() if source is not None}
         rows = examples_of(parts)
         for where, part in rows.items():
@@ -180,7 +187,11 @@ class RepairProblem:
                 "that returns the untrained model, such as untrained=lambda: Net()"
             )
         with seeded(generator):
-            return self.likelihood.on(self._untrained().to(self.classifier.theta_hat))
+            return self.with_logits(self._untrained().to(self.classifier.theta_hat))
+
+    def with_logits(self, model: nn.Module) -> nn.Module:
+        """Make a model read the problem's inputs and return logits, in place; returns the same model."""
+        return with_logits(model, self._example, len(self.classes), self.likelihood)
 
     def __repr__(self) -> str:
         query, tuning, guard = map(len, (self.tests.query, self.tests.query_tuning, self.tests.guard))
@@ -204,13 +215,15 @@ def _training(given: Schedule | UserRecipe | Callable[..., nn.Module] | None) ->
     return TrainingFunction(given, getattr(given, "__name__", str(given)))
 
 
-def _class_numbers(model: nn.Module, train: Part) -> tuple[str, ...]:
+def _class_numbers(model: nn.Module, train: Part, likelihood: Likelihood) -> tuple[str, ...]:
     """The numbers of the model's outputs, as class names."""
+    count = int(train.labels.max()) + 1
+    tried = with_logits(copied(model), train.inputs[:3], max(count, 2), likelihood).eval()
     try:
         with torch.no_grad():
-            count = model(train.inputs[:2].to(next(model.parameters()).device)).shape[-1]
+            count = tried(train.inputs[:2].to(next(model.parameters()).device)).shape[-1]
     except Exception:  # the rows do not fit the model; the check that follows reports how
-        count = int(train.labels.max()) + 1
+        pass
     return tuple(map(str, range(count)))
 
 

@@ -14,7 +14,7 @@ from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.scoring import require_guard
 from repair_pipeline.library.settings import configured, name_of, require_no_settings
 from repair_pipeline.library.tables import Shown
-from repair_pipeline.likelihoods.protocol import off
+from repair_pipeline.likelihoods.reading import off
 from repair_pipeline.training.fit import accuracy
 from repair_pipeline.treatment.protocol import Search, Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS

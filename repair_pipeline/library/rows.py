@@ -47,7 +47,7 @@ class Part:
     @cached_property
     def digests(self) -> list[str]:
         """Hashes of the inputs as the model reads them. They do not depend on the kind of source."""
-        return input_digests(self.inputs)
+        return input_digests(self.inputs if self.inputs.is_floating_point() else self.inputs.float())
 
 
 class Reader:
@@ -56,7 +56,7 @@ class Reader:
     Args:
         columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
         classes: class names in the order of the model's outputs; None: those of the first file.
-        dtype: dtype of the model's parameters, to which inputs are converted.
+        dtype: dtype of the model's parameters, to which inputs of floating point are converted.
         seed: for a data set that draws at random while it is read.
     """
 
@@ -111,7 +111,7 @@ class Reader:
         inputs = Prepared(rows.inputs, transform, where, scale)[torch.arange(len(rows.labels.values))]
         hashes = [digest(content(row)) for row in rows.inputs]
         labels = rows.labels.numbers(self.classes, where)
-        return Part(inputs.to(self._dtype), labels, hashes, list(rows.names) or None)
+        return Part(self._converted(inputs), labels, hashes, list(rows.names) or None)
 
     def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
         """All rows of a data set or loader. A loader that shuffles is read in the order of its data set."""
@@ -162,7 +162,10 @@ class Reader:
             )
         # Hash vectors as files of features are hashed: their numbers are read as float64.
         raw = inputs.double() if inputs.dim() == 2 else inputs
-        return Part(inputs.to(self._dtype), labels.long(), input_digests(raw), ids)
+        return Part(self._converted(inputs), labels.long(), input_digests(raw), ids)
+
+    def _converted(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
 
 
 def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:

@@ -48,14 +48,6 @@ class Likelihood:
         return self.logits(outputs) if self.logits and isinstance(outputs, Tensor) else outputs
 
 
-def off(model: nn.Module) -> nn.Module:
-    """Remove the conversion from the model, in place; returns the same model."""
-    hooks = model._forward_hooks  # torch removes a hook only by its handle, which a copy of the model does not have
-    for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Likelihood)]:
-        del hooks[key]
-    return model
-
-
 def log_p(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
     """log p(y|x,θ) of the given labels, in nats, one value a row."""
     return -nn.functional.cross_entropy(logits, labels, reduction="none")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import debug_unwrap
 
+from repair_pipeline.errors import InputError, one_line
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -19,10 +21,19 @@ def copied(model: Model) -> Model:
     ``copy.deepcopy`` refuses tensors that were computed from tensors with gradients. Modules hold some as attributes:
     the weight that ``nn.utils.weight_norm`` computes, or an activation stored in a forward pass. The copy has their
     values, detached. Wrappers left by a torch.func transform are removed.
+
+    Raises:
+        InputError: a module holds something that cannot be copied, such as a lock or an open file.
     """
     values = {id(tensor): debug_unwrap(tensor).detach().clone() for tensor in _computed(model)}
-    with torch.no_grad():  # else the copied parameters of a scripted model would not be leaves
-        duplicate = copy.deepcopy(model, values)
+    try:
+        with torch.no_grad():  # else the copied parameters of a scripted model would not be leaves
+            duplicate = copy.deepcopy(model, values)
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"the model {type(model).__name__} cannot be copied ({one_line(error)}): make the attribute that cannot "
+            "when it is used, not in __init__"
+        ) from error
     for parameter, original in zip(duplicate.parameters(), model.parameters(), strict=True):
         parameter.requires_grad_(original.requires_grad)
     return duplicate

@@ -26,13 +26,14 @@ from repair_pipeline.evaluation.gate import FEWEST_ROWS, expected_detectable
 from repair_pipeline.evaluation.margins import breakable, provable_loss, rows_to_prove
 from repair_pipeline.evaluation.near_duplicates import near_duplicates
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.reading import reading_of
 from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.cost import expected_seconds
 from repair_pipeline.pipeline.failures import failure_parts
 from repair_pipeline.pipeline.ledger import announced_reuse
 from repair_pipeline.pipeline.standing import applied_patch_of_another, require_runnable
-from repair_pipeline.pipeline.trials import fails_in_train_mode, mixes_rows, squashed, unsupported
+from repair_pipeline.pipeline.trials import auxiliary_outputs, fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.tracking.weights_only import not_exported
@@ -90,6 +91,7 @@ def preflight(case: Case) -> Iterator[Finding]:
         if weights:
             load_weights(model, read_file(weights), str(weights))
         model = freeze(model, spec.parameters or "all").eval()
+        yield from (Finding(f"model: {subject}", says) for subject, says in reading_of(model).lines)
         yield from _model(spec, model, data.fit.examples[:8], trains=weights is None)
         yield from _training(case, model, data.fit.examples[:8])
         if weights:
@@ -175,8 +177,11 @@ def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> It
     yield Finding("fisher", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)
     for name, why in unsupported(spec, classifier, rows):
         yield Finding(f"influence: {name}", f"cannot work on this model ({why}): leave it out", fine=False)
-    if (trains or "retrain" in spec.treatments) and (reason := fails_in_train_mode(model, rows)):
-        yield Finding("training", f"the model fails in train mode on {len(rows)} rows ({reason})", fine=False)
+    if trains or "retrain" in spec.treatments:
+        if reason := fails_in_train_mode(model, rows):
+            yield Finding("training", f"the model fails in train mode on {len(rows)} rows ({reason})", fine=False)
+        elif auxiliary := auxiliary_outputs(model, rows):
+            yield Finding("training", f"of the {auxiliary} that the model returns, the logits alone are trained")
     if reason := not_exported(model, rows):
         yield Finding("tracking", f"MLflow gets the weights alone, no program to serve: torch.export fails ({reason})")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.continual.kfac import kfac
@@ -15,6 +15,7 @@ from repair_pipeline.errors import one_line
 from repair_pipeline.influence.ewc import EWCInfluence
 from repair_pipeline.influence.linear import LinearInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
+from repair_pipeline.likelihoods.reading import off, reading_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.fit import logits
 from repair_pipeline.training.outputs import require_tensor
@@ -51,6 +52,15 @@ def fails_in_train_mode(model: nn.Module, rows: Examples) -> str | None:
             return one_line(error)
     require_tensor(outputs, mode=" in train mode")
     return None
+
+
+def auxiliary_outputs(model: nn.Module, rows: Examples) -> str | None:
+    """The type of what the model returns in train mode, if that is no tensor though it is one in eval mode."""
+    with torch.random.fork_rng(), torch.no_grad():
+        outputs = off(copied(model)).train()(reading_of(model).converted(model, rows.inputs))
+    if isinstance(outputs, Tensor) or reading_of(model).returns:
+        return None
+    return type(outputs).__name__
 
 
 def unsupported(spec: CaseSpec, classifier: Classifier, rows: Examples) -> Iterator[tuple[str, str]]:

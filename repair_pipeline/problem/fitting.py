@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.prepared import kind
 from repair_pipeline.errors import InputError, one_line
+from repair_pipeline.likelihoods.reading import precision, reading_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.models.user_model import Adapted, freeze
 from repair_pipeline.training.fit import logits
@@ -31,7 +33,7 @@ def require_fitting(
     """Refuse a model that cannot read the rows, does not return one logit per class, or has no gradients.
 
     Args:
-        model: left unchanged.
+        model: as ``with_logits`` returns it; left unchanged.
         rows: examples of the data.
         classes: class names, in the order of the model's outputs.
         features: names of the feature columns in use, in order; empty for images.
@@ -42,6 +44,8 @@ def require_fitting(
     """
     require_readable(model, rows[:2], classes, features)
     require_logits(model, rows)
+    if reads_integers(model, rows):
+        logits(model, _extremes(rows))
     require_differentiable(freeze(copied(model), adapted), rows[:2])
 
 
@@ -67,6 +71,10 @@ def require_readable(
     except Exception as error:
         raise InputError(_explanation(model, inputs, error, features)) from error
     outputs = require_tensor(returned, len(classes))
+    if not outputs.is_floating_point():
+        raise InputError(
+            f"the model's outputs are {kind(outputs.dtype)}, as class numbers are: return the logits they come from"
+        )
     if outputs.shape != torch.Size([len(rows), len(classes)]):
         expected = f"({len(rows)}, {len(classes)}), one logit for each of the classes {shown(classes, 10)}"
         hint = "set model.arguments or dataset.classes"
@@ -115,17 +123,43 @@ def require_differentiable(model: nn.Module, rows: Examples) -> None:
         ) from error
 
 
+def reads_integers(model: nn.Module, rows: Examples) -> bool:
+    """Whether the model gets integers, as one that looks them up in a table does."""
+    cast = reading_of(model).cast
+    return cast == "integer" or (cast == "none" and not rows[:1].inputs.is_floating_point())
+
+
+def _extremes(rows: Examples) -> Examples:
+    """The rows with the largest or smallest value of a column: if an embedding lacks a token, then one of these."""
+    found = rows[:0]
+    for batch in rows.batches(1000):
+        found = Examples.concat([found, batch])
+        values = found.inputs.flatten(1).long()
+        found = found[torch.cat([values.argmax(dim=0), values.argmin(dim=0)]).unique()]
+    return found
+
+
 def _explanation(model: nn.Module, inputs: Tensor, error: Exception, features: tuple[str, ...]) -> str:
     """Why the model cannot read the inputs, and what to do."""
     shape = tuple(inputs.shape[1:])
-    dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point and p.dtype != inputs.dtype}
-    if dtypes:
-        dtype = str(min(dtypes, key=str)).removeprefix("torch.")
-        return f"the model's parameters are {dtype}, but inputs are float32: call .float() on the model"
-    if _reads_integers(model, inputs, error):
+    kinds = {name.lower() for name in re.findall(r"(?i)\b(?:float|double|half|bfloat16)\b", str(error))}
+    if len(kinds) > 1:
         return (
-            f"the model reads integers, but inputs are float32 ({one_line(error)}): call .long() on them in the model, "
-            "which is exact up to 16,777,216"
+            f"the model computes in several precisions ({one_line(error)}): let all its layers have the type of its "
+            f"first parameter, {kind(precision(model))}, and take conversions such as .half() out of it"
+        )
+    if re.search(r"(?i)indices.*long|index tensor|used as indices", one_line(error)):
+        parts = inputs[inputs != inputs.round()]
+        if len(parts):
+            return (
+                f"the model reads integers, but an input is {float(parts[0]):g}: set dataset.features to columns of "
+                "whole numbers, or dataset.transform"
+            )
+        error = _error(model, inputs.long()) or error
+    if re.search(r"(?i)out of range|valid range|smaller than num_classes", str(error)):
+        return (
+            f"the model cannot look up inputs from {int(inputs.min())} to {int(inputs.max())} ({one_line(error)}): set "
+            "model.arguments to a table of as many entries as there are tokens"
         )
     named = f" ({shown(features)})" if features else ""
     widths = re.search(r"\(\d+x(\d+) and (\d+)x\d+\)", str(error))
@@ -143,10 +177,10 @@ _OTHER_FEATURES = "set dataset.features, list the columns that are no features i
 """What to do about named features that the model does not read."""
 
 
-def _reads_integers(model: nn.Module, inputs: Tensor, error: Exception) -> bool:
+def _error(model: nn.Module, inputs: Tensor) -> Exception | None:
     try:
         with torch.no_grad():
-            model(inputs.long())
-    except Exception:  # for example a token beyond the embedding table: decide by the first error's text
-        return re.search(r"(?i)indices.*long|index tensor|used as indices", one_line(error)) is not None
-    return True
+            model(inputs)
+    except Exception as error:
+        return error
+    return None

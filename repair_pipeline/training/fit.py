@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.likelihoods.protocol import log_p
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.outputs import require_tensor
@@ -94,12 +95,24 @@ class Schedule:
 def logits(
     model: nn.Module, examples: Examples, batch_size: int = 500, progress: Progress = silent
 ) -> Float[Tensor, "n k"]:
-    """The model's outputs, in eval mode and on the CPU."""
+    """The model's outputs, in eval mode and on the CPU.
+
+    Raises:
+        InputError: the model fails on a row.
+    """
     device = next(model.parameters()).device
     model.eval()
     outputs, done = [], 0
     for batch in examples.batches(batch_size):
-        outputs.append(model(batch.inputs.to(device)).cpu())
+        try:
+            outputs.append(model(batch.inputs.to(device)).cpu())
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the model's own
+            raise InputError(
+                f"the model fails on one of the {len(batch)} rows from {batch.ids[0]} to {batch.ids[-1]} "
+                f"({one_line(error)}): correct the row, or what the model does with it"
+            ) from error
         done += len(batch)
         progress(done, len(examples))
     return torch.cat(outputs)

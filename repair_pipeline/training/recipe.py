@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -16,13 +16,16 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
+from repair_pipeline.likelihoods.reading import reading_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.training.protocol import Start, Training, seeded
 from repair_pipeline.types import Examples, Progress, silent
 
-Augment = Callable[[Float[Tensor, "b *features"], torch.Generator], Float[Tensor, "b *features"]]
-"""Changes a batch of inputs at random, with all randomness from the generator. Both are on the CPU."""
+Augment = Callable[[Shaped[Tensor, "b *features"], torch.Generator], Shaped[Tensor, "b *features"]]
+"""Changes a batch of inputs at random, with all randomness from the generator. Both are on the CPU.
+
+The inputs are of the type that the model reads: floats, even where a transform returned integers, or tokens."""
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -131,6 +134,7 @@ class Recipe:
                     batch = train[chosen]
                     inputs = batch.inputs.cpu()
                     if self.augment:
+                        inputs = reading_of(model).converted(model, inputs)
                         inputs = _augmented(self.augment, str(fields.augment), inputs, generator)
                     optimiser.zero_grad()
                     outputs = require_tensor(model(inputs.to(device)), mode=" in train mode")
@@ -166,8 +170,8 @@ def _smoothed(targets: Float[Tensor, "b k"], smoothing: float) -> Float[Tensor, 
 
 
 def _augmented(
-    augment: Augment, name: str, inputs: Float[Tensor, "b *features"], generator: torch.Generator
-) -> Float[Tensor, "b *features"]:
+    augment: Augment, name: str, inputs: Shaped[Tensor, "b *features"], generator: torch.Generator
+) -> Shaped[Tensor, "b *features"]:
     """The inputs after augmentation, which must keep shape and type.
 
     Raises:

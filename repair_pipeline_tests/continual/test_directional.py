@@ -79,8 +79,11 @@ def test_curvatures_are_sums_of_outer_products_of_gradients(make, kind):
         gradients = [by_autograd(model, lambda log_p, _, k=k: log_p[0, k]) for k in range(3)]
         weights = list(model(ROWS.inputs).detach().softmax(dim=1).unbind(dim=1))
     expected = sum(g.T @ (w * (g @ v)) for g, w in zip(gradients, weights, strict=True)) / len(ROWS)
-    actual = CURVATURES[kind](classifier, classifier.theta_hat, ROWS).product(v)
-    torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-12)
+    curvature = CURVATURES[kind](classifier, classifier.theta_hat, ROWS)
+    torch.testing.assert_close(curvature.product(v), expected, rtol=1e-8, atol=1e-12)
+    for _ in range(2):  # the second time as was chosen the first time
+        several = curvature.product(torch.stack([v, -2 * v, torch.zeros_like(v)]))
+        torch.testing.assert_close(several, torch.stack([expected, -2 * expected, 0 * expected]), rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", WITHOUT_FORWARD_MODE.values(), ids=WITHOUT_FORWARD_MODE)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
+from repair_pipeline.storage.files import map_inputs, write_inputs
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 3, 5))
 
@@ -122,13 +123,55 @@ def ids(row):
     return torch.as_tensor(row).long()
 
 
-def test_ids_that_a_float_cannot_hold_are_refused(tmp_path):
-    for value, fine in ((2**24, True), (2**24 + 1, False)):
-        table = pa.table({"x": [1.0, value], "label": ["a", "b"]})
-        pq.write_table(table, tmp_path / "train.parquet")
-        spec = UserData("train.parquet", "train.parquet", transform=f"{__name__}:ids")
-        if fine:
-            assert read(spec, tmp_path).train.inputs[:, 0].tolist() == [1, value]
-        else:
-            with pytest.raises(InputError, match=r"dataset\.transform returns 16777217 on training row 1"):
-                read(spec, tmp_path).train.in_memory()
+def transformed(tmp_path, values, transform, test=None):
+    for name, column in (("train", values), ("test", test or values)):
+        pq.write_table(pa.table({"x": column, "label": ["a", "b"]}), tmp_path / f"{name}.parquet")
+    return read(UserData("train.parquet", "test.parquet", transform=f"{__name__}:{transform}"), tmp_path)
+
+
+def test_integers_of_a_transform_stay_integers_even_those_that_a_float_cannot_hold(tmp_path):
+    inputs = transformed(tmp_path, [1.0, 2**53 - 1], "ids").train.inputs
+    assert inputs.dtype == torch.int64
+    assert inputs[:, 0].tolist() == [1, 2**53 - 1]
+    save = tmp_path / "stored" / "inputs.npy"
+    save.parent.mkdir()
+    write_inputs(save, inputs.shape, [inputs[:1], inputs[1:]])
+    assert torch.equal(map_inputs(save), inputs)
+
+
+def unsigned(row):
+    return np.asarray(row).astype("uint16")
+
+
+def flags(row):
+    return np.asarray(row) > 1
+
+
+def halves(row):
+    return torch.as_tensor(row).half()
+
+
+@pytest.mark.parametrize(
+    ("transform", "kind"), [("unsigned", torch.int32), ("flags", torch.bool), ("halves", torch.float32)]
+)
+def test_what_a_transform_returns_keeps_its_values(tmp_path, transform, kind):
+    inputs = transformed(tmp_path, [1.0, 40000.0], transform).train.inputs
+    assert inputs.dtype == kind
+    assert inputs[:, 0].tolist() == {"flags": [False, True]}.get(transform, [1, 40000])
+
+
+def now_and_then(row):
+    return torch.as_tensor(row).long() if row[0] == 1 else torch.as_tensor(row)
+
+
+def complicated(row):
+    return np.asarray(row) * 1j
+
+
+def test_numbers_of_several_types_or_complex_ones_are_refused(tmp_path):
+    with pytest.raises(InputError, match="returns float32 on training row 1, but int64 on the first: return numbers"):
+        transformed(tmp_path, [1.0, 2.0], "now_and_then").train.in_memory()
+    with pytest.raises(InputError, match="returns float32 for training rows and int64 for test rows: return numbers"):
+        transformed(tmp_path, [2.0, 2.0], "now_and_then", test=[1.0, 1.0])
+    with pytest.raises(InputError, match="returns complex numbers on training row 0"):
+        transformed(tmp_path, [2.0, 2.0], "complicated")

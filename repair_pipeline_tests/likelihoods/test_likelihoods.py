@@ -18,7 +18,7 @@ from repair_pipeline.continual.posterior import Dense, Laplace
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
-from repair_pipeline.likelihoods.protocol import off
+from repair_pipeline.likelihoods.reading import off
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.training.fit import accuracy, mean_probability, predictions
 from repair_pipeline_tests.cases import LIKELIHOOD_ROWS, METHOD_ROWS, noisy
