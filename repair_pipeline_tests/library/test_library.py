@@ -344,3 +344,27 @@ def test_python_m_is_the_command():
     done = subprocess.run([sys.executable, "-m", "repair_pipeline", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: repair [OPTIONS] COMMAND")
+
+
+class Wrapped(nn.Module):
+    """The model's outputs in a dictionary."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return {"hidden": x, "logits": self.model(x)}
+
+
+def test_a_model_that_returns_a_dictionary_has_the_same_scores_and_its_repair_returns_one(model, given, problem):
+    wrapped = problem_of(Wrapped(model), given)
+    assert wrapped.classes == problem.classes
+    expected, actual = (rp.attribute(of, "loss") for of in (problem, wrapped))
+    assert np.array_equal(actual.ids, expected.ids)
+    torch.testing.assert_close(actual.values, expected.values, rtol=0, atol=0)
+    repaired = rp.repair(wrapped, actual.top(5), Newton()).model
+    plain = rp.repair(problem, actual.top(5), Newton()).model
+    inputs = given["guard"][0]
+    assert torch.equal(repaired(inputs)["logits"], plain(inputs))
+    assert wrapped.with_logits(repaired)(inputs).shape == plain(inputs).shape
