@@ -54,6 +54,21 @@ class Settings(BaseSettings):
     )
     dagster_port: Port = Field(default=3000, description="the port of Dagster's web pages on loopback")
     mlflow_port: Port = Field(default=5000, description="the port of MLflow's web pages on loopback")
+    mlflow_experiment: Annotated[str, Field(min_length=1)] = Field(
+        default="repair_pipeline", description="the MLflow experiment that cases are logged to"
+    )
+    query_memory_mb: Annotated[int, Field(ge=64)] = Field(
+        default=2048, description="the memory that a query or a predicate may use, in MiB"
+    )
+    query_seconds: Annotated[int, Field(ge=1)] = Field(
+        default=60, description="the time that a query or a predicate may take, in seconds"
+    )
+    query_threads: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="the threads that a query or a predicate may use"
+    )
+    query_rows: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000, description="the rows that the answer of a query may have"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -22,7 +22,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.settings import Settings
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.runs import open_store, tracking_uri
+from repair_pipeline.tracking.store import open_store, tracking_uri
 
 
 def serve(settings: Settings) -> None:

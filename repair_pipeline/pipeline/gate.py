@@ -29,9 +29,10 @@ from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.registry import (
     REPAIRS,
+    champion,
     promote,
     publish,
-    repairs_champion,
+    repairs_version,
     set_candidate,
     set_champion_if_none,
 )
@@ -260,12 +261,14 @@ def register(view: GroupView, path: Path, progress: Progress) -> None:
             tags[REPAIRS] = tensors_digest(view.base_model_path)
         return publish(view.layout, name, view.model(weights), weights, architecture, view.data.test, run, tags)
 
-    champion = set_champion_if_none(view.layout, name, partial(published, view.base_model_path, "base"))
+    first = set_champion_if_none(view.layout, name, view.id, partial(published, view.base_model_path, "base"))
     version = published(view.model_path(repaired.variant), "repaired")
     set_candidate(view.layout, name, version)
-    if gate.promotion == "automatic" and repairs_champion(view.layout, name):
-        promote(view.layout, name)
-    elif gate.promotion == "automatic":
-        log.warning("version %d of %s repairs other weights than the champion's: it waits for promote", version, name)
-    candidate = {"name": name, "version": version, "failure_group": view.group, "first_champion": champion}
+    deployed = champion(view.layout, name)
+    if gate.promotion == "automatic" and deployed is not None and deployed.number != version:
+        if repairs_version(view.layout, name, version, deployed.number):
+            promote(view.layout, name)
+        else:
+            log.warning("version %d of %s repairs other weights than the champion: it waits for promote", version, name)
+    candidate = {"name": name, "version": version, "failure_group": view.group, "first_champion": first}
     write_text(path, json.dumps(candidate))

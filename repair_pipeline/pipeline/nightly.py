@@ -22,7 +22,8 @@ from repair_pipeline.pipeline.case import stored_spec
 from repair_pipeline.pipeline.inputs import opened
 from repair_pipeline.storage.files import read_parquet, write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.registry import CHAMPION, Version, champion
+from repair_pipeline.tracking.aliases import CHAMPION
+from repair_pipeline.tracking.registry import Version, champion
 
 log = logging.getLogger(__name__)
 

@@ -8,28 +8,29 @@ import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow  # after tracking.runs, which switches its telemetry off
+import mlflow
 import torch
 from mlflow import MlflowClient
 from torch import nn
 
+from repair_pipeline.datasets.ids import digest
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.runs import log_model, open_store, tracking_uri
+from repair_pipeline.tracking.aliases import Standing, change, finish, require_model, standing
+from repair_pipeline.tracking.runs import log_model
+from repair_pipeline.tracking.store import embedded_uri, masked, open_store, registry_uri, using
 from repair_pipeline.types import Examples
 
-CHAMPION, CANDIDATE = "champion", "candidate"
-_FORMER = "repair.former_champions"
-"""Tag of a registered model that lists the versions of former champions, the latest last."""
 _ARCHITECTURE = "repair.model"
 _WEIGHTS = "repair.weights"
 _CASE = "repair.case_id"
+_MODEL_IS = "repair.model_is"
 REPAIRS = "repair.repairs"
 """Tag of a version with the digest of the weights that it repairs."""
 
@@ -46,6 +47,8 @@ def publish(
 ) -> int:
     """Register a version of a model, in MLflow's format together with a safetensors file.
 
+    A version with the same weights and tags is not registered again: a process may have been killed after it.
+
     Args:
         layout: where MLflow's store is.
         name: of the registered model.
@@ -59,20 +62,22 @@ def publish(
     Returns:
         The number of the version.
     """
-    open_store(layout)
-    mlflow.set_tracking_uri(tracking_uri(layout))
+    wanted = {**tags, _WEIGHTS: tensors_digest(weights)}
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with mlflow.start_run(run_id=run_id):
-        info = log_model(
-            model,
-            tests,
-            tags["repair.model_is"],
-            extra_files=[str(addressable(weights.parent) / weights.name)],  # MLflow reads it as a URL
-            metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
-        )
-    with redirect_stderr(io.StringIO()):  # MLflow prints its progress there
-        version = mlflow.register_model(info.model_uri, name, tags={**tags, _WEIGHTS: tensors_digest(weights)})
-    return int(version.version)
+    with using(layout) as client:
+        for version in client.search_model_versions(f"name='{name}'"):
+            if version.tags.items() >= wanted.items():
+                return int(version.version)
+        with mlflow.start_run(run_id=run_id):
+            info = log_model(
+                model,
+                tests,
+                tags["repair.model_is"],
+                extra_files=[str(addressable(weights.parent) / weights.name)],  # MLflow reads it as a URL
+                metadata={_ARCHITECTURE: json.dumps(dict(architecture))},
+            )
+        with redirect_stderr(io.StringIO()):  # MLflow prints its progress there
+            return int(mlflow.register_model(info.model_uri, name, tags=wanted).version)
 
 
 @dataclass(frozen=True)
@@ -86,93 +91,117 @@ class Version:
 
 def champion(layout: Layout, name: str) -> Version | None:
     """The deployed version of the model ``name``; None if there is none yet."""
-    number = _aliases(layout, name).get(CHAMPION)
-    if number is None:
+    known = standing(layout, name)
+    if known is None or known.champion is None:
         return None
-    tags = _client(layout).get_model_version(name, str(number)).tags
-    return Version(number, tags[_CASE] if tags.get("repair.model_is") == "repaired" else None)
+    tags = _tags(layout, name, known.champion)
+    return Version(known.champion, tags[_CASE] if tags.get(_MODEL_IS) == "repaired" else None)
 
 
 def candidate(layout: Layout, name: str) -> int | None:
     """The version of the model ``name`` that may replace its champion; None if there is none."""
-    return _aliases(layout, name).get(CANDIDATE)
+    known = standing(layout, name)
+    return None if known is None else known.candidate
 
 
 def repaired_by(layout: Layout, name: str) -> str | None:
     """The case whose repair is the candidate of the model ``name``; None if there is no candidate."""
     version = candidate(layout, name)
-    return None if version is None else _client(layout).get_model_version(name, str(version)).tags.get(_CASE)
+    return None if version is None else _tags(layout, name, version).get(_CASE)
 
 
 def set_candidate(layout: Layout, name: str, version: int) -> None:
-    """Make a version the candidate."""
-    _client(layout).set_registered_model_alias(name, CANDIDATE, str(version))
+    """Make a version the candidate, unless it is the champion: the process that promoted it may have been killed."""
+
+    def accepted(now: Standing) -> Standing:
+        return now if version in (now.champion, now.candidate) else replace(now, candidate=version, waiting=())
+
+    change(layout, name, "candidate", accepted)
 
 
-def set_champion_if_none(layout: Layout, name: str, publish_version: Callable[[], int]) -> int | None:
+def set_champion_if_none(layout: Layout, name: str, case_id: str, publish_version: Callable[[], int]) -> int | None:
     """Publish a version and make it the champion, if there is no champion yet.
 
     Args:
         layout: where MLflow's store is.
         name: of the registered model.
+        case_id: the case whose base model it is.
         publish_version: publishes a version and returns its number.
 
     Returns:
-        The number of the version; None if there is a champion already.
+        The number of the version; None if there is another champion already.
     """
-    if CHAMPION in _aliases(layout, name):
-        return None
+    known = standing(layout, name)
+    if known is not None and known.champion is not None:
+        tags = _tags(layout, name, known.champion)
+        return known.champion if (tags.get(_MODEL_IS), tags.get(_CASE)) == ("base", case_id) else None
     version = publish_version()
-    _client(layout).set_registered_model_alias(name, CHAMPION, str(version))
+    change(layout, name, "first champion", lambda now: replace(now, champion=now.champion or version))
     return version
 
 
-def repairs_champion(layout: Layout, name: str) -> bool:
-    """Whether the candidate was made from the champion's weights.
+def repairs_version(layout: Layout, name: str, version: int, former: int) -> bool:
+    """Whether a version was made from the weights of a former one.
 
-    If not, promoting it may lose what the champion has repaired. True if there is nothing to compare, or if both are
+    If not, replacing the former one may lose what it has repaired. True if there is nothing to compare, or if both are
     repairs of the same case.
     """
-    aliases = _aliases(layout, name)
-    if not {CHAMPION, CANDIDATE} <= aliases.keys():
-        return True
-    champion, candidate = (
-        _client(layout).get_model_version(name, str(aliases[alias])).tags for alias in (CHAMPION, CANDIDATE)
-    )
-    repairs, deployed = candidate.get(REPAIRS), champion.get(_WEIGHTS)
-    same_case = champion.get(_CASE) is not None and champion.get(_CASE) == candidate.get(_CASE)
+    new, old = (_tags(layout, name, each) for each in (version, former))
+    repairs, deployed = new.get(REPAIRS), old.get(_WEIGHTS)
+    same_case = old.get(_CASE) is not None and old.get(_CASE) == new.get(_CASE)
     return None in (repairs, deployed) or repairs == deployed or same_case
 
 
 def promote(layout: Layout, name: str) -> tuple[int | None, int]:
     """Make the candidate the champion; returns the versions of the former and the new champion.
 
+    A promotion that was interrupted is finished instead. ``rollback`` undoes it, and makes the version the candidate
+    again.
+
     Raises:
         InputError: there is no such model, or no candidate.
     """
-    client, aliases = _client(layout), _existing_aliases(layout, name)
-    if CANDIDATE not in aliases:
-        raise InputError(f"model {name!r} has no candidate: the gate has accepted no repair since the last promotion")
-    former, new = aliases.get(CHAMPION), aliases[CANDIDATE]
-    if former is not None:
-        _set_former(layout, name, [*_former(layout, name), former])
-    client.set_registered_model_alias(name, CHAMPION, str(new))
-    client.delete_registered_model_alias(name, CANDIDATE)
-    return former, new
+
+    def promoted(now: Standing) -> Standing:
+        if now.candidate is None:
+            raise InputError(
+                f"model {name!r} has no candidate: the gate has accepted no repair since the last promotion"
+            )
+        return now.promoted()
+
+    done = change(layout, name, "promotion", promoted)
+    return done.before.champion, _number(done.after.champion)
+
+
+def finished_promotion(layout: Layout, name: str) -> tuple[int | None, int] | None:
+    """Finish a promotion that was interrupted; returns what ``promote`` would have. None if there was none."""
+    done = finish(layout, name)
+    if done is None or done.kind != "promotion":
+        return None
+    return done.before.champion, _number(done.after.champion)
 
 
 def rollback(layout: Layout, name: str) -> tuple[int, int]:
     """Make the former champion the champion again; returns the version it replaces and its own.
 
+    A rollback that was interrupted is finished instead. The version that it replaces is the candidate again.
+
     Raises:
         InputError: there is no such model, or no former champion.
     """
-    aliases, former = _existing_aliases(layout, name), _former(layout, name)
-    if not former:
-        raise InputError(f"model {name!r} has no former champion: there is no promotion to roll back")
-    _client(layout).set_registered_model_alias(name, CHAMPION, str(former[-1]))
-    _set_former(layout, name, former[:-1])
-    return aliases[CHAMPION], former[-1]
+
+    def rolled_back(now: Standing) -> Standing:
+        if not now.former:
+            raise InputError(f"model {name!r} has no former champion: there is no promotion to roll back")
+        return now.rolled_back()
+
+    done = change(layout, name, "rollback", rolled_back)
+    return _number(done.before.champion), _number(done.after.champion)
+
+
+def _number(version: int | None) -> int:
+    assert version is not None  # such a transition has a champion before or after it
+    return version
 
 
 def resolve(layout: Layout, uri: str) -> tuple[str, Path, Mapping[str, Any] | None]:
@@ -188,21 +217,21 @@ def resolve(layout: Layout, uri: str) -> tuple[str, Path, Mapping[str, Any] | No
     Raises:
         InputError: there is no such version, or its weights are only available as a pickle.
     """
-    name, version = _version(layout, uri)
-    pinned = f"models:/{name}/{version}"
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    folder = layout.mlflow / "weights" / name / str(version)
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as beside:
-            whole = Path(beside) / "weights"
-            mlflow.artifacts.download_artifacts(artifact_uri=pinned, dst_path=str(whole))
-            try:
-                whole.rename(folder)  # an interrupted download leaves nothing that looks like weights
-            except OSError:
-                if not folder.is_dir():  # another process was first
-                    raise
-    stored = (mlflow.models.get_model_info(pinned).metadata or {}).get(_ARCHITECTURE)
+    with using(layout) as client:
+        name, version = _version(layout, client, uri)
+        pinned = f"models:/{name}/{version}"
+        folder = _weights_folder(layout) / name / str(version)
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as beside:
+                whole = Path(beside) / "weights"
+                mlflow.artifacts.download_artifacts(artifact_uri=pinned, dst_path=str(whole))
+                try:
+                    whole.rename(folder)  # an interrupted download leaves nothing that looks like weights
+                except OSError:
+                    if not folder.is_dir():  # another process was first
+                        raise
+        stored = (mlflow.models.get_model_info(pinned).metadata or {}).get(_ARCHITECTURE)
     architecture = json.loads(stored) if stored else None
     extra_files = sorted(folder.glob("extra_files/*.safetensors"))
     if extra_files:
@@ -215,46 +244,33 @@ def resolve(layout: Layout, uri: str) -> tuple[str, Path, Mapping[str, Any] | No
     return pinned, weights, architecture
 
 
-def _version(layout: Layout, uri: str) -> tuple[str, int]:
+def _weights_folder(layout: Layout) -> Path:
+    """Where downloaded weights are kept: apart for each registry, as two may have versions of one name."""
+    folder, uri = layout.mlflow / "weights", registry_uri(layout)
+    return folder if uri == embedded_uri(layout) else folder / digest(masked(uri).encode())
+
+
+def _version(layout: Layout, client: MlflowClient, uri: str) -> tuple[str, int]:
     reference = uri.removeprefix("models:/")
     name, separator, alias = reference.partition("@")
     if separator:
-        aliases = _existing_aliases(layout, name)
+        aliases = _aliases(layout, client, name)
         if alias not in aliases:
             known = ", ".join(aliases) or "none"
             raise InputError(f"{uri}: model {name!r} has no alias {alias!r}, only {known}: give one, or a version")
         return name, aliases[alias]
     name, _, version = reference.rpartition("/")
-    versions = sorted(int(each.version) for each in _client(layout).search_model_versions(f"name='{name}'"))
+    versions = sorted(int(each.version) for each in client.search_model_versions(f"name='{name}'"))
     if not version.isdigit() or int(version) not in versions:
         raise InputError(f"{uri}: there is no such version, {name!r} has {versions}: write models:/NAME/VERSION")
     return name, int(version)
 
 
-def _client(layout: Layout) -> MlflowClient:
-    return open_store(layout)
+def _aliases(layout: Layout, client: MlflowClient, name: str) -> dict[str, int]:
+    require_model(client, name)
+    standing(layout, name)  # finishes a transition that was interrupted
+    return {alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
-def _aliases(layout: Layout, name: str) -> dict[str, int]:
-    try:
-        model = _client(layout).get_registered_model(name)
-    except mlflow.MlflowException:
-        return {}
-    return {alias: int(version) for alias, version in model.aliases.items()}
-
-
-def _existing_aliases(layout: Layout, name: str) -> dict[str, int]:
-    names = [model.name for model in _client(layout).search_registered_models()]
-    if name not in names:
-        raise InputError(
-            f"there is no registered model {name!r}: the registered models are {', '.join(names) or 'none'}"
-        )
-    return _aliases(layout, name)
-
-
-def _former(layout: Layout, name: str) -> list[int]:
-    return list(json.loads(_client(layout).get_registered_model(name).tags.get(_FORMER, "[]")))
-
-
-def _set_former(layout: Layout, name: str, versions: list[int]) -> None:
-    _client(layout).set_registered_model_tag(name, _FORMER, json.dumps(versions))
+def _tags(layout: Layout, name: str, version: int) -> Mapping[str, str]:
+    return dict(open_store(layout).get_model_version(name, str(version)).tags)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,74 +12,45 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import torch
 from matplotlib.figure import Figure
+from mlflow import ActiveRun
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.models import infer_signature
+from mlflow.models.model import ModelInfo
 from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.copying import copied
 from repair_pipeline.settings import read_settings
-from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.storage.locks import locked
-from repair_pipeline.types import Examples, Progress, silent
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-import mlflow
-from mlflow import ActiveRun, MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.models import infer_signature
-from mlflow.models.model import ModelInfo
-
+from repair_pipeline.tracking.attempts import begin_attempt
+from repair_pipeline.tracking.store import embedded, masked, models_page, runs_page, tracking_uri, using
 from repair_pipeline.tracking.weights_only import log_weights, quiet_export
+from repair_pipeline.types import Examples, Progress, silent
 
 log = logging.getLogger(__name__)
 
-EXPERIMENT = "repair_pipeline"
 _CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
 _REQUIREMENTS = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
 
 
-def tracking_uri(layout: Layout) -> str:
-    """URI of the SQLite store below ``home``."""
-    return f"sqlite:///{addressable(layout.mlflow) / 'mlflow.db'}"
-
-
-def open_store(layout: Layout) -> MlflowClient:
-    """A client of MLflow's store. The store is created if missing, while other processes wait."""
-    layout.mlflow.mkdir(parents=True, exist_ok=True)
-    _create_store(layout)
-    return MlflowClient(tracking_uri(layout))
-
-
-@cache
-def _create_store(layout: Layout) -> None:
-    for name in ("mlflow", "alembic"):  # which log every step
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with locked(layout.mlflow / ".mlflow.db.lock", layout.mlflow / "mlflow.db"):
-        # MLflow creates its tables, the default experiment and the registry on first use.
-        client = MlflowClient(tracking_uri(layout))
-        client.search_experiments(max_results=1)
-        client.search_registered_models(max_results=1)
-
-
 def run_url(run: Mapping[str, str]) -> str:
     """URL of a run on MLflow's page; ``run`` is what ``track`` returned."""
-    return _page(f"experiments/{run['experiment_id']}/runs/{run['run_id']}")
+    return _url(runs_page(), f"experiments/{run['experiment_id']}/runs/{run['run_id']}")
 
 
 def model_url(name: str, version: int) -> str:
     """URL of a version of a registered model on MLflow's page."""
-    return _page(f"models/{name}/versions/{version}")
+    return _url(models_page(), f"models/{name}/versions/{version}")
 
 
-def _page(path: str) -> str:
-    port = read_settings().mlflow_port
+def _url(page: str, path: str) -> str:
     # Without the workflow type, MLflow shows the sidebar for language models.
-    return f"http://127.0.0.1:{port}/#/{path}?workflowType=machine_learning"
+    return f"{page}/#/{path}?workflowType=machine_learning"
 
 
 @dataclass(frozen=True)
@@ -130,56 +100,66 @@ def track(
 
     Returns:
         ``experiment_id`` and ``run_id`` of the parent run.
+
+    Raises:
+        InputError: MLflow's server does not answer, or its experiment is deleted.
     """
     case = _rows(layout, "cases", case_id)[0]
-    client = open_store(layout)
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    experiment_id = _experiment(layout)
-    common_tags = {
-        _CASE: case_id,
-        _BASE: case["base_id"],
-        _FINGERPRINT: case["fingerprint"],
-        "repair.git_sha": git_sha() or "not a git checkout",
-        "repair.versions": ", ".join(f"{name} {version(name)}" for name in ("repair_pipeline", "torch", "numpy")),
-        "repair.device": ", ".join(sorted({row["device"] for row in _rows(layout, "timings", case_id)})),
-    }
+    with using(layout) as client:
+        experiment_id = _experiment(layout)
+        common_tags = {
+            _CASE: case_id,
+            _BASE: case["base_id"],
+            _FINGERPRINT: case["fingerprint"],
+            "repair.git_sha": git_sha() or "not a git checkout",
+            "repair.versions": ", ".join(f"{name} {version(name)}" for name in ("repair_pipeline", "torch", "numpy")),
+            "repair.device": ", ".join(sorted({row["device"] for row in _rows(layout, "timings", case_id)})),
+            **begin_attempt(layout, case_id, client, experiment_id),
+        }
+        with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**common_tags, **tags}) as parent:
+            mlflow.log_params(_flat(json.loads(case["spec"])))
+            mlflow.log_text(case["spec"], _SPEC)
+            client.log_inputs(parent.info.run_id, [each.entity for each in inputs])
+            mlflow.log_artifact(str(layout.report(case_id)))
+            for name, figure in figures.items():
+                mlflow.log_figure(figure, f"figures/{name}.png")
+            _log_methods(layout, case_id, metrics, common_tags, progress)
+            if repaired is not None:
+                log_model(repaired, tests, "repaired_model")
+            return {"experiment_id": experiment_id, "run_id": parent.info.run_id}
+
+
+def _log_methods(
+    layout: Layout, case_id: str, metrics: Mapping[str, float], common_tags: dict[str, str], progress: Progress
+) -> None:
+    """Log the metrics of the active run, and a child run for each influence method and each treated model."""
+    detection, recovery = (_rows(layout, table, case_id) for table in ("detection", "recovery"))
+    aucs = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
+    mlflow.log_metrics({**aucs, **metrics})
+    children = len(detection) + len(recovery)
 
     def child(name: str) -> ActiveRun:
-        return mlflow.start_run(run_name=name, nested=True, experiment_id=experiment_id, tags=common_tags)
+        return mlflow.start_run(run_name=name, nested=True, tags=common_tags)
 
-    with mlflow.start_run(experiment_id=experiment_id, run_name=case_id, tags={**common_tags, **tags}) as parent:
-        mlflow.log_params(_flat(json.loads(case["spec"])))
-        mlflow.log_text(case["spec"], _SPEC)
-        client.log_inputs(parent.info.run_id, [each.entity for each in inputs])
-        mlflow.log_artifact(str(layout.report(case_id)))
-        for name, figure in figures.items():
-            mlflow.log_figure(figure, f"figures/{name}.png")
-        detection, recovery = (_rows(layout, table, case_id) for table in ("detection", "recovery"))
-        aucs = {f"{row['method']}_auc": row["auc"] for row in detection if row["auc"] is not None}
-        mlflow.log_metrics({**aucs, **metrics})
-        children = len(detection) + len(recovery)
-        for done, row in enumerate(detection, start=1):
-            with child(f"influence: {row['method']}"):
-                mlflow.log_params(
-                    {
-                        "step": "influence",
-                        "failure_group": row["failure_group"],
-                        "influence_method": row["method"],
-                        "converged": row["converged"],
-                    }
-                )
-                mlflow.log_metrics(_numbers(row))
-            progress(done, children)
-        for done, row in enumerate(recovery, start=len(detection) + 1):
-            name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
-            with child(f"repair: {name} ({row['removed']} removed)"):
-                keys = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
-                mlflow.log_params({"step": "repair", **{key: row[key] for key in keys}})
-                mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in keys}))
-            progress(done, children)
-        if repaired is not None:
-            log_model(repaired, tests, "repaired_model")
-        return {"experiment_id": experiment_id, "run_id": parent.info.run_id}
+    for done, row in enumerate(detection, start=1):
+        with child(f"influence: {row['method']}"):
+            mlflow.log_params(
+                {
+                    "step": "influence",
+                    "failure_group": row["failure_group"],
+                    "influence_method": row["method"],
+                    "converged": row["converged"],
+                }
+            )
+            mlflow.log_metrics(_numbers(row))
+        progress(done, children)
+    for done, row in enumerate(recovery, start=len(detection) + 1):
+        name = " → ".join(filter(None, (row["influence_method"], row["treatment"])))
+        with child(f"repair: {name} ({row['removed']} removed)"):
+            keys = ("failure_group", "influence_method", "treatment", "setting", "gamma", "removed", "chosen")
+            mlflow.log_params({"step": "repair", **{key: row[key] for key in keys}})
+            mlflow.log_metrics(_numbers({key: value for key, value in row.items() if key not in keys}))
+        progress(done, children)
 
 
 @dataclass(frozen=True)
@@ -203,23 +183,25 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
     Raises:
         InputError: there is no such run, or it does not belong to a case.
     """
-    if not (layout.mlflow / "mlflow.db").exists():  # opening the store would create it
+    if embedded(layout) and not (layout.mlflow / "mlflow.db").exists():  # opening the store would create it
         raise InputError(f"there is no MLflow run {run_id!r}, as {layout.mlflow} has no runs at all: set REPAIR_HOME")
-    client = open_store(layout)
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    try:
-        run = client.get_run(run_id)
-        run = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
-    except mlflow.MlflowException as error:
-        raise InputError(f"there is no MLflow run {run_id!r}: copy the id from its page, see repair ui") from error
-    tags = run.data.tags
-    if {_CASE, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
-        file.path for file in client.list_artifacts(run.info.run_id)
-    ]:
-        raise InputError(
-            f"the MLflow run {run_id!r} has no {_SPEC}, so it does not belong to a case: give the run of a case"
-        )
-    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_SPEC}")
+    with using(layout) as client:
+        try:
+            run = client.get_run(run_id)
+            run = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+        except mlflow.MlflowException as error:
+            where = masked(tracking_uri(layout))
+            raise InputError(
+                f"there is no MLflow run {run_id!r} in {where}: copy the id from its page, see repair ui"
+            ) from error
+        tags = run.data.tags
+        if {_CASE, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
+            file.path for file in client.list_artifacts(run.info.run_id)
+        ]:
+            raise InputError(
+                f"the MLflow run {run_id!r} has no {_SPEC}, so it does not belong to a case: give the run of a case"
+            )
+        text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_SPEC}")
     try:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
@@ -229,14 +211,19 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
 
 def _experiment(layout: Layout) -> str:
     """Id of the experiment, which is created if missing. If another process creates it first, its id is used."""
-    existing = mlflow.get_experiment_by_name(EXPERIMENT)
+    name = read_settings().mlflow_experiment
+    existing = mlflow.get_experiment_by_name(name)
     if existing is None:
+        # A server decides itself where artifacts are stored.
+        location = (layout.mlflow / "artifacts").as_uri() if embedded(layout) else None
         try:
-            return mlflow.create_experiment(EXPERIMENT, artifact_location=(layout.mlflow / "artifacts").as_uri())
+            return mlflow.create_experiment(name, artifact_location=location)
         except mlflow.MlflowException:
-            existing = mlflow.get_experiment_by_name(EXPERIMENT)
+            existing = mlflow.get_experiment_by_name(name)
             if existing is None:
                 raise
+    if existing.lifecycle_stage == "deleted":
+        raise InputError(f"the MLflow experiment {name!r} is deleted: restore it, or set REPAIR_MLFLOW_EXPERIMENT")
     return str(existing.experiment_id)
 
 

@@ -12,7 +12,7 @@ from repair_pipeline.cli.main import app
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking import runs
-from repair_pipeline.tracking.runs import tracking_uri
+from repair_pipeline.tracking.store import tracking_uri, using
 
 CASE = """
 dataset: {name: digits, train_size: 300}
@@ -50,7 +50,7 @@ def home(tmp_path_factory):
 
 def parent_of(layout: Layout) -> tuple[MlflowClient, str]:
     client = MlflowClient(tracking_uri(layout))
-    experiment = client.get_experiment_by_name(runs.EXPERIMENT)
+    experiment = client.get_experiment_by_name("repair_pipeline")
     tracked = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     return client, next(run.info.run_id for run in tracked if "mlflow.parentRunId" not in run.data.tags)
 
@@ -106,15 +106,14 @@ def test_a_run_that_is_not_of_a_case_is_refused_in_one_line(home):
     layout, _ = home
     client, run_id = parent_of(layout)
     assert "there is no MLflow run 'nonsense'" in refused("--from-mlflow", "nonsense")
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    with mlflow.start_run(experiment_id=client.get_run(run_id).info.experiment_id) as other:
+    with using(layout), mlflow.start_run(experiment_id=client.get_run(run_id).info.experiment_id) as other:
         pass
     assert "has no spec.json" in refused("--from-mlflow", other.info.run_id)
     tags = {key: value for key, value in client.get_run(run_id).data.tags.items() if key.startswith("repair.")}
-    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as invalid:
+    with using(layout), mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as invalid:
         mlflow.log_text("{", "spec.json")
     assert "not JSON" in refused("--from-mlflow", invalid.info.run_id)
-    with mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
+    with using(layout), mlflow.start_run(experiment_id=other.info.experiment_id, tags=tags) as older:
         mlflow.log_text(
             json.dumps({"name": "older", "dataset": {"name": "digits", "train_size": 300}, "datum": 1}), "spec.json"
         )

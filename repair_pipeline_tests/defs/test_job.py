@@ -11,7 +11,7 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
-from repair_pipeline.tracking.runs import tracking_uri
+from repair_pipeline.tracking.store import tracking_uri
 from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, CaseRun
 
 

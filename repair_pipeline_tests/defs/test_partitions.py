@@ -14,7 +14,7 @@ from repair_pipeline.defs.slots import free_slots, stuck_slots
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
-from repair_pipeline.tracking.runs import open_store
+from repair_pipeline.tracking.store import open_store
 from repair_pipeline_tests.defs.conftest import PRESET, TINY
 from repair_pipeline_tests.racing import outcomes
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.views import query
-from repair_pipeline.tracking.runs import EXPERIMENT
 from repair_pipeline_tests.e2e.pages import MLflow
 from repair_pipeline_tests.e2e.site import Site
 
@@ -18,7 +18,7 @@ def test_repairs_are_compared_on_holdout_against_remaining(
     page: Page, site: Site, launched: str, photograph: Callable[[str], None]
 ) -> None:
     mlflow = MLflow(page, site.mlflow)
-    mlflow.open_runs(EXPERIMENT)
+    mlflow.open_runs(read_settings().mlflow_experiment)
     for case in (site.by_shell, site.by_page):
         expect(mlflow.run(case).first).to_be_visible()
     mlflow.unfold(site.by_shell)

@@ -1,6 +1,5 @@
 """MLflow's model registry."""
 
-import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -10,19 +9,16 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_tensors, tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import registry
-from repair_pipeline.tracking.runs import EXPERIMENT, tracking_uri
+from repair_pipeline.tracking.store import tracking_uri
 from repair_pipeline_tests.problems import examples
+from repair_pipeline_tests.tracking.conftest import new_run
 
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
     """Three versions of the model ``wards``, of which the last two are repairs of the first."""
     layout = Layout(tmp_path_factory.mktemp("home"))
-    layout.mlflow.mkdir()
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    experiment = mlflow.create_experiment(EXPERIMENT, artifact_location=(layout.mlflow / "artifacts").as_uri())
-    with mlflow.start_run(experiment_id=experiment) as run:
-        pass
+    run = new_run(layout)
     tests = examples(torch.randn(4, 3), torch.arange(4) % 2)
     for number in (1, 2, 3):
         model = nn.Linear(3, 2)
@@ -31,9 +27,7 @@ def layout(tmp_path_factory):
         tags = {"repair.model_is": "x"}
         if number > 1:  # a repair of the first
             tags[registry.REPAIRS] = tensors_digest(layout.home / "1.safetensors")
-        version = registry.publish(
-            layout, "wards", model, weights, {"factory": "mine:net"}, tests, run.info.run_id, tags
-        )
+        version = registry.publish(layout, "wards", model, weights, {"factory": "mine:net"}, tests, run, tags)
         assert version == number
     return layout
 
@@ -46,15 +40,14 @@ def test_a_version_gives_back_its_weights_and_architecture(layout):
 
 def test_promotions_are_rolled_back_one_by_one(layout):
     published = []
-    assert registry.set_champion_if_none(layout, "wards", lambda: published.append(1) or 1) == 1
-    assert registry.set_champion_if_none(layout, "wards", lambda: published.append(2) or 2) is None
+    assert registry.set_champion_if_none(layout, "wards", "one", lambda: published.append(1) or 1) == 1
+    assert registry.set_champion_if_none(layout, "wards", "one", lambda: published.append(2) or 2) is None
     assert published == [1]
     with pytest.raises(InputError, match="has no candidate"):
         registry.promote(layout, "wards")
-    assert registry.repairs_champion(layout, "wards")
     for former, version in ((1, 2), (2, 3)):
         registry.set_candidate(layout, "wards", version)
-        assert registry.repairs_champion(layout, "wards") == (former == 1)
+        assert registry.repairs_version(layout, "wards", version, former) == (former == 1)
         assert registry.promote(layout, "wards") == (former, version)
     assert registry.resolve(layout, "models:/wards@champion")[0] == "models:/wards/3"
     assert registry.rollback(layout, "wards") == (3, 2)
@@ -66,18 +59,27 @@ def test_promotions_are_rolled_back_one_by_one(layout):
 
 def test_a_new_repair_of_the_same_case_may_replace_its_champion(layout):
     client = MlflowClient(tracking_uri(layout))
-    client.set_registered_model_alias("wards", "champion", "2")
-    registry.set_candidate(layout, "wards", 3)
-    assert not registry.repairs_champion(layout, "wards")
+    assert not registry.repairs_version(layout, "wards", 3, 2)
     for version in ("2", "3"):
         client.set_model_version_tag("wards", version, "repair.case_id", "wards-0123abcd")
-    assert registry.repairs_champion(layout, "wards")
+    assert registry.repairs_version(layout, "wards", 3, 2)
+
+
+def test_the_same_weights_of_the_same_case_are_one_version(layout):
+    tests, run = examples(torch.randn(4, 3), torch.arange(4) % 2), new_run(layout)
+
+    def published(case):
+        tags = {"repair.model_is": "repaired", "repair.case_id": case}
+        weights = layout.home / "1.safetensors"
+        return registry.publish(layout, "twice", nn.Linear(3, 2), weights, {}, tests, run, tags)
+
+    assert [published("one"), published("one"), published("other"), published("one")] == [1, 1, 2, 1]
 
 
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("models:/nothing@champion", "no registered model 'nothing': the registered models are wards"),
+        ("models:/nothing@champion", "no registered model 'nothing': the registered models are twice, wards"),
         ("models:/wards@nightly", "no alias 'nightly', only"),
         ("models:/wards/9", r"no such version, 'wards' has \[1, 2, 3\]"),
     ],

@@ -9,32 +9,30 @@ import torch
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import registry, runs
-from repair_pipeline.tracking.runs import EXPERIMENT, log_model, tracking_uri
+from repair_pipeline.tracking.runs import log_model
+from repair_pipeline.tracking.store import using
 from repair_pipeline_tests.architectures import net
 from repair_pipeline_tests.problems import examples
+from repair_pipeline_tests.tracking.conftest import new_run
 
 TESTS = examples(torch.randn(4, 3), torch.arange(4) % 2)
 
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
-    layout = Layout(tmp_path_factory.mktemp("home"))
-    layout.mlflow.mkdir()
-    mlflow.set_tracking_uri(tracking_uri(layout))
-    mlflow.create_experiment(EXPERIMENT, artifact_location=(layout.mlflow / "artifacts").as_uri())
-    return layout
+    return Layout(tmp_path_factory.mktemp("home"))
 
 
 def published(layout, which, records):
     runs._warn_weights_only.cache_clear()
     model, weights = net(which, features=3), layout.home / f"{which}.safetensors"
     write_tensors(weights, model.state_dict(), {})
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
-    with mlflow.start_run(experiment_id=experiment) as run:
+    run = new_run(layout)
+    with using(layout), mlflow.start_run(run_id=run):
         log_model(model, TESTS, "repaired_model")
     records.clear()
     version = registry.publish(
-        layout, which, model, weights, {"factory": "a:b"}, TESTS, run.info.run_id, {"repair.model_is": "base"}
+        layout, which, model, weights, {"factory": "a:b"}, TESTS, run, {"repair.model_is": "base"}
     )
     return model, version
 
@@ -53,8 +51,8 @@ def test_a_version_with_only_weights_is_promoted_and_resolved_like_any_other(lay
 
 def test_one_warning_says_that_only_the_weights_are_logged(layout, caplog):
     runs._warn_weights_only.cache_clear()
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
-    with caplog.at_level(logging.WARNING, "repair_pipeline"), mlflow.start_run(experiment_id=experiment):
+    run = new_run(layout)
+    with caplog.at_level(logging.WARNING, "repair_pipeline"), using(layout), mlflow.start_run(run_id=run):
         for name in ("one", "other"):
             info = log_model(net("branch", features=3), TESTS, name)
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("repair_pipeline")]

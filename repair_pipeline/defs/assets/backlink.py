@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import dagster as dg
-from mlflow import MlflowClient
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.settings import read_settings
-from repair_pipeline.tracking.runs import run_url, tracking_uri
+from repair_pipeline.tracking.runs import run_url
+from repair_pipeline.tracking.store import open_store
 
 
 def link_back(case: Case, run_id: str) -> None:
@@ -31,7 +31,7 @@ def link_back(case: Case, run_id: str) -> None:
         # MLflow's page shows this tag as the description, in markdown.
         "mlflow.note.content": f"Case `{case.id}`: [its run in Dagster](http://127.0.0.1:{port}/runs/{run_id})",
     }
-    client = MlflowClient(tracking_uri(case.layout))
+    client = open_store(case.layout)
     for key, value in tags.items():
         client.set_tag(tracked["run_id"], key, value)
     context, link = dg.OpExecutionContext.get(), {"mlflow_run": dg.MetadataValue.url(run_url(tracked))}
