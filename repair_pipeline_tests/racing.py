@@ -1,10 +1,14 @@
-"""Processes that do one thing at once."""
+"""Processes that do one thing at once, and processes that are killed."""
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from typing import Any
+
+import sqlalchemy
 
 _SECONDS = 180
 
@@ -19,6 +23,27 @@ def outcomes(work: Callable[[Any], None], what: Any, processes: int) -> list[str
     for racer in racers:
         racer.join(_SECONDS)
     return [answers.get() if racer.exitcode == 0 else f"ended with {racer.exitcode}" for racer in racers]
+
+
+def killed(work: Callable[..., None], *arguments: Any) -> bool:
+    """Whether a process that does the work is killed by SIGKILL. It is a fork: what is imported need not be again."""
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    child.join(_SECONDS)
+    return child.exitcode == -signal.SIGKILL
+
+
+def killed_at_statement(number: int, work: Callable[..., Any], *arguments: Any) -> None:
+    """Do the work, and kill this process before the SQL statement of this number that SQLAlchemy executes."""
+    made = []
+
+    def count(*_: Any) -> None:
+        made.append(None)
+        if len(made) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
+    work(*arguments)
 
 
 def _race(work: Callable[[Any], None], what: Any, start: Barrier, answers: "SimpleQueue[str | None]") -> None:

@@ -29,6 +29,11 @@ def test_the_defaults_are_those_of_one_machine(folder):
         "notify": "",
         "dagster_port": 3000,
         "mlflow_port": 5000,
+        "mlflow_experiment": "repair_pipeline",
+        "query_memory_mb": 2048,
+        "query_seconds": 60,
+        "query_threads": 2,
+        "query_rows": 1_000_000,
     }
     assert nightly.cron_schedule == "0 2 * * *"
 

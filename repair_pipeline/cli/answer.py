@@ -12,11 +12,12 @@ import pyarrow as pa
 from rich.table import Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
+from repair_pipeline.cli.streams import printable
 from repair_pipeline.errors import InputError
 
 
 def print_answer(answer: pa.Table, form: str) -> None:
-    """Print the answer to a query.
+    """Print the answer to a query. Characters that would command the terminal are printed as escapes.
 
     Args:
         answer: its rows.
@@ -27,13 +28,13 @@ def print_answer(answer: pa.Table, form: str) -> None:
     """
     if form == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")  # Arrow's writer quotes every text
-        lines.writerow(answer.column_names)
+        lines.writerow([_csv_field(name) for name in answer.column_names])
         lines.writerows([_csv_field(value) for value in row] for row in _rows(answer))
     elif form == "json":
         _require_unique_names(answer)
         print(json.dumps(answer.to_pylist(), default=str, indent=1))
     else:
-        table = Table(*answer.column_names)
+        table = Table(*map(printable, answer.column_names))
         for row in _rows(answer):
             table.add_row(*("" if value is None else _table_cell(value) for value in row))
         print_whole(plain_console(), table)
@@ -54,9 +55,11 @@ def _require_unique_names(answer: pa.Table) -> None:
 
 
 def _table_cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _csv_field(value: object) -> object:
     """The value as SQL writes it: empty for null, lower-case true and false."""
+    if isinstance(value, str):
+        return printable(value, keep="\t\n\r")  # which a quoted field may have
     return "" if value is None else str(value).lower() if isinstance(value, bool) else value

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import typer
 
+from repair_pipeline.cli.streams import printable
 from repair_pipeline.errors import InputError
 
 
@@ -25,6 +26,8 @@ class ExitCode(IntEnum):
     """``repair check`` found nothing that stops a run, but something to look at."""
     interrupted = 130
     """Ctrl-C; what is finished is kept."""
+    terminated = 143
+    """SIGTERM; what is finished is kept."""
 
 
 @contextmanager
@@ -33,5 +36,5 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"repair: {error}", file=sys.stderr)
+        print(f"repair: {printable(str(error))}", file=sys.stderr)  # it may show a value of the data
         raise typer.Exit(ExitCode.unusable_input) from None

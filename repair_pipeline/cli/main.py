@@ -154,8 +154,8 @@ def query(
 ) -> None:
     """Run one SELECT over the views. Some are cases, examples, detection, recovery, verdicts, patch and pairs."""
     from repair_pipeline.cli.answer import print_answer
+    from repair_pipeline.storage.asking import ask
     from repair_pipeline.storage.layout import Layout
-    from repair_pipeline.storage.views import query as ask
 
     with one_line():
         layout = Layout.current()

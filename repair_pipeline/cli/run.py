@@ -25,7 +25,7 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.ledger import announced_reuse
 from repair_pipeline.pipeline.plan import changed_since, expected_holdouts, plan
-from repair_pipeline.pipeline.run import StepError, Watch, run_case
+from repair_pipeline.pipeline.run import StepError, TerminatedError, Watch, run_case
 from repair_pipeline.pipeline.standing import applied_patch_of_another
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -110,16 +110,18 @@ def _print_warning(case: Case) -> None:
 
 @contextmanager
 def interruptible(case: Case) -> Iterator[None]:
-    """End with one line and exit code 1 if a step fails, 130 on Ctrl-C."""
+    """End with one line and exit code 1 if a step fails, 130 on Ctrl-C, 143 on SIGTERM."""
     try:
         yield
     except StepError as error:
         logging.getLogger(__name__).error("the step's error", exc_info=error.__cause__)
         print(f"repair: {error}; {_how_to_continue(case)}", file=sys.stderr)
         raise typer.Exit(ExitCode.step_failed) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"repair: stopped; {_how_to_continue(case)}", file=sys.stderr)
-        raise typer.Exit(ExitCode.interrupted) from None
+        raise typer.Exit(
+            ExitCode.terminated if isinstance(stopped, TerminatedError) else ExitCode.interrupted
+        ) from None
 
 
 def _how_to_continue(case: Case) -> str:

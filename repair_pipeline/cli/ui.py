@@ -22,26 +22,39 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.settings import Settings
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.store import open_store, tracking_uri
+from repair_pipeline.tracking.store import (
+    is_server,
+    open_store,
+    registry_uri,
+    require_answering,
+    runs_page,
+    tracking_uri,
+)
 
 
 def serve(settings: Settings) -> None:
-    """Serve both pages until Ctrl-C or SIGTERM.
+    """Serve both pages until Ctrl-C or SIGTERM. If the team has an MLflow server, only Dagster's.
 
     Raises:
-        InputError: a port is taken, a server does not start, or the setting ``nightly`` is not a cron expression.
+        InputError: a port is taken, a server does not start or answer, or the setting ``nightly`` is not a cron
+            expression.
     """
     layout, dagster_port, mlflow_port = Layout(settings.home), settings.dagster_port, settings.mlflow_port
     require_cron_line(settings.nightly)
-    _require_free(**{"--dagster-port": dagster_port, "--mlflow-port": mlflow_port})
+    elsewhere = is_server(tracking_uri(layout))
+    _require_free(**{"--dagster-port": dagster_port, **({} if elsewhere else {"--mlflow-port": mlflow_port})})
+    require_answering(layout)
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, preset_names())
     open_store(layout)
-    servers = [_dagster(layout, dagster_port), _mlflow(layout, mlflow_port)]
+    servers = [_dagster(layout, dagster_port), *([] if elsewhere else [_mlflow(layout, mlflow_port)])]
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(addressable(layout.dagster_home)),
         **settings.variables(),  # among them the ports, which the pages' links use
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(layout),  # not an argument, which every user of the machine can read
+        "MLFLOW_REGISTRY_STORE_URI": registry_uri(layout),
+        "MLFLOW_ARTIFACTS_DESTINATION": str(addressable(layout.mlflow) / "artifacts"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves a dozen unused processes
     }
@@ -51,11 +64,13 @@ def serve(settings: Settings) -> None:
         with ExitStack() as stack:
             processes = [stack.enter_context(server.running(environment)) for server in servers]
             stack.callback(_handle_stop_signals, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
-            print("starting Dagster and MLflow ...", flush=True)
+            print(f"starting {' and '.join(server.name for server in servers)} ...", flush=True)
             for server, process in zip(servers, processes, strict=True):
                 server.wait_until_it_answers(process)
                 print(f"{server.name:<8} http://{HOST}:{server.port}{server.page}", flush=True)
-            print("Ctrl-C stops both", flush=True)
+            if elsewhere:
+                print(f"{'MLflow':<8} {runs_page()}", flush=True)
+            print(f"Ctrl-C stops {'Dagster' if elsewhere else 'both'}", flush=True)
             _watch(servers, processes)
     except KeyboardInterrupt:
         print("\nstopped", flush=True)
@@ -73,13 +88,7 @@ def _dagster(layout: Layout, port: int) -> Server:
 
 
 def _mlflow(layout: Layout, port: int) -> Server:
-    store = [
-        "--backend-store-uri",
-        tracking_uri(layout),
-        "--artifacts-destination",
-        str(addressable(layout.mlflow) / "artifacts"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *store]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     return Server(
         "MLflow", command, port, "/health", "/#/experiments?workflowType=machine_learning", layout.mlflow / "server.log"
     )
@@ -103,4 +112,4 @@ def _watch(servers: list[Server], processes: list[subprocess.Popen[bytes]]) -> N
     while all(process.poll() is None for process in processes):
         time.sleep(0.5)
     ended = next(server for server, process in zip(servers, processes, strict=True) if process.poll() is not None)
-    raise InputError(f"{ended.name} has ended, so both servers were stopped: see its log {ended.log}")
+    raise InputError(f"{ended.name} has ended, so everything was stopped: see its log {ended.log}")

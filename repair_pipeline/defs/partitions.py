@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import dagster as dg
 import torch
@@ -18,6 +21,7 @@ from repair_pipeline.storage.locks import locked
 CASES = dg.DynamicPartitionsDefinition(name="case")
 """One key per case, so that lineage, backfills and schedules work per case."""
 
+_ASIDE = ".making-"
 _SETTINGS = """\
 # Written once; you can edit it.
 telemetry:
@@ -42,12 +46,29 @@ concurrency:
 
 def dagster_instance(layout: Layout) -> dg.DagsterInstance:
     """Dagster's instance; creates its home if there is none, while other processes wait."""
-    settings = layout.dagster_home / "dagster.yaml"
     layout.dagster_home.mkdir(parents=True, exist_ok=True)
+    home = addressable(layout.dagster_home)
     with locked(layout.dagster_home / ".dagster.lock", layout.dagster_home):
-        if not settings.exists():
-            write_text(settings, _SETTINGS)
-        return dg.DagsterInstance.from_config(str(addressable(layout.dagster_home)))
+        if not (home / "dagster.yaml").exists():
+            _make_home(home)
+        return dg.DagsterInstance.from_config(str(home))
+
+
+def _make_home(home: Path) -> None:
+    """Make the databases aside and move them into place, and write the settings last.
+
+    Dagster does not build the indexes of a database that a killed process has left half made.
+    """
+    for left in home.glob(f"{_ASIDE}*"):  # by a process that was killed
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=home, prefix=_ASIDE) as aside:
+        write_text(Path(aside) / "dagster.yaml", _SETTINGS)
+        with dg.DagsterInstance.from_config(aside):
+            pass
+        for made in sorted(Path(aside).iterdir()):
+            if made.is_dir() and not (home / made.name).exists():
+                made.rename(home / made.name)
+    write_text(home / "dagster.yaml", _SETTINGS)
 
 
 def register_cases(instance: dg.DagsterInstance, layout: Layout, cases: Iterable[str | CaseSpec]) -> list[str]:

@@ -22,7 +22,7 @@ from repair_pipeline.datasets.failures_list import read_failures
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
-from repair_pipeline.storage.views import holds
+from repair_pipeline.storage.asking import ask_rows
 from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples, TestPartition
 
 Masks = Mapping[str, Bool[Tensor, " n"]]
@@ -90,7 +90,7 @@ def about_test_rows(data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> p
 
 def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
     rows = about_test_rows(data, predicted)
-    mask = torch.tensor(holds(rows, predicate, key))
+    mask = torch.tensor(ask_rows(rows, predicate, key))
     if not mask.any():
         raise InputError(
             f"{key} is {predicate!r} and holds for none of {len(rows)} test rows: "

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
@@ -14,6 +17,7 @@ from repair_pipeline.pipeline.file import UNRECORDED, take_back
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.status import Status, note_failed, note_made
 from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.tracking.store import require_answering
 from repair_pipeline.types import Progress
 
 log = logging.getLogger(__name__)
@@ -35,36 +39,44 @@ class StepError(RuntimeError):
     """A step that later steps need has failed. ``__cause__`` is the error."""
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, which stops a run as Ctrl-C does: its status and its MLflow run are closed."""
+
+
 def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step] = STEPS) -> Outcome:
     """Run the steps of a case whose results are missing or stale, in order.
 
     Raises:
-        InputError: the case cannot be used. The files that this run wrote are removed.
+        InputError: the case cannot be used. The files that this run wrote are removed. Or MLflow's server does not
+            answer: nothing is run.
         StepError: a step failed that later steps need. Finished results are kept, and the next run continues from them.
-        KeyboardInterrupt: the run was stopped. Finished results are kept too.
+        KeyboardInterrupt: the run was stopped, by Ctrl-C or SIGTERM. Finished results are kept too.
     """
     made: list[Path] = []
     failed: dict[str, Exception] = {}
     before = case.record
     whole = any(step.name == "evaluation" for step in steps)
     require_runnable(case)
+    if any(step.name == "tracked_run" for step in steps):
+        require_answering(case.layout)
     if earlier := sum(why == UNRECORDED for step in steps for why in step.stale(case).values()):
         log.warning("%d results of an earlier version are not used, and kept as .NAME.earlier beside new ones", earlier)
     try:
-        for step in steps:
-            try:
-                if force or step.stale(case):
-                    with watch(step) as progress:
-                        step.run(case, force, progress, made)
-                note_made(case, step, whole)
-            except InputError:
-                raise
-            except Exception as error:
-                if not step.isolated:
-                    note_failed(case)
-                    raise StepError(f"{step.name} failed: {error}") from error
-                log.exception("%s failed; the other methods go on", step.name)
-                failed[step.name] = error
+        with _terminable():
+            for step in steps:
+                try:
+                    if force or step.stale(case):
+                        with watch(step) as progress:
+                            step.run(case, force, progress, made)
+                    note_made(case, step, whole)
+                except InputError:
+                    raise
+                except Exception as error:
+                    if not step.isolated:
+                        note_failed(case)
+                        raise StepError(f"{step.name} failed: {error}") from error
+                    log.exception("%s failed; the other methods go on", step.name)
+                    failed[step.name] = error
     except InputError:
         if before is None:
             take_back(_useless(case, made), case.layout)
@@ -78,6 +90,25 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     if failed:
         note_failed(case)
     return Outcome(made, failed)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM stop what is done as Ctrl-C does, unless the program handles it itself. A second one kills."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not ours:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise TerminatedError
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _useless(case: Case, made: Sequence[Path]) -> list[Path]:

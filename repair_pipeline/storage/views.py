@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -12,45 +15,54 @@ import pyarrow.dataset as ds
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.limits import TOO_DEEP, Limits, shortened
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.sql_names import free_name, quoted, unique_names
 from repair_pipeline.storage.user_columns import register_with_unique_names, user_columns
 
 _HARMLESS_FUNCTIONS = {"range", "generate_series", "unnest"}
+_BATCH = 2048
+"""Rows that the engine makes at once."""
 
 
-def query(layout: Layout, sql: str) -> pa.Table:
-    """The result of one SELECT over the views of ``TABLES``.
+def query(layout: Layout, sql: str, limits: Limits | None = None) -> pa.Table:
+    """The result of one SELECT over the views of ``TABLES``. What a user writes goes through ``asking.ask``.
 
     The engine can read only the views: the tables are passed to it as Arrow data sets, and its access to files and
     settings is locked before ``sql`` runs.
 
+    Args:
+        layout: where the tables are stored.
+        sql: the query.
+        limits: what it may use; None for our own queries.
+
     Raises:
-        InputError: ``sql`` is not one SELECT over the views, or it fails.
+        InputError: ``sql`` is not one SELECT over the views, it fails, or it exceeds a limit.
     """
-    connection = _connection()
+    connection = _connection(limits)
     for name, schema in TABLES.items():
         _register(connection, layout, name, schema)
-    return _answer(connection, sql, TABLES)
+    return _answer(connection, sql, TABLES, limits)
 
 
-def holds(rows: pa.Table, predicate: str, key: str) -> list[bool]:
-    """Whether a predicate holds, row by row.
+def holds(rows: pa.Table, predicate: str, key: str, limits: Limits | None = None) -> list[bool]:
+    """Whether a predicate holds, row by row. What a user writes goes through ``asking.ask_rows``.
 
     Args:
         rows: the table.
         predicate: an SQL expression over its columns; within it the table is called ``examples``.
         key: the key of the case that holds the predicate, for messages.
+        limits: what it may use, rows apart.
 
     Raises:
-        InputError: it is not a valid predicate over the columns of ``rows``.
+        InputError: it is not a valid predicate over the columns of ``rows``, or it exceeds a limit.
     """
     names = unique_names(rows.column_names)
     examples = rows.rename_columns(names)
     # Row numbers are a table of their own, and the predicate sees only the user's columns. So these may have any name,
     # and a predicate over all columns, or a subquery, does not see the row numbers.
     number = free_name("number", ["examples", *names], predicate)
-    connection = _connection()
+    connection = _connection(limits)
     connection.register("examples", examples)
     connection.register(number, pa.table({number: range(len(rows))}))
     # The predicate is on lines of its own, so that a comment at its end does not swallow what follows.
@@ -58,26 +70,65 @@ def holds(rows: pa.Table, predicate: str, key: str) -> list[bool]:
     condition = f"EXISTS (SELECT 1 FROM ({row}) AS examples WHERE (\n{predicate}\n))"
     sql = f"SELECT {number} FROM examples POSITIONAL JOIN {number} WHERE {condition}"
     try:
-        matching = set(_answer(connection, sql, ("examples", number))[number].to_pylist())
+        within = limits and replace(limits, rows=len(rows))
+        matching = set(_answer(connection, sql, ("examples", number), within)[number].to_pylist())
     except InputError as error:
         columns = f"columns: {', '.join(names)}"
         if names != rows.column_names:
             columns += "; SQL ignores case, so names that differ only in case have numbers here"
-        raise InputError(f"{key} is {predicate!r}: {error}; {columns}") from error
+        raise InputError(f"{key} is {shortened(predicate)!r}: {error}; {columns}") from error
     return [number in matching for number in range(len(rows))]
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"python_enable_replacements": "false"})
+def _connection(limits: Limits | None) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": "false"}
+    if limits:  # without a folder for temporary files the engine writes none
+        config |= {"memory_limit": f"{limits.memory_mb}MiB", "threads": limits.threads, "temp_directory": ""}
+    return duckdb.connect(config=config)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> pa.Table:
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str], limits: Limits | None) -> pa.Table:
     connection.execute("SET enable_external_access=false; SET lock_configuration=true")
     try:
-        _require_select_over_views(connection, sql, views)
-        return connection.sql(sql).to_arrow_table()
+        with _timed(connection, limits):
+            _require_select_over_views(connection, sql, views)
+            relation = connection.sql(sql)
+            return _within(relation.to_arrow_reader(_BATCH), limits) if limits else relation.to_arrow_table()
     except duckdb.Error as error:
-        raise InputError(f"the query fails: {' '.join(str(error).split())}") from error
+        raise InputError(f"the query fails: {_reason(error, limits)}") from error
+    except RecursionError as error:
+        raise InputError(f"the query fails: {TOO_DEEP}") from error
+
+
+@contextmanager
+def _timed(connection: duckdb.DuckDBPyConnection, limits: Limits | None) -> Iterator[None]:
+    timer = threading.Timer(limits.seconds if limits else threading.TIMEOUT_MAX, connection.interrupt)
+    timer.daemon = True
+    if limits:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _within(answer: pa.RecordBatchReader, limits: Limits) -> pa.Table:
+    batches, rows = [], 0
+    for batch in answer:
+        batches.append(batch)
+        rows += len(batch)
+        if rows > limits.rows:
+            raise InputError(f"the query fails: {limits.too_many}")
+    return pa.Table.from_batches(batches, answer.schema)
+
+
+def _reason(error: duckdb.Error, limits: Limits | None) -> str:
+    text = " ".join(str(error).split())
+    if limits and isinstance(error, duckdb.InterruptException):
+        return limits.too_long
+    if limits and isinstance(error, duckdb.OutOfMemoryException):
+        return limits.too_large
+    return TOO_DEEP if "Max expression depth limit" in text else text
 
 
 def _register(connection: duckdb.DuckDBPyConnection, layout: Layout, name: str, schema: pa.Schema) -> None:
@@ -119,9 +170,11 @@ def _require_select_over_views(connection: duckdb.DuckDBPyConnection, sql: str, 
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for child in tree:
-            yield from _nodes(child)
+    waiting = [tree]
+    while waiting:
+        tree = waiting.pop()
+        if isinstance(tree, dict):
+            yield tree
+            waiting.extend(tree.values())
+        elif isinstance(tree, list):
+            waiting.extend(tree)

@@ -27,7 +27,7 @@ from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.attempts import begin_attempt
-from repair_pipeline.tracking.store import embedded, masked, models_page, runs_page, tracking_uri, using
+from repair_pipeline.tracking.store import embedded, is_server, masked, models_page, runs_page, tracking_uri, using
 from repair_pipeline.tracking.weights_only import log_weights, quiet_export
 from repair_pipeline.types import Examples, Progress, silent
 
@@ -214,8 +214,8 @@ def _experiment(layout: Layout) -> str:
     name = read_settings().mlflow_experiment
     existing = mlflow.get_experiment_by_name(name)
     if existing is None:
-        # A server decides itself where artifacts are stored.
-        location = (layout.mlflow / "artifacts").as_uri() if embedded(layout) else None
+        # A server decides itself where artifacts are stored. For a database, MLflow would take the current folder.
+        location = None if is_server(tracking_uri(layout)) else (layout.mlflow / "artifacts").as_uri()
         try:
             return mlflow.create_experiment(name, artifact_location=location)
         except mlflow.MlflowException:

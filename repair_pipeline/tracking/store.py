@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import sqlalchemy
@@ -39,12 +40,28 @@ class UnansweredError(InputError):
 
 def tracking_uri(layout: Layout) -> str:
     """URI of the runs: the variable ``MLFLOW_TRACKING_URI``, else the SQLite store below ``home``."""
-    return os.environ.get(TRACKING) or embedded_uri(layout)
+    return _without_user(os.environ.get(TRACKING, "")) or embedded_uri(layout)
 
 
 def registry_uri(layout: Layout) -> str:
     """URI of the registered models: the variable ``MLFLOW_REGISTRY_URI``, else that of the runs."""
-    return os.environ.get(REGISTRY) or tracking_uri(layout)
+    return _without_user(os.environ.get(REGISTRY, "")) or tracking_uri(layout)
+
+
+def _without_user(uri: str) -> str:
+    """The address of a server without user name and password, so that no message can show them."""
+    return re.sub(r"://[^/]*@", "://", uri) if is_server(uri) else uri
+
+
+def _sign_in() -> None:
+    """Hand user name and password of a server's address to MLflow in its own variables, unless these are set."""
+    uri = os.environ.get(TRACKING, "")
+    if not is_server(uri):
+        return
+    given = urlsplit(uri)
+    for name, value in (("USERNAME", given.username), ("PASSWORD", given.password)):
+        if value:
+            os.environ.setdefault(f"MLFLOW_TRACKING_{name}", unquote(value))
 
 
 def embedded(layout: Layout) -> bool:
@@ -65,17 +82,17 @@ def masked(text: str) -> str:
 
 def runs_page() -> str:
     """Address of MLflow's pages of runs: the server's own, else that of ``repair ui`` on loopback."""
-    return _page(os.environ.get(TRACKING, ""))
+    return _page(_without_user(os.environ.get(TRACKING, "")))
 
 
 def models_page() -> str:
     """Address of MLflow's pages of registered models."""
-    return _page(os.environ.get(REGISTRY) or os.environ.get(TRACKING, ""))
+    return _page(_without_user(os.environ.get(REGISTRY) or os.environ.get(TRACKING, "")))
 
 
 def _page(uri: str) -> str:
     if is_server(uri):
-        return re.sub(r"://[^/]*@", "://", uri).rstrip("/")
+        return uri.rstrip("/")
     return f"http://127.0.0.1:{read_settings().mlflow_port}"
 
 
@@ -92,6 +109,7 @@ def open_store(layout: Layout) -> MlflowClient:
         InputError: the embedded store cannot be used by this version of MLflow.
     """
     uri, models = tracking_uri(layout), registry_uri(layout)
+    _sign_in()
     if embedded(layout):
         _make_store(layout)
     _require_answers(uri, models)
@@ -128,11 +146,12 @@ def using(layout: Layout) -> Iterator[MlflowClient]:
 
 @cache
 def _require_answers(uri: str, models: str) -> None:
-    client = MlflowClient(uri, models)
     with _impatient():
-        _require_answer(uri, TRACKING, lambda: client.search_experiments(max_results=1))
+        _require_answer(uri, TRACKING, lambda: MlflowClient(uri, models).search_experiments(max_results=1))
         _require_answer(
-            models, TRACKING if models == uri else REGISTRY, lambda: client.search_registered_models(max_results=1)
+            models,
+            TRACKING if models == uri else REGISTRY,
+            lambda: MlflowClient(uri, models).search_registered_models(max_results=1),
         )
 
 

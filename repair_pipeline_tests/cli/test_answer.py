@@ -4,8 +4,10 @@ import json
 
 import pyarrow as pa
 import pytest
+import typer
 
 from repair_pipeline.cli.answer import print_answer
+from repair_pipeline.cli.errors import one_line
 from repair_pipeline.errors import InputError
 
 DUPLICATED = pa.table([["a", None], ["b", "d"], [3, 4]], names=["x", "x", "y"])
@@ -41,3 +43,25 @@ def test_an_answer_without_rows_has_its_header(capsys, form):
 def test_markup_is_printed_literally(capsys, text):
     print_answer(pa.table({text: [text]}), "table")
     assert capsys.readouterr().out.count(text) == 2
+
+
+HOSTILE = pa.table({"x\x1b]0;title\x07": ["\x1b[2J\x9b31mred", "\u202egnp.exe", "two\nlines", "caf\u00e9 \u00a0"]})
+
+
+def test_a_terminal_obeys_no_value_and_no_name(capsys):
+    shown = {}
+    for form in ("table", "csv", "json"):
+        print_answer(HOSTILE, form)
+        shown[form] = capsys.readouterr().out
+        assert not set(shown[form]) & set("\x1b\x07\x9b\u202e")
+    assert "\\x1b[2J\\x9b31mred" in shown["csv"]
+    assert "\\x1b[2J\\x9b31mred" in shown["table"]
+    assert "two\\nlines" in shown["table"]
+    assert '"two\nlines"\ncaf\u00e9 \u00a0\n' in shown["csv"]
+    assert [next(iter(row.values())) for row in json.loads(shown["json"])] == HOSTILE.column(0).to_pylist()
+
+
+def test_a_terminal_obeys_no_message(capsys):
+    with pytest.raises(typer.Exit), one_line():
+        raise InputError("Could not convert string '\x1b[2J\r' to INT64")
+    assert capsys.readouterr().err == "repair: Could not convert string '\\x1b[2J\\r' to INT64\n"

@@ -6,6 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._core.storage.event_log.migration import ASSET_KEY_INDEX_COLS
+from dagster._core.storage.runs.migration import RUN_PARTITIONS
 from dagster._core.test_utils import create_run_for_test
 
 from repair_pipeline.cases.presets import preset
@@ -16,7 +18,7 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking.store import open_store
 from repair_pipeline_tests.defs.conftest import PRESET, TINY
-from repair_pipeline_tests.racing import outcomes
+from repair_pipeline_tests.racing import killed, killed_at_statement, outcomes
 
 
 @pytest.fixture
@@ -71,6 +73,19 @@ def test_the_slot_of_a_run_that_is_gone_is_listed_and_freed(instance: dg.Dagster
     assert stuck_slots(instance) == {}
     [slot] = storage.get_concurrency_info("gpu").claimed_slots
     assert slot.run_id == living.run_id
+
+
+@pytest.mark.parametrize("number", [1, 40, 80])
+def test_dagsters_home_is_whole_or_absent_if_its_first_use_is_killed(tmp_path: Path, number: int) -> None:
+    layout = Layout(tmp_path)
+    assert killed(killed_at_statement, number, dagster_instance, layout)
+    assert [path.name[:7] for path in layout.dagster_home.iterdir() if path.name != ".dagster.lock"] == [".making"]
+    with dagster_instance(layout) as instance:
+        assert instance.event_log_storage.has_secondary_index(ASSET_KEY_INDEX_COLS)
+        assert instance.run_storage.has_built_index(RUN_PARTITIONS)
+    names = {path.name for path in layout.dagster_home.iterdir()}
+    assert {"dagster.yaml", "history", "schedules"} <= names
+    assert not [name for name in names if name.startswith(".")]
 
 
 def test_simultaneous_first_runs_create_the_databases_once(tmp_path: Path) -> None:

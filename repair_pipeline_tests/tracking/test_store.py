@@ -1,6 +1,5 @@
 """MLflow's store in a new home, killed while it is made. Concurrent processes: defs/test_partitions.py."""
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -8,7 +7,6 @@ from contextlib import closing
 
 import mlflow
 import pytest
-import sqlalchemy
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_latest_schema_revision
 
@@ -16,6 +14,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import store
 from repair_pipeline.tracking.store import open_store
+from repair_pipeline_tests.racing import killed, killed_at_statement
 
 STATEMENTS = 600
 """Fewer than a first use makes."""
@@ -32,26 +31,6 @@ def test_the_store_is_created_in_a_home_of_any_name(tmp_path):
     assert [path.read_text() for path in layout.mlflow.rglob("a.txt")] == ["text"]
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["a.txt"]
-
-
-def killed(work, *arguments) -> bool:
-    """Whether a process that does the work kills itself."""
-    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
-    child.start()
-    child.join(120)
-    return child.exitcode == -signal.SIGKILL
-
-
-def killed_at_statement(number: int, work, *arguments) -> None:
-    made = []
-
-    def count(*_):
-        made.append(None)
-        if len(made) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
-    work(*arguments)
 
 
 def killed_before_the_move(layout: Layout) -> None:
@@ -117,7 +96,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 def nobody(monkeypatch):
     """A port of loopback on which no server answers."""
     monkeypatch.setenv(store.TRACKING, "http://ada:secret@127.0.0.1:9/mlflow")
-    return "http://***@127.0.0.1:9/mlflow"
+    yield "http://127.0.0.1:9/mlflow"
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        os.environ.pop(name, None)
 
 
 def test_a_server_that_does_not_answer_is_one_line_without_its_password(tmp_path, nobody):
@@ -128,6 +109,8 @@ def test_a_server_that_does_not_answer_is_one_line_without_its_password(tmp_path
     assert refused.value.__cause__ is None
     assert len(str(refused.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("ada", "secret")
+    assert store.runs_page() == store.models_page() == nobody
 
 
 def test_a_database_without_its_driver_or_server_is_refused(tmp_path, monkeypatch):
