@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test fuzz wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services fuzz wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
+
+services: $(INSTALLED)  ## Run the tests that start MLflow's server on loopback
+	@$(BIN)/pytest -m services repair_pipeline_tests/tracking
 
 fuzz: $(INSTALLED)  ## Try 10,000 damaged case files, tables, lists and images each: half an hour and more
 	@REPAIR_FUZZ=$(or $(REPAIR_FUZZ),10000) $(BIN)/pytest --numprocesses logical repair_pipeline_tests/test_fuzz.py

@@ -94,7 +94,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[s
             _require_select_over_views(connection, sql, views)
             relation = connection.sql(sql)
             return _within(relation.to_arrow_reader(_BATCH), limits) if limits else relation.to_arrow_table()
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # the reader raises Arrow's and OSError with its text
         raise InputError(f"the query fails: {_reason(error, limits)}") from error
     except RecursionError as error:
         raise InputError(f"the query fails: {TOO_DEEP}") from error
@@ -122,11 +122,11 @@ def _within(answer: pa.RecordBatchReader, limits: Limits) -> pa.Table:
     return pa.Table.from_batches(batches, answer.schema)
 
 
-def _reason(error: duckdb.Error, limits: Limits | None) -> str:
+def _reason(error: Exception, limits: Limits | None) -> str:
     text = " ".join(str(error).split())
-    if limits and isinstance(error, duckdb.InterruptException):
+    if limits and text.startswith("INTERRUPT Error"):
         return limits.too_long
-    if limits and isinstance(error, duckdb.OutOfMemoryException):
+    if limits and (isinstance(error, MemoryError) or text.startswith("Out of Memory Error")):
         return limits.too_large
     return TOO_DEEP if "Max expression depth limit" in text else text
 

@@ -223,7 +223,8 @@ def _make_database(earlier: Path, made: Path) -> None:
 
 
 def _upgrade(database: Path) -> None:
-    upgrade.main([f"sqlite:///{database}"], standalone_mode=False)
+    assert upgrade.callback is not None  # the command's function, as the command itself takes Ctrl-C for an error
+    upgrade.callback(f"sqlite:///{database}")
 
 
 def _schema(database: Path) -> str | None:

@@ -345,7 +345,7 @@ def test_a_run_that_was_killed_leaves_no_twin_in_mlflow(tracked, monkeypatch):
     parents, everyone = mlflow_runs(tracked)
     assert len(parents) == 1
     assert {each.info.status for each in everyone} == {"FINISHED"}
-    (tracked.layout.report(tracked.id)).unlink()  # other results are another run, and the finished one stays
+    tracked.layout.tracked_run(tracked.id).unlink()  # it is logged again, and the finished run stays
     run(tracked)
     assert [each.info.status for each in mlflow_runs(tracked)[0]] == ["FINISHED"] * 2
 
