@@ -18,7 +18,6 @@ from typing import Any
 
 import pyarrow as pa
 
-import repair_pipeline
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.limits import TOO_DEEP, Limits, shortened
@@ -50,7 +49,7 @@ def _answer(request: dict[str, Any], rows: pa.Table | None, what: str) -> pa.Tab
     if rows is not None:
         with pa.ipc.new_stream(sink, rows.schema) as stream:
             stream.write_table(rows)
-    code = str(Path(repair_pipeline.__file__).parents[1])
+    code = str(Path(__file__).parents[2])  # where the package is
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH")))),
