@@ -12,8 +12,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from repair_pipeline.cli.console import plain_console, print_whole
-from repair_pipeline.cli.streams import printable
-from repair_pipeline.errors import InputError
+from repair_pipeline.errors import InputError, printed
 
 
 def print_answer(answer: pa.Table, form: str) -> None:
@@ -34,7 +33,7 @@ def print_answer(answer: pa.Table, form: str) -> None:
         _require_unique_names(answer)
         print(json.dumps(answer.to_pylist(), default=str, indent=1))
     else:
-        table = Table(*map(printable, answer.column_names))
+        table = Table(*map(printed, answer.column_names))
         for row in _rows(answer):
             table.add_row(*("" if value is None else _table_cell(value) for value in row))
         print_whole(plain_console(), table)
@@ -55,11 +54,11 @@ def _require_unique_names(answer: pa.Table) -> None:
 
 
 def _table_cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else printed(str(value))
 
 
 def _csv_field(value: object) -> object:
     """The value as SQL writes it: empty for null, lower-case true and false."""
     if isinstance(value, str):
-        return printable(value, keep="\t\n\r")  # which a quoted field may have
+        return printed(value, keep="\t\n\r")  # which a quoted field may have
     return "" if value is None else str(value).lower() if isinstance(value, bool) else value

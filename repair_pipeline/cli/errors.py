@@ -7,7 +7,6 @@ from enum import IntEnum
 
 import typer
 
-from repair_pipeline.cli.streams import printable
 from repair_pipeline.errors import InputError
 
 
@@ -36,5 +35,5 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"repair: {printable(str(error))}", file=sys.stderr)  # it may show a value of the data
+        print(f"repair: {error}", file=sys.stderr)
         raise typer.Exit(ExitCode.unusable_input) from None
