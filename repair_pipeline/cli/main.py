@@ -13,6 +13,7 @@ import typer
 from repair_pipeline.cli.errors import one_line
 from repair_pipeline.cli.options import CaseName, Device
 from repair_pipeline.cli.patch_commands import patch
+from repair_pipeline.cli.review import review
 from repair_pipeline.cli.streams import replace_unencodable
 from repair_pipeline.errors import InputError
 
@@ -257,6 +258,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
         rollback_and_show(name)
 
 
+app.command(epilog="Example: repair review wards-1f0c2ab3 --open")(review)
 app.add_typer(patch, name="patch")
 
 nightly = typer.Typer(

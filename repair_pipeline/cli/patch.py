@@ -31,6 +31,7 @@ from repair_pipeline.pipeline.decisions import (
     decide,
     edits,
     read_decisions,
+    reviewed,
     save_decisions,
     unfollowed_edits,
 )
@@ -52,7 +53,8 @@ def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
     Args:
         key: the case.
         choice: which suggestions are applied.
-        file: decisions of a person or an annotation tool, which override suggestions; so do edits of ``patch.csv``.
+        file: decisions of a person or an annotation tool, which override suggestions. So do edits of ``patch.csv``, and
+            over them what was decided in ``repair review``; of these three the file counts first.
         dry_run: whether to print what would change and change nothing.
 
     Raises:
@@ -78,7 +80,8 @@ def _apply(
     proven = {group for group, verdict in verdicts.items() if verdict in PROVEN}
     edited = edits(layout, key, patch, verdicts, data)
     listed = read_decisions(file, verdicts, data, table["example_id"].to_pylist()) if file else {}
-    by_person = edited | listed
+    in_review = reviewed(layout, key)
+    by_person = edited | in_review | listed
     changed = changed_rows(spec, layout, key, table, data)
     decided = decide(patch, proven, by_person, choice, data, changed)
     rows = changes(decided, patch)
@@ -95,6 +98,10 @@ def _apply(
         typer.echo(line)
     if edited:
         typer.echo(f"{layout.patch(key, 'patch.csv')}: {len(edited)} rows were edited by you")
+    if in_review:
+        typer.echo(
+            f"review: {len(in_review)} rows were decided in repair review {key}, and are changed or left as decided"
+        )
     if listed:
         typer.echo(f"{file}: {len(listed)} decisions")
     if others := [f"{name} {changed[name]}" for name, decision in decided.items() if decision.source == "data"]:
@@ -132,7 +139,7 @@ def evaluate(source: str, trainings: int, device: DeviceName) -> None:
 
 
 def revert(key: str) -> None:
-    """Revert a case's patch. What was decided stays in the table ``decisions``, which is a record.
+    """Revert a case's patch. What was done stays in the table ``applied``, which is a record.
 
     Raises:
         InputError: the patch is not applied, or cannot be reverted without loss.
@@ -165,7 +172,7 @@ def _not_proven(key: str, verdicts: Mapping[str, str]) -> InputError:
     return InputError(
         f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "
         f"were not changed; to see the rows: repair query \"SELECT * FROM patch WHERE case_id = '{key}'\"; to change "
-        "rows all the same, decide about them with --decisions FILE"
+        f"rows all the same, decide about them with repair review {key} or --decisions FILE"
     )
 
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.table_files import UNREADABLE, as_listed, read_table
 from repair_pipeline.errors import InputError
+from repair_pipeline.storage.decision_log import DecisionLog
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.types import Dataset
 
-_DECISIONS = ("keep", "drop", "relabel")
+_CHANGES = ("drop", "relabel")
+_DECISIONS = ("keep", *_CHANGES)
 
 Row = Mapping[str, Any]
 
@@ -33,7 +35,7 @@ class RowDecision:
     label: str | None
     """The class that it gets, or None if it is not relabelled."""
     source: str
-    """suggestion; patch.csv or decisions file: a person; verdict, data, or an option: what left a row alone."""
+    """suggestion; review, patch.csv or decisions file: a person; verdict, data, or an option: what left it alone."""
     left: str = ""
     """Why the row is left alone, as a phrase that follows a number of rows; empty if it is changed."""
     failure_group: str | None = None
@@ -219,6 +221,19 @@ def read_decisions(path: Path, groups: Collection[str], data: Dataset, judged: I
     return _one_each(path, _listed(path, "decisions file", needed, "decision", "label", groups, data, judged))
 
 
+def reviewed(layout: Layout, key: str) -> ByExample:
+    """What people decided in ``repair review``. A row that they are unsure about is left alone."""
+    log = DecisionLog(layout, key).read()
+    found = ByExample()
+    for example_id, said in log.latest.items():
+        if said.decision in _CHANGES:
+            found[example_id] = RowDecision(example_id, said.decision, said.label, "review", reviewer=said.who)
+        elif said.decision != "undecided":
+            left = "kept by review" if said.decision == "keep" else "that reviewers are unsure about"
+            found[example_id] = RowDecision(example_id, "keep", None, "review", left, reviewer=said.who)
+    return found
+
+
 def _kept(example_id: str, source: str) -> RowDecision:
     return RowDecision(example_id, "keep", None, source, f"kept by {source}")
 
@@ -296,7 +311,7 @@ def _one_each(path: Path, listed: Iterable[RowDecision]) -> ByExample:
 
 
 def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable[Row], before: str, after: str) -> None:
-    """Add an applied patch to the table ``decisions``: a row for each failure group of a training row.
+    """Add an applied patch to the table ``applied``: a row for each failure group of a training row.
 
     Args:
         layout: the store.
@@ -306,7 +321,7 @@ def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable
         before: digest of the training data before the patch was applied.
         after: digest of them after it.
     """
-    path = layout.table("decisions", key)
+    path = layout.table("applied", key)
     groups = dict[str, list[str]]()
     for row in patch:
         groups.setdefault(row["example_id"], []).append(row["failure_group"])
@@ -325,12 +340,12 @@ def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable
         for group in groups.get(example_id, [decision.failure_group])
     ]
     earlier = read_parquet(path)[0].to_pylist() if path.exists() else []
-    save_rows(path, "decisions", [*earlier, *rows], {"before": before, "after": after})
+    save_rows(path, "applied", [*earlier, *rows], {"before": before, "after": after})
 
 
 def digests_of_application(layout: Layout, key: str) -> tuple[str, str] | None:
     """The digests of the training data before and after a case's patch was last applied; None if there is no record."""
-    path = layout.table("decisions", key)
+    path = layout.table("applied", key)
     if not path.exists():
         return None
     notes = read_parquet(path)[1]

@@ -114,7 +114,7 @@ def _patch(view: GroupView, repaired: Repair) -> list[dict[str, Any]]:
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
     causes = sorted((at[example_id] for example_id in repaired.causes.ids), key=lambda row: rank_of[row])
-    harmful, suggested = _suggested(view)
+    harmful, suggested = harm_and_suggestions(view)
     probability = harmful if scores.probability is None else scores.probability
     certain = _certain(probability, causes)
     opposed, rows = _opposed(view), []
@@ -153,7 +153,7 @@ def _certain(probability: Float64[Tensor, " n"] | None, causes: list[int]) -> in
     return within_false_share(probability[causes], np.arange(len(causes)), FALSE_SHARE)
 
 
-def _suggested(view: GroupView) -> tuple[Float64[Tensor, " n"] | None, Suggestions | None]:
+def harm_and_suggestions(view: GroupView) -> tuple[Float64[Tensor, " n"] | None, Suggestions | None]:
     """P(harmful) and labels from models that did not learn the given ones; None where the case trains no such models.
 
     A model that has learnt a wrong label repeats it, so what the base model or one repaired from it predicts is no

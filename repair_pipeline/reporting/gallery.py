@@ -134,13 +134,23 @@ def draw(
         frame: colour of the frame.
         width: of the frame, in points.
     """
-    pixels = image + mean[:, None, None]
-    low, high = pixels.min().item(), pixels.max().item()
-    if low < -0.01 or high > 1.01:  # a user's transform may leave pixels outside [0, 1]
-        pixels = (pixels - low) / (high - low)
-    shown = pixels.clip(0, 1).permute(1, 2, 0).numpy()
     ax.set_axis_on()
     ax.set(xticks=[], yticks=[])
-    ax.imshow(shown.squeeze(-1) if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1, interpolation="none")
+    ax.imshow(pixels(image, mean), cmap="gray", vmin=0, vmax=1, interpolation="none")
     ax.set_xlabel(caption, fontsize=8.5, labelpad=3)
     ax.spines[:].set(visible=True, color=frame, linewidth=width)
+
+
+def pixels(image: Float[Tensor, "c h w"], mean: Float[Tensor, " c"]) -> NDArray[np.float32]:
+    """An image as it is shown: brightness from 0 to 1, height × width, and × 3 for colours.
+
+    Args:
+        image: pixels less ``mean``.
+        mean: of each channel, which is added back.
+    """
+    bright = image + mean[:, None, None]
+    low, high = bright.min().item(), bright.max().item()
+    if low < -0.01 or high > 1.01:  # a user's transform may leave pixels outside [0, 1]
+        bright = (bright - low) / (high - low)
+    shown = bright.clip(0, 1).permute(1, 2, 0).numpy()
+    return shown.squeeze(-1) if shown.shape[-1] == 1 else shown

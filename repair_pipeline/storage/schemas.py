@@ -281,6 +281,17 @@ TABLES: dict[str, pa.Schema] = {
     "decisions": pa.schema(
         [
             _CASE,
+            _field("example_id", pa.string(), "a training row that a person decided about"),
+            _field("decision", pa.string(), "keep, drop, relabel, unsure, or undecided; a row's last decision counts"),
+            _field("label", pa.string(), "name of the new class; null unless the row is to be relabelled"),
+            _field("who", pa.string(), "who decided"),
+            _field("decided_at", pa.timestamp("us", tz="UTC"), "when"),
+            _field("note", pa.string(), "what the person wrote beside it; may be empty"),
+        ]
+    ),
+    "applied": pa.schema(
+        [
+            _CASE,
             _field(
                 "failure_group",
                 pa.string(),
@@ -294,10 +305,10 @@ TABLES: dict[str, pa.Schema] = {
             _field(
                 "source",
                 pa.string(),
-                "suggestion (of the patch); patch.csv (edited by the user); decisions file; the option, such as "
-                "--limit 100, verdict (no proven repair) or data (changed since it was judged): what left a row alone",
+                "suggestion (of the patch); review (view decisions), patch.csv, decisions file: a person; the option, "
+                "verdict (no proven repair) or data (changed since it was judged): what left a row alone",
             ),
-            _field("reviewer", pa.string(), "who decided, as the decisions file says; null if it does not"),
+            _field("reviewer", pa.string(), "the person who decided; null if nobody is named"),
             _field(
                 "decided_at",
                 pa.timestamp("us", tz="UTC"),

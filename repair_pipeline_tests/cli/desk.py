@@ -102,7 +102,7 @@ class Desk:
         assert CliRunner().invoke(app, ["patch", "revert", self.case.id]).exit_code == 0
 
     def ask(self, columns="example_id, decision, label, source, reviewer, failure_group"):
-        sql = f"SELECT {columns} FROM decisions WHERE case_id = '{self.case.id}' ORDER BY ALL"
+        sql = f"SELECT {columns} FROM applied WHERE case_id = '{self.case.id}' ORDER BY ALL"
         return query(self.case.layout, sql).to_pylist()
 
     def changed(self):

@@ -140,7 +140,7 @@ def test_without_a_proven_repair_only_a_persons_decisions_are_applied(csv, folde
     before = files(folder)
     refused = csv.apply()
     assert "the verdict of wards" in refused.stderr
-    assert "decide about them with --decisions FILE" in refused.stderr
+    assert "or --decisions FILE" in refused.stderr
     assert files(folder) == before
     (folder / "reviewed.csv").write_text("example_id,decision\nb,drop\n")
     result = csv.apply("--decisions", "reviewed.csv")

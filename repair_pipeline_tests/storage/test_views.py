@@ -38,7 +38,8 @@ CONTRACT = {
     "patch_verdicts": "case_id verdict reason trainings dropped relabelled as_is patched true_labels difference "
     "difference_low difference_high holdout remaining",
     "attribution": "study data measure method query_set value low high queries trainings",
-    "decisions": "case_id failure_group example_id decision label source reviewer decided_at",
+    "decisions": "case_id example_id decision label who decided_at note",
+    "applied": "case_id failure_group example_id decision label source reviewer decided_at",
     "pairs": "case_id failure_group failure_id example_id influence rank",
     "holdout_reads": "case_id failure_group example_id tests content model read_at",
     "timings": "case_id method step seconds device threads",
