@@ -80,8 +80,8 @@ def corrected(
     """Probabilities after a review of some rows: all odds are multiplied by one factor.
 
     logit p' = b + logit p, with the b that maximises Σ log p'(wrong) − (b / SPREAD)² / 2: a normal prior around no
-    change. Without reviewed rows p' = p; with many of them p' is right on average. A row that was found right lowers all
-    others, a wrong one raises them, and their order stays.
+    change. Without reviewed rows p' = p; with many of them p' is right on average. A row that was found right lowers
+    all, a wrong one raises all, and their order stays.
 
     Args:
         probability: the probabilities to correct.

@@ -20,7 +20,8 @@ from repair_pipeline.storage.records import save_rows
 from repair_pipeline.types import Dataset
 
 _CHANGES = ("drop", "relabel")
-_DECISIONS = ("keep", *_CHANGES)
+_LEFT = ("keep", "unsure")
+_DECISIONS = (*_LEFT, *_CHANGES)
 
 Row = Mapping[str, Any]
 
@@ -289,9 +290,7 @@ def _listed(
                 "the field empty"
             )
         line = (
-            _kept(example_id, source)
-            if decision == "keep"
-            else RowDecision(example_id, decision, label or None, source)
+            _kept(example_id, source) if decision in _LEFT else RowDecision(example_id, decision, label or None, source)
         )
         yield replace(line, failure_group=group or None, reviewer=reviewer or None)
 

@@ -11,6 +11,7 @@ from repair_pipeline.cli.main import app
 from repair_pipeline.datasets.patching import applied_patches
 from repair_pipeline.pipeline import decisions
 from repair_pipeline.pipeline.inputs import changed_data
+from repair_pipeline.storage.decision_log import DecisionLog
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.views import query
@@ -133,6 +134,48 @@ def test_decisions_override_suggestions_and_reach_any_training_row(desk, folder)
         *("keep", "drop", "keep", "keep", "drop", "keep", "relabel", "drop"),
     ]
     assert [found[desk.ids[at]]["failure_group"] for at in (4, 5)] == ["all", None]
+
+
+def test_what_was_decided_in_review_is_followed_and_said(csv, folder):
+    log = DecisionLog(csv.case.layout, csv.case.id)
+    said = [("drop", None), ("relabel", "no"), ("keep", None), ("unsure", None), ("undecided", None)]
+    names = [csv.ids[0], "h", csv.ids[2], csv.ids[1], csv.ids[4]]
+    log.add(
+        [
+            {"example_id": name, "decision": what, "label": label}
+            for name, (what, label) in zip(names, said, strict=True)
+        ],
+        "ada",
+    )
+    result = csv.apply()
+    assert result.exit_code == 0
+    assert f"review: 4 rows were decided in repair review {csv.case.id}" in result.stdout
+    assert "2 left alone (1 that reviewers are unsure about, 1 kept by review)" in result.stdout
+    done = {row["example_id"]: (row["decision"], row["label"], row["source"], row["reviewer"]) for row in csv.ask()}
+    assert done == {
+        csv.ids[0]: ("drop", None, "review", "ada"),
+        "h": ("relabel", "no", "review", "ada"),
+        csv.ids[2]: ("keep", None, "review", "ada"),
+        csv.ids[1]: ("keep", None, "review", "ada"),
+        csv.ids[3]: ("relabel", csv_other(csv, 3), "suggestion", None),
+        csv.ids[4]: ("drop", None, "suggestion", None),
+    }
+
+
+def test_a_file_overrides_the_review_row_by_row(csv, folder):
+    log = DecisionLog(csv.case.layout, csv.case.id)
+    log.add([{"example_id": name, "decision": "keep", "label": None} for name in csv.ids[:2]], "ada")
+    (folder / "reviewed.csv").write_text(f"example_id,decision,label\n{csv.ids[0]},drop,\n{csv.ids[4]},unsure,\n")
+    assert csv.apply("--decisions", "reviewed.csv").exit_code == 0
+    done = {row["example_id"]: (row["decision"], row["source"]) for row in csv.ask()}
+    assert done[csv.ids[0]] == ("drop", "decisions file")
+    assert done[csv.ids[1]] == ("keep", "review")
+    assert done[csv.ids[4]] == ("keep", "decisions file")
+
+
+def csv_other(desk, at):
+    """The class that the patch suggests for a row: the one that it has not."""
+    return {"no": "yes", "yes": "no"}["yes" if at % 2 else "no"]
 
 
 def test_without_a_proven_repair_only_a_persons_decisions_are_applied(csv, folder):

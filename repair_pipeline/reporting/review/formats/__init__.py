@@ -1,0 +1,1 @@
+"""Layouts of annotation tools, one a file."""
