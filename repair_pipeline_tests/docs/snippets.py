@@ -19,6 +19,7 @@ FOLLOWS = {
     "how-to/nightly": "tutorial",
     "how-to/patch": "tutorial",
     "how-to/promote": "tutorial",
+    "how-to/review": "tutorial",
     "how-to/recipe": "library",
     "how-to/report": "index",
     "how-to/sql": "index",
