@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,20 +103,26 @@ def take_back(desk: Desk, name: str, path: Path) -> tuple[int, int]:
     desk.log.read()
     known = {_what(entry) for entry in desk.log.entries}
     given = dict(zip(sheet.rows["example_id"].to_pylist(), sheet.rows["label"].to_pylist(), strict=True))
-    found, strangers = list[Decision](), list[str]()
+    new, found, strangers = list[Decision](), 0, list[str]()
     for answer in reading.read(path, sheet.data.classes):
         if answer.example_id not in given:
             strangers.append(answer.example_id)
         elif (decision := _decision(path, answer, given[answer.example_id], sheet.data.classes)) is not None:
-            found.append(decision)
+            found += 1
+            now = desk.log.latest.get(answer.example_id)
+            # An answer without a time that says what counts already is the same one, imported again.
+            if answer.decided_at is None and now is not None:
+                is_new = (now.decision, now.label) != (decision.decision, decision.label)
+            else:
+                is_new = _what(decision) not in known
+            new += [decision] if is_new else []
     if strangers:
         raise InputError(
             f"{path} names {len(strangers)} rows that are none of case {sheet.case_id} ({shown(strangers, 5)}): take "
             "them out, or give the case that was exported"
         )
-    new = [decision for decision in found if _what(decision) not in known]
     desk.log.store(new)
-    return len(new), len(found) - len(new)
+    return len(new), found - len(new)
 
 
 def _what(decision: Decision) -> tuple[object, ...]:
@@ -130,17 +136,17 @@ def _decision(path: Path, answer: Answer, given: str, classes: tuple[str, ...]) 
         said = "relabel"
     if not said or said == UNDECIDED:
         return None
-    if said not in CHOICES:
+    choice = next((choice for choice in CHOICES if choice == said), None)
+    if choice is None:
         raise InputError(
             f"{path}: row {answer.example_id!r} has the decision {said!r}: write one of {', '.join(CHOICES)}"
         )
-    if said == "relabel" and label not in classes:
+    if choice == "relabel" and label not in classes:
         raise InputError(
             f"{path}: row {answer.example_id!r} is to be relabelled to {label!r}, but the classes are "
             f"{shown(classes)}: use one of them"
         )
-    if said == "relabel" and label == given:
-        said = "keep"
-    when = answer.decided_at or datetime.now(UTC)
-    decision = Decision(answer.example_id, said, label if said == "relabel" else None, answer.who or "unknown", when)
-    return replace(decision, note=answer.note)
+    if choice == "relabel" and label == given:
+        choice = "keep"
+    when, new_label = answer.decided_at or datetime.now(UTC), label if choice == "relabel" else None
+    return Decision(answer.example_id, choice, new_label, answer.who or "unknown", when, answer.note)

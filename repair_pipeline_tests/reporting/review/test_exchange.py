@@ -113,6 +113,7 @@ def test_tags_and_edited_labels_of_fiftyone_are_decisions(tmp_path):
     take_back(review, "fiftyone", tmp_path / "fo")
     said = {name: (of.decision, of.label) for name, of in review.log.latest.items()}
     assert said == {"r00000": ("drop", None), "r00001": ("relabel", "owl")}
+    assert take_back(review, "fiftyone", tmp_path / "fo") == (0, 2)  # though they come without a time
 
 
 def test_cleanlab_gets_the_columns_of_datalab(tmp_path):

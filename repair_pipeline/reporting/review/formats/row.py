@@ -28,13 +28,14 @@ class HandedOver:
     @property
     def said(self) -> dict[str, str | None]:
         """The decision as text, in columns that each layout with columns has."""
-        said = self.decision
+        if self.decision is None:
+            return dict.fromkeys(("decision", "new_label", "who", "decided_at", "note"))
         return {
-            "decision": said and said.decision,
-            "new_label": said and said.label,
-            "who": said and said.who,
-            "decided_at": said and said.decided_at.isoformat(),
-            "note": said and said.note,
+            "decision": self.decision.decision,
+            "new_label": self.decision.label,
+            "who": self.decision.who,
+            "decided_at": self.decision.decided_at.isoformat(),
+            "note": self.decision.note,
         }
 
 
