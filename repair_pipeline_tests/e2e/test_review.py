@@ -29,6 +29,7 @@ def serving(home: Path, count: int = 30, kind: str = "images", port: int = 0) ->
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
+        listening.listen()
         config = uvicorn.Config(review_app(desk(home, count, kind), "ada"), log_level="warning", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
