@@ -21,7 +21,7 @@ from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.patching import apply_patch, require_unapplied, revert_patch
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.gate import PROVEN
+from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.pipeline.case import stored_spec
 from repair_pipeline.pipeline.changed_rows import changed_rows
 from repair_pipeline.pipeline.decisions import (
@@ -46,7 +46,7 @@ from repair_pipeline.types import Dataset
 
 
 def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
-    """Apply what a case's patch suggests where a repair is accepted or recommended, and what a person decided.
+    """Apply what a case's patch suggests where that is proven to help, and what a person decided.
 
     Rows that the owner has changed since they were judged are left alone.
 
@@ -58,8 +58,8 @@ def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
         dry_run: whether to print what would change and change nothing.
 
     Raises:
-        InputError: the case has no patch, or no proven repair; its data cannot be patched; or a decision cannot be
-            used.
+        InputError: the case has no patch, or nothing proves that it helps; its data cannot be patched; or a decision
+            cannot be used.
     """
     layout = Layout.current()
     spec = stored_spec(layout, key)
@@ -77,7 +77,8 @@ def _apply(
     table = read_parquet(layout.table("patch", key))[0]
     data, patch = read(source, spec.root), table.to_pylist()
     verdicts = _verdicts(layout, key)
-    proven = {group for group, verdict in verdicts.items() if verdict in PROVEN}
+    next_training = _next_training(layout, key)
+    proven = proven_groups(verdicts, next_training)
     edited = edits(layout, key, patch, verdicts, data)
     listed = read_decisions(file, verdicts, data, table["example_id"].to_pylist()) if file else {}
     in_review = reviewed(layout, key)
@@ -86,7 +87,7 @@ def _apply(
     decided = decide(patch, proven, by_person, choice, data, changed)
     rows = changes(decided, patch)
     if not (len(rows) or proven or by_person):
-        raise _not_proven(key, verdicts)
+        raise _not_proven(key, verdicts, next_training)
     before = digests(spec, layout, ["dataset.train"])["dataset.train"]
 
     def note() -> None:
@@ -167,12 +168,20 @@ def _verdicts(layout: Layout, key: str) -> dict[str, str]:
     return {row["failure_group"]: row["verdict"] for row in rows if row["judge"] == "gate"}
 
 
-def _not_proven(key: str, verdicts: Mapping[str, str]) -> InputError:
+def _next_training(layout: Layout, key: str) -> str | None:
+    """The verdict on the next training with the patch; None where it was not tried."""
+    path = layout.table("patch_verdicts", key)
+    return read_parquet(path)[0].to_pylist()[0]["verdict"] if path.exists() else None
+
+
+def _not_proven(key: str, verdicts: Mapping[str, str], next_training: str | None) -> InputError:
     listed = ", ".join(map(plain, sorted(set(verdicts.values())))) or "missing"
+    why = f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything"
+    if next_training == "worse":
+        why = f"the next training is worse with the patch of {key}"
     return InputError(
-        f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything, so the data "
-        f"were not changed; to see the rows: repair query \"SELECT * FROM patch WHERE case_id = '{key}'\"; to change "
-        f"rows all the same, decide about them with repair review {key} or --decisions FILE"
+        f'{why}, so the data were not changed; to see the rows: repair query "SELECT * FROM patch WHERE case_id = '
+        f"'{key}'\"; to change rows all the same, decide about them with repair review {key} or --decisions FILE"
     )
 
 

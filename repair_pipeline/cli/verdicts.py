@@ -14,7 +14,7 @@ from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.cli.open_case import open_stored_case
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
-from repair_pipeline.evaluation.gate import PROVEN
+from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.next_training import patch_verdict
@@ -56,7 +56,8 @@ def print_verdicts(console: Console, case: Case) -> None:
                 console.print(f"next     {move}", soft_wrap=True)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
-    if own_data and any(row["verdict"] in PROVEN for row in verdicts):
+    by_group = {row["failure_group"]: row["verdict"] for row in verdicts}
+    if own_data and proven_groups(by_group, patched["verdict"] if patched else None):
         rows = case.layout.patch(case.id, "patch.csv")
         console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
 
+from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.evaluation.interval import Part, difference
 
 
@@ -77,3 +79,20 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
         difference_low=low,
         difference_high=high,
     )
+
+
+def proven_groups(verdicts: Mapping[str, str], next_training: str | None) -> set[str]:
+    """The failure groups whose part of the patch is proven to help.
+
+    The question of the patch is whether the next training is better, so where that is answered, the answer counts for
+    the whole patch. Else the gate's verdicts count, which are about models without these rows.
+
+    Args:
+        verdicts: the gate's verdict on each failure group.
+        next_training: the verdict on the next training with the patch; None where it was not tried.
+    """
+    if next_training == "better":
+        return set(verdicts)
+    if next_training == "worse":
+        return set()
+    return {group for group, verdict in verdicts.items() if verdict in PROVEN}

@@ -107,7 +107,7 @@ def decide(
 
     Args:
         patch: rows of ``patch``. Of a training row that several groups suggest to change, the last suggestion counts.
-        proven: failure groups whose repair is accepted or recommended; suggestions of others are left alone.
+        proven: failure groups whose suggestions are proven to help; those of others are left alone.
         by_person: what a person decided, by example id: it overrides suggestions.
         choice: which suggestions are applied.
         data: the training data as they are.
@@ -116,7 +116,7 @@ def decide(
     Returns:
         By example id.
     """
-    unproven = "of failure groups without a proven repair"
+    unproven = "not proven to help"
     decided = {row["example_id"]: RowDecision(row["example_id"], "keep", None, "verdict", unproven) for row in patch}
     of_proven = {row["example_id"]: row for row in patch if row["failure_group"] in proven}
     others = {name for name in changed if name in of_proven or name in by_person}

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import yaml
 
+from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.reporting import contact_sheet, gallery, test_rows
 from repair_pipeline.reporting.descriptions import KINDS, by_kind, kind
@@ -85,6 +86,8 @@ class Patch:
     """Number of rows by action."""
     appliable: bool
     """Whether the training data are the user's own file, which the patch can change."""
+    proven: bool
+    """Whether some of it is proven to help, so that ``patch apply`` follows it."""
     path: str
     """Path of patch.csv below REPAIR_HOME."""
     link: str
@@ -95,11 +98,13 @@ class Patch:
         """The patch of a case, its first rows in the order of patch.csv."""
         case_id, rows = evidence.case["case_id"], evidence.patch
         path = layout.patch(case_id, "patch.csv")
+        verdicts = {row["failure_group"]: row["verdict"] for row in evidence.gate}
         return Patch(
             rows[:PATCH_ROWS],
             len(rows),
             dict(Counter(row["action"] for row in rows)),
             "train" in evidence.spec["dataset"],
+            bool(proven_groups(verdicts, evidence.patch_verdict["verdict"] if evidence.patch_verdict else None)),
             str(path.relative_to(layout.home)),
             quote(os.path.relpath(path, layout.report(case_id).parent)),
         )

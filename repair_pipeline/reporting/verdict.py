@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
-from repair_pipeline.evaluation.gate import PROVEN
 from repair_pipeline.reporting.descriptions import count, description, percent, plain, signed
 from repair_pipeline.reporting.evidence import Evidence, Row
 from repair_pipeline.reporting.next_moves import next_moves
@@ -32,8 +31,6 @@ class Decision:
     group: str
     words: str
     """The stored verdict, without underscores."""
-    proven: bool
-    """Whether the verdict allows the training data to be changed."""
     reason: str
     numbers: list[tuple[str, str, str]]
     """The three measures behind the verdict: (name, value, bounds)."""
@@ -60,7 +57,6 @@ def _decision(row: Row, evidence: Evidence) -> Decision:
     return Decision(
         group=row["failure_group"],
         words=plain(row["verdict"]),
-        proven=row["verdict"] in PROVEN,
         reason=row["reason"],
         numbers=[
             (

@@ -187,7 +187,7 @@ def test_without_a_proven_repair_only_a_persons_decisions_are_applied(csv, folde
     assert files(folder) == before
     (folder / "reviewed.csv").write_text("example_id,decision\nb,drop\n")
     result = csv.apply("--decisions", "reviewed.csv")
-    assert "1 rows dropped, 0 relabelled, 4 left alone (4 of failure groups without a proven repair)" in result.stdout
+    assert "1 rows dropped, 0 relabelled, 4 left alone (4 not proven to help)" in result.stdout
     assert list(csv.rows()) == list("acdefgh")
     assert {row["source"] for row in csv.ask()} == {"decisions file", "verdict"}
 

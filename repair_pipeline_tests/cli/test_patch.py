@@ -33,7 +33,10 @@ def judged(tmp_path, monkeypatch):
     changes = [{"failure_group": group, "example_id": row, "action": "drop"} for group, row in dropped.items()]
     save_rows(case.layout.table("patch", case.id), "patch", changes, {})
 
-    def apply_with(**verdicts):
+    def apply_with(next_training=None, **verdicts):
+        if next_training:
+            row = {"verdict": next_training}
+            save_rows(case.layout.table("patch_verdicts", case.id), "patch_verdicts", [row], {})
         rows = [{"failure_group": group, "judge": "gate", "verdict": verdict} for group, verdict in verdicts.items()]
         save_rows(case.layout.table("verdicts", case.id), "verdicts", rows, {})
         result = CliRunner().invoke(app, ["patch", "apply", case.id])
@@ -53,6 +56,22 @@ def test_no_data_problem_no_patch(judged, tmp_path):
 @pytest.mark.parametrize("proven", ["accepted", "recommended"])
 def test_only_groups_whose_repair_is_proven_are_patched(judged, proven):
     _, result, rows = judged(A="rejected", B=proven)
+    assert (result.exit_code, rows) == (0, list("acd"))
+
+
+def test_a_patch_that_makes_the_next_training_better_is_applied_whatever_the_gate_says_of_the_model(judged):
+    _, result, rows = judged("better", A="rejected", B="not_proven")
+    assert (result.exit_code, rows) == (0, list("cd"))
+
+
+def test_a_patch_that_makes_the_next_training_worse_is_not_applied(judged):
+    case_id, result, rows = judged("worse", A="accepted", B="accepted")
+    assert (result.exit_code, rows) == (2, list("abcd"))
+    assert f"the next training is worse with the patch of {case_id}" in result.stderr
+
+
+def test_a_next_training_that_decides_nothing_leaves_the_word_to_the_gate(judged):
+    _, result, rows = judged("not_proven", A="rejected", B="accepted")
     assert (result.exit_code, rows) == (0, list("acd"))
 
 

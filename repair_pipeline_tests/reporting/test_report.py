@@ -107,7 +107,7 @@ def test_the_gate_s_verdict_and_reason_come_first(tmp_path, verdict):
     words = stored["verdict"].replace("_", " ").capitalize()
     assert page.headings[1] == (2, words)
     assert head.index(words) < head.index(stored["reason"]) < head.index("+26.67 points")
-    assert ("does not recommend removing it" in page.text) == (verdict != "accepted")
+    assert ("does not recommend it" in page.text) == (verdict != "accepted")
 
 
 def test_the_gate_s_numbers_are_shown_with_their_bounds(tmp_path):
