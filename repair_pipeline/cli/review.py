@@ -32,7 +32,7 @@ def review(
         Path | None, typer.Option(metavar="FILE", help="Write the page as one file that needs no server instead.")
     ] = None,
 ) -> None:
-    """Review the training rows of CASE in the browser: keep, drop or relabel them.
+    """Review the training rows of CASE in the browser, and decide.
 
     Serves a page on loopback until Ctrl-C. Decisions are stored at once; repair patch apply follows them.
     """

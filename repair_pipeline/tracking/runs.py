@@ -123,14 +123,19 @@ def track(
             mlflow.log_artifact(str(layout.report(case_id)))
             for name, figure in figures.items():
                 mlflow.log_figure(figure, f"figures/{name}.png")
-            _log_methods(layout, case_id, metrics, common_tags, progress)
+            _log_methods(layout, case_id, experiment_id, metrics, common_tags, progress)
             if repaired is not None:
                 log_model(repaired, tests, "repaired_model")
             return {"experiment_id": experiment_id, "run_id": parent.info.run_id}
 
 
 def _log_methods(
-    layout: Layout, case_id: str, metrics: Mapping[str, float], common_tags: dict[str, str], progress: Progress
+    layout: Layout,
+    case_id: str,
+    experiment_id: str,
+    metrics: Mapping[str, float],
+    common_tags: dict[str, str],
+    progress: Progress,
 ) -> None:
     """Log the metrics of the active run, and a child run for each influence method and each treated model."""
     detection, recovery = (_rows(layout, table, case_id) for table in ("detection", "recovery"))
@@ -139,7 +144,7 @@ def _log_methods(
     children = len(detection) + len(recovery)
 
     def child(name: str) -> ActiveRun:
-        return mlflow.start_run(run_name=name, nested=True, tags=common_tags)
+        return mlflow.start_run(experiment_id=experiment_id, run_name=name, nested=True, tags=common_tags)
 
     for done, row in enumerate(detection, start=1):
         with child(f"influence: {row['method']}"):

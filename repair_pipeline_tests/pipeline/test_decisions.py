@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, bad, suffix
 
 
 def test_a_file_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.csv cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.csv does not exist"):
         read_decisions(tmp_path / "nowhere.csv", ("all",), data())
 
 

@@ -1,5 +1,6 @@
 """What ``repair check`` can say before a model is trained."""
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from repair_pipeline.cases.sources import UserModel
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.corruption.corrupt import corrupt
+from repair_pipeline.datasets.applications import record_path
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
 from repair_pipeline.pipeline.failures import failure_parts
@@ -230,7 +232,11 @@ def known(case):
 def test_the_applied_patch_of_another_case_is_a_warning_for_weights_that_may_be_older(tmp_path):
     case = with_weights(tmp_path)
     assert findings(case, "patch") == []
-    (tmp_path / "train.parquet.before-sibling").touch()
+    kept = "train.parquet.before-sibling"
+    (tmp_path / kept).touch()
+    replaced = {"file": "train.parquet", "kept": kept, "before": "", "after": ""}
+    applied = {"applied": [{"patch": "sibling", "files": [replaced]}]}
+    record_path(tmp_path / "train.parquet").write_text(json.dumps(applied))
     [(says, fine)] = findings(case, "patch")
     assert "train.parquet has the patch of sibling applied, and" in says
     assert says.endswith("repair patch revert sibling")

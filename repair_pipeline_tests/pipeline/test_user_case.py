@@ -183,7 +183,7 @@ def test_only_the_adapted_parameters_move(folder, tmp_path):
         ({"where": "scanner = 'Z'"}, "holds for none of 600 test rows"),
         ({"where": "floor = 3"}, "columns: example_id, label, predicted, scanner, row"),
         ({"groups": {"Z": "scanner = 'Z'"}}, "failures.groups.Z is "),
-        ({"list": "nowhere.csv"}, "nowhere.csv cannot be read"),
+        ({"list": "nowhere.csv"}, "nowhere.csv does not exist"),
     ],
 )
 def test_failures_that_cannot_be_meant_are_refused_and_nothing_is_written(folder, tmp_path, failures, says):
