@@ -67,7 +67,7 @@ def test_the_first_row_is_shown_with_what_it_opposes(page: Page, address: str, p
     opened(page, address)
     detail = page.get_by_role("region", name="Row r00000")
     expect(detail).to_contain_text("Given label")
-    expect(detail).to_contain_text("dog (right with 80 %)")
+    expect(detail).to_contain_text("dog (80 % likely right)")
     expect(detail.get_by_role("img", name="Label dog, influence 2.5")).to_be_visible()
     assert detail.get_by_role("img", name="The row").evaluate("shown => shown.naturalWidth") == 4
     expect(page.get_by_text(f"0 of {PATCHED} rows of the patch decided")).to_be_visible()

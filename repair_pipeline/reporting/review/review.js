@@ -89,7 +89,7 @@ function review(about, backend) {
       made.append(element("div", {class: "small"}, "…"));
     } else {
       const suggested = row.suggested_label === null ? "" : ` → ${row.suggested_label}`;
-      const chance = row.probability === null ? "" : `wrong with ${percent(row.probability)} · `;
+      const chance = row.probability === null ? "" : `${percent(row.probability)} likely wrong · `;
       const image = picture("row", row.at, "", row);
       if (image) made.append(image);
       made.append(element("div", {},
@@ -132,7 +132,7 @@ function review(about, backend) {
     byId("row-title").textContent = `Row ${row.example_id}`;
     const labels = [["Given label", row.label], ["Wrong with a probability of", percent(row.probability)]];
     if (row.suggested_label !== null) {
-      labels.splice(1, 0, ["Suggested label", `${row.suggested_label} (right with ${percent(row.suggestion_probability)})`]);
+      labels.splice(1, 0, ["Suggested label", `${row.suggested_label} (${percent(row.suggestion_probability)} likely right)`]);
     }
     labels.push(["Patch", row.action ? patchSays(row) : "does not have it"], ["Rank", `${row.rank} of ${about.rows}`]);
     const parts = [pairs("labels", labels)];
