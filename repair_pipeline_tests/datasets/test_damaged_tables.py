@@ -215,7 +215,7 @@ def test_csv_files_of_other_programs_are_read(tmp_path, content):
     [
         (b'a,label\n1,x\n2,"y\n3,x\n4,y\n', "the quote that begins in line 3 is not closed"),
         (b'a,label\n1,"x\n' + b"2,y\n" * 100_000, "the quote that begins in line 2 is not closed"),
-        (gzip.compress(b"a,label\n1,x\n"), "is compressed by gzip: give it a name that ends in .gz"),
+        (gzip.compress(b"a,label\n1,x\n", mtime=0), "is compressed by gzip: give it a name that ends in .gz"),
         (b"PK\x03\x04 and so on", "is a zip archive or an Excel file: unpack it, or save it as CSV"),
         (b"PAR1 and so on", "is a Parquet file: give it a name that ends in .parquet"),
         ("a,label\n1,x\n".encode("utf-16-le"), "its header has zero bytes: save it as UTF-8"),
