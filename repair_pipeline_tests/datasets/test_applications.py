@@ -111,6 +111,17 @@ class Place:
             return True
         return False
 
+    def goes_on(self, point):
+        """Go on after a kill with one command or another, depending on where it was; returns which."""
+        then, applied = ("apply", "revert", "run")[point % 3], self.applied()
+        if then == "apply" and not applied:
+            self.apply()
+        elif then == "revert" and applied:
+            self.revert()
+        else:
+            undo(self.train)
+        return then
+
 
 @pytest.fixture(params=MANY)
 def place(request, tmp_path, monkeypatch):
@@ -129,13 +140,7 @@ def test_an_application_that_is_killed_at_any_point_is_undone_or_done(place):
         if not place.killed(place.apply, point):
             break
         applied = place.applied()
-        then = ("apply", "revert", "run")[point % 3]
-        if then == "apply" and not applied:
-            place.apply()
-        elif then == "revert" and applied:
-            place.revert()
-        else:
-            undo(place.train)
+        then = place.goes_on(point)
         assert place.files() == (after if then != "revert" and (applied or then == "apply") else before), point
         assert place.applied() == (["x"] if place.files() == after else [])
     assert point > 10
@@ -152,13 +157,7 @@ def test_a_reversion_that_is_killed_at_any_point_is_completed(place):
         if not place.killed(place.revert, point):
             break
         applied = place.applied()
-        then = ("apply", "revert", "run")[point % 3]
-        if then == "apply" and not applied:
-            place.apply()
-        elif then == "revert" and applied:
-            place.revert()
-        else:
-            undo(place.train)
+        then = place.goes_on(point)
         is_after = then == "apply" if not applied else then != "revert"
         assert place.files() == (after if is_after else before), point
     assert point > 3

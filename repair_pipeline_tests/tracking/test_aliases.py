@@ -94,28 +94,27 @@ def test_a_killed_change_is_whole_or_absent_and_the_same_command_finishes_it(
     assert standing(wards, "wards") == after
 
 
-def test_a_change_that_is_not_recorded_has_not_begun(wards, monkeypatch):
+def kill_a_promotion(wards, monkeypatch, number):
+    """Promote, and be killed at a call."""
     with monkeypatch.context() as patch:
-        killed_at(patch, 0)
+        killed_at(patch, number)
         with pytest.raises(Killed):
             registry.promote(wards, "wards")
+
+
+def test_a_change_that_is_not_recorded_has_not_begun(wards, monkeypatch):
+    kill_a_promotion(wards, monkeypatch, 0)
     assert standing(wards, "wards") == BEFORE
 
 
 def test_another_change_first_finishes_the_killed_one(wards, monkeypatch):
-    with monkeypatch.context() as patch:
-        killed_at(patch, 2)
-        with pytest.raises(Killed):
-            registry.promote(wards, "wards")
+    kill_a_promotion(wards, monkeypatch, 2)
     assert registry.rollback(wards, "wards") == (3, 2)
     assert standing(wards, "wards") == BEFORE
 
 
 def test_the_shell_reports_a_killed_promotion_with_its_own_versions(wards, monkeypatch):
-    with monkeypatch.context() as patch:
-        killed_at(patch, 3)
-        with pytest.raises(Killed):
-            registry.promote(wards, "wards")
+    kill_a_promotion(wards, monkeypatch, 3)
     assert registry.finished_promotion(wards, "wards") == (2, 3)
     assert registry.finished_promotion(wards, "wards") is None
 
