@@ -61,16 +61,18 @@ class Directional:
     def change(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
         """Jv. Costs one or two forward passes, or else one gradient per row."""
         self._compare(theta, rows)
+        change = self._by_forward_mode(theta, rows, v)
+        return self.by_rows(theta, rows, v) if change is None else change
+
+    def _by_forward_mode(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"] | None:
+        """Jv in the first way that works, which is kept; None if none does."""
         while self._forward:
             try:
-                return self._by_forward_mode(theta, rows, v)
-            except RuntimeError:  # forward mode not supported; an error of the model itself will be raised again below
+                with self._forward[0]():
+                    return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
+            except RuntimeError:  # not supported; an error of the model itself will be raised again by rows
                 del self._forward[0]
-        return self.by_rows(theta, rows, v)
-
-    def _by_forward_mode(self, theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
-        with self._forward[0]():
-            return jvp(lambda at: self._outputs(at, rows), (theta,), (v,))[1].detach()
+        return None
 
     def _compare(self, theta: Theta, rows: Examples) -> None:
         """At the first batch, compare forward mode with per-sample gradients on a few rows, in one direction."""
@@ -79,13 +81,8 @@ class Directional:
         self._compared = True
         theta, some = theta.detach(), rows[:_COMPARED]
         v = torch.arange(len(theta), device=theta.device, dtype=theta.dtype).cos()  # of all parameters
-        while self._forward:
-            try:
-                forward = self._by_forward_mode(theta, some, v)
-                break
-            except RuntimeError:
-                del self._forward[0]
-        else:
+        forward = self._by_forward_mode(theta, some, v)
+        if forward is None:
             return
         difference = forward - self.by_rows(theta, some, v)
         if difference.dim() > 1:  # of logits: equal up to a number for each row, see of_logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +90,7 @@ def _connection(limits: Limits | None) -> duckdb.DuckDBPyConnection:
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str], limits: Limits | None) -> pa.Table:
     connection.execute("SET enable_external_access=false; SET lock_configuration=true")
     try:
-        with _timed(connection, limits):
+        with _timed(connection, limits.seconds) if limits else nullcontext():
             _require_select_over_views(connection, sql, views)
             relation = connection.sql(sql)
             return _within(relation.to_arrow_reader(_BATCH), limits) if limits else relation.to_arrow_table()
@@ -101,11 +101,10 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[s
 
 
 @contextmanager
-def _timed(connection: duckdb.DuckDBPyConnection, limits: Limits | None) -> Iterator[None]:
-    timer = threading.Timer(limits.seconds if limits else threading.TIMEOUT_MAX, connection.interrupt)
+def _timed(connection: duckdb.DuckDBPyConnection, seconds: int) -> Iterator[None]:
+    timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
-    if limits:
-        timer.start()
+    timer.start()
     try:
         yield
     finally:

@@ -267,9 +267,8 @@ def _version(layout: Layout, client: MlflowClient, uri: str) -> tuple[str, int]:
 
 
 def _aliases(layout: Layout, client: MlflowClient, name: str) -> dict[str, int]:
-    require_model(client, name)
     standing(layout, name)  # finishes a transition that was interrupted
-    return {alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    return {alias: int(version) for alias, version in require_model(client, name).aliases.items()}
 
 
 def _tags(layout: Layout, name: str, version: int) -> Mapping[str, str]:
