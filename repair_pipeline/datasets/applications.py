@@ -13,11 +13,11 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from repair_pipeline.datasets.ids import file_digest
 from repair_pipeline.datasets.table_files import delimiter
 from repair_pipeline.errors import InputError
 
@@ -94,11 +94,8 @@ def new_file(file: Path) -> Path:
 
 
 def content_digest(file: Path) -> str | None:
-    """32 hex digits of the content of a file; None if it does not exist."""
-    if not file.exists():
-        return None
-    with file.open("rb") as opened:
-        return file_digest(opened, lambda: blake2b(digest_size=16)).hexdigest()
+    """``file_digest`` of a file; None if it does not exist."""
+    return file_digest(file) if file.exists() else None
 
 
 def flush(file: Path) -> None:

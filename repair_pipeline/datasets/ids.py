@@ -1,8 +1,9 @@
 """Stable example ids."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +33,13 @@ def input_digests(inputs: Tensor) -> list[str]:
 
 def digest(content: bytes) -> str:
     """A BLAKE2b hash of ``content``: 16 hex digits."""
-    return blake2b(content, digest_size=8).hexdigest()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """A BLAKE2b hash of the content of ``file``: 32 hex digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def numbered(digests: Iterable[str]) -> NDArray[np.str_]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,14 +12,13 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.pipeline.status import Status
 from repair_pipeline.storage.addresses import addressable
-from repair_pipeline.storage.files import write_text
+from repair_pipeline.storage.files import aside, clear_aside, write_text
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.locks import locked
 
 CASES = dg.DynamicPartitionsDefinition(name="case")
 """One key per case, so that lineage, backfills and schedules work per case."""
 
-_ASIDE = ".making-"
 _SETTINGS = """\
 # Written once; you can edit it.
 telemetry:
@@ -59,13 +56,12 @@ def _make_home(home: Path) -> None:
 
     Dagster does not build the indexes of a database that a killed process has left half made.
     """
-    for left in home.glob(f"{_ASIDE}*"):  # by a process that was killed
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=home, prefix=_ASIDE) as aside:
-        write_text(Path(aside) / "dagster.yaml", _SETTINGS)
-        with dg.DagsterInstance.from_config(aside):
+    clear_aside(home)
+    with aside(home) as folder:
+        write_text(folder / "dagster.yaml", _SETTINGS)
+        with dg.DagsterInstance.from_config(str(folder)):
             pass
-        for made in sorted(Path(aside).iterdir()):
+        for made in sorted(folder.iterdir()):
             if made.is_dir() and not (home / made.name).exists():
                 made.rename(home / made.name)
     write_text(home / "dagster.yaml", _SETTINGS)

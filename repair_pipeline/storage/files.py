@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch import Tensor
 from repair_pipeline.datasets.ids import digest
 
 _NOTES = b"repair_pipeline"
+_ASIDE = ".making-"
 
 Notes = Mapping[str, Any]
 """JSON values that are stored in a file's metadata."""
@@ -42,6 +45,19 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what processes that were killed inside ``aside`` have left in a folder."""
+    for left in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(left)
+
+
+@contextmanager
+def aside(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside ``folder``, to make what is moved into place when it is whole."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_ASIDE) as made:
+        yield Path(made)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from repair_pipeline.datasets.ids import file_digest
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import write_bytes
 from repair_pipeline.storage.locks import scratch_folder
@@ -109,8 +110,7 @@ def _stamp(file: Path) -> str:
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return file_digest(opened, lambda: blake2b(digest_size=16)).hexdigest()
+        return file_digest(file)
     except OSError as error:
         raise _unreadable(file, error) from error
 

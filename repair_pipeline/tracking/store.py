@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -24,6 +22,7 @@ from mlflow.store.db.utils import _get_latest_schema_revision  # MLflow has no p
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.addresses import addressable
+from repair_pipeline.storage.files import aside, clear_aside
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.locks import locked
 
@@ -31,7 +30,6 @@ TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 """MLflow's own variables: where runs are logged, and where models are registered if that is another place."""
 
 _DATABASES = ("postgresql", "mysql", "mssql")
-_ASIDE = ".making-"
 
 
 class UnansweredError(InputError):
@@ -196,11 +194,10 @@ def _make_store(layout: Layout) -> None:
     layout.mlflow.mkdir(parents=True, exist_ok=True)
     database = layout.mlflow / "mlflow.db"
     with locked(layout.mlflow / ".mlflow.db.lock", database):
-        for left in layout.mlflow.glob(f"{_ASIDE}*"):  # by a process that was killed
-            shutil.rmtree(left)
+        clear_aside(layout.mlflow)
         if _schema(database) != _get_latest_schema_revision():
-            with tempfile.TemporaryDirectory(dir=addressable(layout.mlflow), prefix=_ASIDE) as aside:
-                made = Path(aside) / database.name
+            with aside(addressable(layout.mlflow)) as folder:
+                made = folder / database.name
                 _make_database(database, made)
                 os.replace(made, database)
         MlflowClient(embedded_uri(layout)).search_experiments(max_results=1)  # makes the default experiment
