@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import typer
@@ -76,18 +77,19 @@ def _apply(
     require_unapplied(source, spec.root, key)
     table = read_parquet(layout.table("patch", key))[0]
     data, patch = read(source, spec.root), table.to_pylist()
-    verdicts = _verdicts(layout, key)
-    next_training = _next_training(layout, key)
-    proven = proven_groups(verdicts, next_training)
-    edited = edits(layout, key, patch, verdicts, data)
-    listed = read_decisions(file, verdicts, data, table["example_id"].to_pylist()) if file else {}
+    gated = _gated(layout, key)
+    groups = {row["failure_group"] for row in gated}
+    next_training = patch_verdict(layout, key)
+    proven = proven_groups(gated, next_training)
+    edited = edits(layout, key, patch, groups, data)
+    listed = read_decisions(file, groups, data, table["example_id"].to_pylist()) if file else {}
     in_review = reviewed(layout, key)
     by_person = edited | in_review | listed
     changed = changed_rows(spec, layout, key, table, data)
     decided = decide(patch, proven, by_person, choice, data, changed)
     rows = changes(decided, patch)
     if not (len(rows) or proven or by_person):
-        raise _not_proven(key, verdicts, next_training)
+        raise _not_proven(key, gated, next_training)
     before = digests(spec, layout, ["dataset.train"])["dataset.train"]
 
     def note() -> None:
@@ -132,7 +134,7 @@ def evaluate(source: str, trainings: int, device: DeviceName) -> None:
     step = Step("patch_verdict", (), partial(next_trainings, trainings=trainings))
     with interruptible(case), bar(console, "trainings") as progress:
         step.run(case, progress=progress)
-    verdict = patch_verdict(case)
+    verdict = patch_verdict(case.layout, case.id)
     assert verdict is not None, "the step has made it"
     print_patch_verdict(console, verdict)
     example = f"SELECT * FROM patch_verdicts WHERE case_id = '{case.id}'"
@@ -162,22 +164,15 @@ def revert(key: str) -> None:
         )
 
 
-def _verdicts(layout: Layout, key: str) -> dict[str, str]:
-    """The gate's verdict on each failure group."""
-    rows = read_parquet(layout.table("verdicts", key))[0].to_pylist()
-    return {row["failure_group"]: row["verdict"] for row in rows if row["judge"] == "gate"}
+def _gated(layout: Layout, key: str) -> list[Mapping[str, Any]]:
+    """The gate's rows of ``verdicts``, one a failure group."""
+    return [row for row in read_parquet(layout.table("verdicts", key))[0].to_pylist() if row["judge"] == "gate"]
 
 
-def _next_training(layout: Layout, key: str) -> str | None:
-    """The verdict on the next training with the patch; None where it was not tried."""
-    path = layout.table("patch_verdicts", key)
-    return read_parquet(path)[0].to_pylist()[0]["verdict"] if path.exists() else None
-
-
-def _not_proven(key: str, verdicts: Mapping[str, str], next_training: str | None) -> InputError:
-    listed = ", ".join(map(plain, sorted(set(verdicts.values())))) or "missing"
+def _not_proven(key: str, gated: Iterable[Mapping[str, Any]], next_training: Mapping[str, Any] | None) -> InputError:
+    listed = ", ".join(map(plain, sorted({row["verdict"] for row in gated}))) or "missing"
     why = f"the verdict of {key} is {listed}: removing these rows is not proven to repair anything"
-    if next_training == "worse":
+    if next_training and next_training["verdict"] == "worse":
         why = f"the next training is worse with the patch of {key}"
     return InputError(
         f'{why}, so the data were not changed; to see the rows: repair query "SELECT * FROM patch WHERE case_id = '

@@ -44,7 +44,7 @@ def explain(source: str) -> None:
 
 def print_verdicts(console: Console, case: Case) -> None:
     """Print the gate's verdicts on a case, what can be done after each, and the verdict on the next training."""
-    patched = patch_verdict(case) if case.spec.patch else None
+    patched = patch_verdict(case.layout, case.id) if case.spec.patch else None
     own_data, verdicts = isinstance(case.spec.dataset, UserData), gate_verdicts(case)
     for row in verdicts:
         print_verdict(console, row)
@@ -56,8 +56,7 @@ def print_verdicts(console: Console, case: Case) -> None:
                 console.print(f"next     {move}", soft_wrap=True)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")
-    by_group = {row["failure_group"]: row["verdict"] for row in verdicts}
-    if own_data and proven_groups(by_group, patched["verdict"] if patched else None):
+    if own_data and proven_groups(verdicts, patched):
         rows = case.layout.patch(case.id, "patch.csv")
         console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -81,18 +81,17 @@ def judge_patch(outcomes: Trainings) -> PatchVerdict:
     )
 
 
-def proven_groups(verdicts: Mapping[str, str], next_training: str | None) -> set[str]:
+def proven_groups(verdicts: Iterable[Mapping[str, Any]], next_training: Mapping[str, Any] | None) -> set[str]:
     """The failure groups whose part of the patch is proven to help.
 
     The question of the patch is whether the next training is better, so where that is answered, the answer counts for
     the whole patch. Else the gate's verdicts count, which are about models without these rows.
 
     Args:
-        verdicts: the gate's verdict on each failure group.
-        next_training: the verdict on the next training with the patch; None where it was not tried.
+        verdicts: the gate's rows of ``verdicts``.
+        next_training: the row of ``patch_verdicts``; None where the next training was not tried.
     """
-    if next_training == "better":
-        return set(verdicts)
-    if next_training == "worse":
+    answer = next_training["verdict"] if next_training else "not_proven"
+    if answer == "worse":
         return set()
-    return {group for group, verdict in verdicts.items() if verdict in PROVEN}
+    return {row["failure_group"] for row in verdicts if answer == "better" or row["verdict"] in PROVEN}

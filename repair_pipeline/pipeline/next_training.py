@@ -18,6 +18,7 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.storage.files import read_parquet, write_tensors
+from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.training.fit import predictions
@@ -111,9 +112,9 @@ def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -
     save_rows(path, "patch_verdicts", [row], watch.notes())
 
 
-def patch_verdict(case: Case) -> Mapping[str, Any] | None:
+def patch_verdict(layout: Layout, case_id: str) -> Mapping[str, Any] | None:
     """The row of ``patch_verdicts``; None where the patch has not been judged."""
-    path = case.layout.table("patch_verdicts", case.id)
+    path = layout.table("patch_verdicts", case_id)
     return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
 
 

@@ -48,7 +48,7 @@ def summary(case: Case) -> Summary:
             metrics["over_best_control"] = row["holdout_accuracy"] - best
     if judged:
         metrics |= {name: judged[name] for name in _JUDGED}
-    if case.spec.patch and (patched := patch_verdict(case)):
+    if case.spec.patch and (patched := patch_verdict(case.layout, case.id)):
         metrics |= {f"patch_{name}": patched[name] for name in _PATCHED}
     treated = case.spec.treat[0] if case.spec.treat else None
     detected = [row for row in _rows(view, "detection") if row["method"] == treated]

@@ -98,13 +98,12 @@ class Patch:
         """The patch of a case, its first rows in the order of patch.csv."""
         case_id, rows = evidence.case["case_id"], evidence.patch
         path = layout.patch(case_id, "patch.csv")
-        verdicts = {row["failure_group"]: row["verdict"] for row in evidence.gate}
         return Patch(
             rows[:PATCH_ROWS],
             len(rows),
             dict(Counter(row["action"] for row in rows)),
             "train" in evidence.spec["dataset"],
-            bool(proven_groups(verdicts, evidence.patch_verdict["verdict"] if evidence.patch_verdict else None)),
+            bool(proven_groups(evidence.gate, evidence.patch_verdict)),
             str(path.relative_to(layout.home)),
             quote(os.path.relpath(path, layout.report(case_id).parent)),
         )

@@ -157,7 +157,7 @@ def test_the_verdict_is_that_of_the_stored_models_on_rows_that_nothing_read(done
             share=share,
         )
     )
-    row = patch_verdict(done)
+    row = patch_verdict(done.layout, done.id)
     for name, value in asdict(due).items():
         assert row[name] == (value if isinstance(value, str) else pytest.approx(value)), name
     true = share * arm("true_labels", holdout).mean() + (1 - share) * arm("true_labels", remaining).mean()
@@ -178,7 +178,7 @@ def test_trainings_of_one_number_differ_by_the_data_alone(case):
         (weights["next_training-as_is-0"][name] != value).any()
         for name, value in weights["next_training-as_is-1"].items()
     )
-    verdict = patch_verdict(case)
+    verdict = patch_verdict(case.layout, case.id)
     assert (verdict["difference"], verdict["difference_low"], verdict["difference_high"]) == (0, 0, 0)
 
 
@@ -211,7 +211,7 @@ def test_the_patch_and_what_it_is_made_of_read_no_label_of_the_holdout(case, don
     weights = [path for path in made if path.suffix == ".safetensors"]
     assert len(weights) == len(trained) == 6
     assert_same_bits(found(weights), found(trained))
-    assert patch_verdict(blind)["as_is"] != patch_verdict(done)["as_is"]
+    assert patch_verdict(blind.layout, blind.id)["as_is"] != patch_verdict(done.layout, done.id)["as_is"]
 
 
 def evaluated(monkeypatch, home, *arguments):
@@ -223,7 +223,7 @@ def evaluated(monkeypatch, home, *arguments):
 def test_patch_evaluate_says_the_verdict_in_a_sentence_and_how_to_read_it(case, monkeypatch):
     result = evaluated(monkeypatch, case.layout.home, case.id, "--trainings", "2", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    row = patch_verdict(case)
+    row = patch_verdict(case.layout, case.id)
     assert row["reason"] in result.stdout
     assert f"SELECT * FROM patch_verdicts WHERE case_id = '{case.id}'" in result.stdout
 
