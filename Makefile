@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test services fuzz wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services fuzz faults audit wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
@@ -19,6 +19,13 @@ services: $(INSTALLED)  ## Run the tests that start MLflow's server on loopback
 
 fuzz: $(INSTALLED)  ## Try 10,000 damaged case files, tables, lists and images each: half an hour and more
 	@REPAIR_FUZZ=$(or $(REPAIR_FUZZ),10000) $(BIN)/pytest --numprocesses logical repair_pipeline_tests/test_fuzz.py
+
+faults: $(INSTALLED)  ## Kill, race and starve runs in some 150 ways, and say what is lost: 20 minutes on two cores
+	@$(BIN)/python -m repair_pipeline_tests.faults
+
+audit: $(INSTALLED)  ## Look up the pinned packages in the database of known vulnerabilities: needs the network
+	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off || \
+		{ echo "make audit: a package has a known vulnerability, or the database cannot be reached from here: see above"; exit 1; }
 
 docs: $(INSTALLED)  ## Build the documentation strictly into docs/_build, and run every snippet and notebook in it
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build

@@ -8,6 +8,7 @@ from enum import IntEnum
 import typer
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.storage.room import unwritable
 
 
 class ExitCode(IntEnum):
@@ -18,7 +19,7 @@ class ExitCode(IntEnum):
     step_failed = 1
     """A step failed, or a method; what is finished is kept."""
     unusable_input = 2
-    """The input cannot be used; one line says why."""
+    """The input cannot be used, or the place of the results; one line says why."""
     not_accepted = 3
     """A gate judged, and its verdict on some failure group is not *accepted*."""
     warnings = 4
@@ -31,9 +32,15 @@ class ExitCode(IntEnum):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """End with one line on stderr and exit code 2 on an InputError; other exceptions pass."""
+    """End with one line on stderr and exit code 2 on an InputError, or where a place cannot be written.
+
+    Other exceptions pass.
+    """
     try:
         yield
-    except InputError as error:
-        print(f"repair: {error}", file=sys.stderr)
+    except Exception as error:
+        known = error if isinstance(error, InputError) else unwritable(error)
+        if known is None:
+            raise
+        print(f"repair: {known}", file=sys.stderr)
         raise typer.Exit(ExitCode.unusable_input) from None

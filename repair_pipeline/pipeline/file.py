@@ -12,6 +12,7 @@ from pathlib import Path
 from repair_pipeline.datasets.ids import digest
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.inputs import digests, shown
+from repair_pipeline.storage.files import clear_partial
 from repair_pipeline.storage.identity import Origin, kept_digests, read_origin, record_path, write_origin
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.locks import locked, scratch_folder
@@ -96,6 +97,8 @@ class File:
         If the making fails, a file that was there before stays with its record, and no other is left. A file of an
         earlier version, which has no record, is kept as ``.NAME.earlier``.
         """
+        for path in (*self.paths, record_path(self.path)):
+            clear_partial(path)
         origin, existed, before = self.origin(case, step, version), self.path.exists(), read_origin(self.path)
         if existed and before is None:
             for path in self.paths:

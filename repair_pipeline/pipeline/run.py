@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ from repair_pipeline.pipeline.file import UNRECORDED, take_back
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.status import Status, note_failed, note_made
 from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.storage.room import UnwritableError, unwritable
 from repair_pipeline.tracking.store import require_answering
 from repair_pipeline.types import Progress
 
@@ -47,6 +48,7 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     """Run the steps of a case whose results are missing or stale, in order.
 
     Raises:
+        UnwritableError: the disk is full, or a place cannot be written. Finished results are kept.
         InputError: the case cannot be used. The files that this run wrote are removed. Or MLflow's server does not
             answer: nothing is run.
         StepError: a step failed that later steps need. Finished results are kept, and the next run continues from them.
@@ -72,11 +74,17 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
                 except InputError:
                     raise
                 except Exception as error:
+                    if place := unwritable(error):  # the other methods would fail there too
+                        raise place from error
                     if not step.isolated:
                         note_failed(case)
                         raise StepError(f"{step.name} failed: {error}") from error
                     log.exception("%s failed; the other methods go on", step.name)
                     failed[step.name] = error
+    except UnwritableError:
+        with suppress(Exception):  # there may be no room for that either
+            note_failed(case)
+        raise
     except InputError:
         if before is None:
             take_back(_useless(case, made), case.layout)

@@ -1,5 +1,6 @@
 """Reads and writes files. A file appears complete or not at all, and no pickle is read or written."""
 
+import glob
 import json
 import os
 import shutil
@@ -43,8 +44,14 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from others who share the folder
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)  # pyarrow deletes what it could not write
         raise
+
+
+def clear_partial(path: Path) -> None:
+    """Remove what processes that were killed in ``write_whole`` have left of a file that nobody else writes now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}-????????"):
+        left.unlink(missing_ok=True)
 
 
 def clear_aside(folder: Path) -> None:
@@ -92,15 +99,14 @@ def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> N
     """
 
     def write(temporary: Path) -> None:
-        start, array = 0, None
-        for part in parts:
-            if array is None:
-                dtype = part.numpy().dtype
-                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
-            array[start : start + len(part)] = part.numpy()
-            start += len(part)
-        assert array is not None
-        array.flush()
+        # Not through a memory map: on a full disk the process would die of SIGBUS.
+        with temporary.open("wb") as file:
+            for number, part in enumerate(parts):
+                array = np.ascontiguousarray(part.numpy())
+                if number == 0:
+                    described = {"descr": array.dtype.str, "fortran_order": False, "shape": tuple(shape)}
+                    np.lib.format.write_array_header_1_0(file, described)
+                file.write(array.data)
 
     write_whole(path, write)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,12 +21,16 @@ def scratch_folder() -> Path:
     """This user's folder on this machine for files that do not belong into ``home``. It is created if missing.
 
     Raises:
-        InputError: the folder belongs to another user.
+        InputError: another user has made it, or a link in its place.
     """
     folder = Path(tempfile.gettempdir()) / f"repair_pipeline-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise InputError(f"{folder} belongs to another user (uid {folder.stat().st_uid}): set TMPDIR to another folder")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    made = folder.lstat()  # not of what a link leads to: others may put one where everybody may write
+    if made.st_uid != os.getuid():
+        raise InputError(f"{folder} belongs to another user (uid {made.st_uid}): set TMPDIR to another folder")
+    if not stat.S_ISDIR(made.st_mode):
+        raise InputError(f"{folder} is no folder, but a link or a file: delete it, or set TMPDIR to another folder")
     return folder
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import mlflow
@@ -26,6 +27,7 @@ from repair_pipeline.models.copying import copied
 from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline.storage.room import require_room
 from repair_pipeline.tracking.attempts import begin_attempt
 from repair_pipeline.tracking.store import embedded, is_server, masked, models_page, runs_page, tracking_uri, using
 from repair_pipeline.tracking.weights_only import log_weights, quiet_export
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
+_COPIES, _PROGRAM = 3, 2**22
+"""Of the weights, and the bytes beside them, for which the folder of temporary files must have room."""
 _REQUIREMENTS = [f"{package}=={version(package)}" for package in ("torch", "numpy")]
 
 
@@ -244,6 +248,9 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
         **more: ``extra_files`` and ``metadata`` of ``mlflow.pytorch.log_model``.
     """
     example = tests[:2].inputs
+    # Where torch.export finds no room, it aborts the process.
+    size = sum(tensor.nbytes for tensor in model.state_dict().values())
+    require_room(Path(gettempdir()), _COPIES * size + _PROGRAM)
     # torch.export warns about channels-last tensors, which it cannot distinguish from views.
     model = copied(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():

@@ -1,6 +1,8 @@
 """The answer to a query: every value under its own header, printed literally."""
 
+import errno
 import json
+import os
 
 import pyarrow as pa
 import pytest
@@ -65,3 +67,16 @@ def test_a_terminal_obeys_no_message(capsys):
     with pytest.raises(typer.Exit), one_line():
         raise InputError("Could not convert string '\x1b[2J\r' to INT64")
     assert capsys.readouterr().err == "repair: Could not convert string '\\x1b[2J\\r' to INT64\n"
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(typer.Exit) as ended, one_line():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/home/results")
+    assert ended.value.exit_code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("repair: no room is left on the disk ([Errno 28] No space left on device: '/home/results')")
+
+
+def test_other_errors_pass():
+    with pytest.raises(ZeroDivisionError), one_line():
+        raise ZeroDivisionError

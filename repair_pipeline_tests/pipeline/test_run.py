@@ -1,5 +1,6 @@
 """Running, resuming, failing."""
 
+import errno
 import os
 import shutil
 import signal
@@ -15,10 +16,12 @@ from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation import partition as partitioning
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.pipeline import run as run_module
 from repair_pipeline.pipeline import steps
 from repair_pipeline.pipeline.run import StepError, TerminatedError
 from repair_pipeline.pipeline.steps import STEPS, File
 from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.storage.room import UnwritableError
 from repair_pipeline.tracking import runs
 from repair_pipeline.tracking.store import open_store
 from repair_pipeline.types import silent
@@ -172,6 +175,40 @@ def test_a_failure_that_the_rest_needs_ends_the_run_and_keeps_what_was_finished(
     made = run(case).made
     assert not {case.dataset_path, case.base_model_path} & set(made)
     assert case.record["status"] == "finished"
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("fails", ["fisher_diagonal", "save_scores", "render_report"])
+def test_a_full_disk_stops_the_run_in_one_line_and_keeps_what_is_finished(tmp_path, monkeypatch, fails):
+    case = case_at(tmp_path, QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, fails, full)
+        with pytest.raises(UnwritableError, match=r"no room is left on the disk .* run the same command again"):
+            run(case)
+    assert case.record["status"] == "failed"
+    assert case.base_model_path not in run(case_at(tmp_path, QUICK)).made
+    assert case.record["status"] == "finished"
+
+
+def test_a_disk_that_is_full_for_the_status_too_does_not_hide_why(tmp_path, monkeypatch):
+    case = case_at(tmp_path, QUICK)
+    monkeypatch.setattr(steps, "fisher_diagonal", full)
+    monkeypatch.setattr(run_module, "note_failed", full)
+    with pytest.raises(UnwritableError):
+        run(case)
+
+
+def test_partial_files_of_a_killed_run_are_removed_by_the_next(case):
+    scores = case.influence_path("loss")
+    scores.unlink()
+    partial = scores.with_name(f".{scores.name}-a1b2c3d4")
+    partial.write_text("half")
+    run(case)
+    assert scores.exists()
+    assert not partial.exists()
 
 
 # What cannot be used leaves nothing but a whole base, which the case can share once it is mended.

@@ -51,3 +51,11 @@ def test_a_scratch_folder_of_another_user_is_refused(scratch, monkeypatch, tmp_p
     monkeypatch.setattr(locks.os, "getuid", lambda: mine + 1)
     with pytest.raises(InputError, match=rf"belongs to another user \(uid {mine}\): set TMPDIR"):
         addressable(tmp_path / "what?")
+
+
+def test_a_link_in_the_place_of_the_scratch_folder_is_refused(scratch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (scratch / f"repair_pipeline-{os.getuid()}").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"is no folder, but a link or a file: delete it"):
+        addressable(tmp_path / "what?")
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -1,0 +1,77 @@
+"""One fault of some kinds; ``make faults`` makes many of all. And the harness sees what is lost."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from repair_pipeline_tests.faults import kinds
+from repair_pipeline_tests.faults.__main__ import as_markdown
+from repair_pipeline_tests.faults.bench import RUN, Bench
+from repair_pipeline_tests.faults.moments import Moments, kill
+
+BY_NAME = {kind.name: kind for kind in kinds.KINDS}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("faults"))
+    yield bench
+    bench.restore("fresh")  # unmounts its disks
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SIGKILL between registry calls",
+        "SIGKILL in the first migration",
+        "SIGKILL in patch apply",
+        "SIGKILL in promote",
+        "SIGTERM",
+        "no room for a patch",
+    ],
+)
+def test_nothing_is_lost(bench, name):
+    assert BY_NAME[name].lost(bench, np.random.default_rng(1), 0) is None
+
+
+def test_the_harness_sees_what_is_lost(bench):
+    bench.restore("finished")
+    assert bench.differs("finished") is None
+    scores = next((bench.home / "results").rglob("influence.parquet"))
+    (scores.parent / f".{scores.name}-a1b2c3d4").touch()
+    assert bench.differs("finished") == f"left behind: {bench.left_behind()[0]}"
+    scores.unlink()
+    assert bench.differs("finished").startswith("differs: influence/")
+    bench.restore("finished")
+    (bench.home / "mlflow" / "mlflow.db").write_bytes(b"")
+    assert "MLflow runs" in bench.differs("finished")
+
+
+def test_a_fault_is_made_in_its_step_and_nowhere_else(bench):
+    bench.restore("warm")
+    assert bench.moments(RUN)["influence_loss"] > 5
+    ended = bench.run(RUN, Moments(bench.place, 3, kill, "influence_loss").begin)
+    assert ended.code == -signal.SIGKILL
+    [base] = (bench.home / "results" / "bases").iterdir()
+    assert (base / "fisher_diagonal.safetensors").exists()
+    assert not list((bench.home / "results").rglob("influence.parquet"))
+
+
+def test_a_command_that_hangs_is_told(bench):
+    bench.restore("fresh")
+    assert bench.ended(bench.start(lambda _: os.read(os.pipe()[0], 1)), seconds=0.5).code == 71
+
+
+def test_the_steps_of_the_tiny_case_are_those_that_make_files(bench):
+    bench.restore("warm")
+    assert set(kinds.STEPS) == set(bench.moments(RUN)) - {""}
+
+
+def test_the_table():
+    two = [BY_NAME["SIGTERM"], BY_NAME["disk full"]]
+    assert as_markdown(two, {"SIGTERM": 0, "disk full": 2}).splitlines()[2:] == [
+        "| SIGTERM | 6 | 6 | 0 |",
+        "| disk full | 12 | 10 | 2 |",
+    ]
