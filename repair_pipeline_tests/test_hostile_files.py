@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from repair_pipeline.cases.spec import parse_spec
+from repair_pipeline.cases.resolve import load_spec
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.weights import read_file
@@ -53,13 +53,6 @@ def test_data_that_hold_code_are_refused_and_nothing_runs(tmp_path, write, name)
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!!python/module:os"])
 def test_a_case_file_is_plain_values(tmp_path, tag):
-    from repair_pipeline.cases.resolve import load_spec
-
     (tmp_path / "case.yaml").write_text(f"name: {tag} ['echo']\n")
     with pytest.raises(InputError):
         load_spec(str(tmp_path / "case.yaml"))
-
-
-def test_nothing_is_imported_by_the_name_of_a_model_alone():
-    with pytest.raises(InputError):
-        parse_spec({"name": "x", "dataset": {"train": "a.csv", "test": "b.csv"}, "model": {"factory": "os.system"}})

@@ -1,4 +1,4 @@
-"""Make the faults, and print one table: ``python -m repair_pipeline_tests.faults [--write FILE] [KIND ...]``."""
+"""Make the faults, and print one table: ``python -m repair_pipeline_tests.faults [--write PAGE] [KIND ...]``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from repair_pipeline_tests.faults.bench import Bench, unmount
+from repair_pipeline_tests.faults.bench import Bench
 from repair_pipeline_tests.faults.kinds import KINDS, Kind
 
 _benches: dict[int, Bench] = {}
@@ -40,7 +41,7 @@ def main() -> int:
     reader.add_argument("kinds", nargs="*", help="parts of the names of kinds; default: all")
     reader.add_argument("--seed", type=int, default=0, help="of the moments at which faults are made")
     reader.add_argument("--workers", type=int, default=2, help="processes that make faults at the same time")
-    reader.add_argument("--write", type=Path, help="a Markdown file for the table")
+    reader.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     reader.add_argument("--at-most", type=int, default=1000, metavar="N", help="faults of a kind; default: all")
     given = reader.parse_args()
     chosen = [
@@ -65,23 +66,32 @@ def main() -> int:
                     lost[kind.name].append(why)
                     print(f"LOST {kind.name} {number}: {why}", file=sys.stderr, flush=True)
                 print(f"\r{kind.name} {number + 1}/{kind.tries}\033[K", end="", file=sys.stderr, flush=True)
-        for home in folder.glob("*/place/home"):
-            unmount(home)
     print("\r\033[K", end="", file=sys.stderr)
     table = as_markdown(chosen, {kind.name: len(lost[kind.name]) for kind in chosen})
     minutes = (time.monotonic() - begun) / 60
     print(f"{table}\n{sum(kind.tries for kind in chosen)} faults in {minutes:.0f} minutes, seed {given.seed}")
     if given.write:
-        given.write.write_text(table)
+        put(table, given.write)
     return int(any(lost.values()))
 
 
-def as_markdown(kinds: list[Kind], lost: dict[str, int]) -> str:
+def as_markdown(kinds: Sequence[Kind], lost: Mapping[str, int]) -> str:
     """The table, a row a kind."""
-    rows = [("kind", "tried", "survived", "lost"), ("---", "---:", "---:", "---:")]
+    rows = [("kind", "tried", "survived", "lost", "survived means"), ("---", "---:", "---:", "---:", "---")]
     for kind in kinds:
-        rows.append((kind.name, str(kind.tries), str(kind.tries - lost[kind.name]), str(lost[kind.name])))
+        counts = (kind.tries, kind.tries - lost[kind.name], lost[kind.name])
+        rows.append((kind.name, *map(str, counts), kind.survived))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def put(table: str, page: Path) -> None:
+    """Put the table into a page, between its marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    page.write_text(f"{before}{_BEGIN}\n{table}{_END}{after}", encoding="utf-8")
+
+
+_BEGIN, _END = "<!-- faults -->\n", "\n<!-- end of faults -->"
 
 
 if __name__ == "__main__":

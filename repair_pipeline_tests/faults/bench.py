@@ -115,7 +115,8 @@ class Bench:
 
     def restore(self, state: str) -> None:
         """Put the folder into one of ``STATES``."""
-        unmount(self.home)
+        if os.path.ismount(self.home):
+            subprocess.run(["umount", str(self.home)], check=True)
         shutil.rmtree(self.place, ignore_errors=True)
         if state == "fresh":
             self.place.mkdir(parents=True)
@@ -291,12 +292,6 @@ class Bench:
                 return f"{database.name} is damaged: {found}"
         open_runs = [] if running else _ask(self.home / "mlflow/mlflow.db", _OPEN)
         return f"MLflow runs are not closed: {open_runs}" if open_runs else None
-
-
-def unmount(home: Path) -> None:
-    """Take away the disk of a home that has one of its own."""
-    if os.path.ismount(home):
-        subprocess.run(["umount", str(home)], check=True)
 
 
 _OPEN = "SELECT name FROM runs WHERE lifecycle_stage = 'active' AND status = 'RUNNING'"

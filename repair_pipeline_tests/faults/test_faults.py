@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from repair_pipeline_tests.faults import kinds
-from repair_pipeline_tests.faults.__main__ import as_markdown
+from repair_pipeline_tests.faults.__main__ import as_markdown, put
 from repair_pipeline_tests.faults.bench import RUN, Bench
 from repair_pipeline_tests.faults.moments import Moments, kill
 
@@ -69,9 +69,13 @@ def test_the_steps_of_the_tiny_case_are_those_that_make_files(bench):
     assert set(kinds.STEPS) == set(bench.moments(RUN)) - {""}
 
 
-def test_the_table():
-    two = [BY_NAME["SIGTERM"], BY_NAME["disk full"]]
-    assert as_markdown(two, {"SIGTERM": 0, "disk full": 2}).splitlines()[2:] == [
-        "| SIGTERM | 6 | 6 | 0 |",
-        "| disk full | 12 | 10 | 2 |",
-    ]
+def test_the_table_is_put_into_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Before\n\n<!-- faults -->\n\nold\n\n<!-- end of faults -->\n\nAfter\n")
+    for _ in range(2):
+        put(as_markdown([BY_NAME["SIGTERM"], BY_NAME["disk full"]], {"SIGTERM": 0, "disk full": 2}), page)
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("# Before", "After")
+    assert [line[:32] for line in lines if line.startswith("| SIG")] == ["| SIGTERM | 6 | 6 | 0 | exit cod"]
+    assert [line[:28] for line in lines if line.startswith("| disk")] == ["| disk full | 12 | 10 | 2 | "]
+    assert len([line for line in lines if line.startswith("|")]) == 4
