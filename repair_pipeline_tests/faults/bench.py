@@ -47,7 +47,7 @@ gate: {controls: 3}
 RUN = ("run", "wards.yaml")
 SECONDS = 600
 """After which a command hangs."""
-_CLOCKS = {"read_at", "created_at", "seconds"}
+_CLOCKS = {"read_at", "created_at", "decided_at", "seconds"}
 _BY_RUN = {"run.json", "report.html"}
 """Files that hold ids of runs or times: that they exist is compared, and not what they say."""
 
@@ -67,6 +67,7 @@ STATES: Mapping[str, tuple[str, Work]] = {
     "warm": ("fresh", stores),
     "finished": ("warm", RUN),
     "patched": ("finished", ("patch", "apply", "CASE")),
+    "reverted": ("patched", ("patch", "revert", "CASE")),
     "promoted": ("finished", ("promote", "wards")),
     "rolled back": ("promoted", ("rollback", "wards")),
 }

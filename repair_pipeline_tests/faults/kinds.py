@@ -343,9 +343,9 @@ KINDS = (
     Kind(
         "SIGKILL in patch revert",
         4,
-        killed_in_command("patch", "revert", "CASE", before="patched", after="finished"),
+        killed_in_command("patch", "revert", "CASE", before="patched", after="reverted"),
         "the same command ends with the original data",
-        "patched",
+        "reverted",
     ),
     Kind(
         "SIGKILL in promote",
@@ -370,7 +370,13 @@ KINDS = (
     Kind(
         "disk full", SIZES, disk_full, f"one line, exit code 2, no partial file; with room again, {SAME}", mounts=True
     ),
-    Kind("no room for a patch", 4, no_room_for_patch, "one line, exit code 2, data unchanged; then it is applied"),
+    Kind(
+        "no room for a patch",
+        4,
+        no_room_for_patch,
+        "one line, exit code 2, data unchanged; then it is applied",
+        "patched",
+    ),
     Kind("read-only home", 3, read_only, f"one line, exit code 2; writable again, {SAME}", "promoted", mounts=True),
     Kind("clock jumps ten years", 4, clock_jumps, "nothing becomes stale; the same tables"),
     Kind("data vanish half way", 4, data_vanish, f"one line, exit code 2; with the data again, {SAME}"),
