@@ -246,6 +246,9 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
         tests: rows with the shape of its input, for its signature.
         name: of the model within the run.
         **more: ``extra_files`` and ``metadata`` of ``mlflow.pytorch.log_model``.
+
+    Raises:
+        OSError: the folder of temporary files has no room for it.
     """
     example = tests[:2].inputs
     # Where torch.export finds no room, it aborts the process.

@@ -104,7 +104,7 @@ def at_moment(
 
 def killed_in_step(bench: Bench, rng: np.random.Generator, number: int) -> str | None:
     bench.restore("warm")
-    at_moment(bench, RUN, rng, kill, STEPS[number % len(STEPS)])
+    at_moment(bench, RUN, rng, kill, STEPS[number * 4 % len(STEPS)])  # a few of them are spread over the run
     return bench.unsound(running=True) or ends_the_same(bench)
 
 
@@ -245,7 +245,7 @@ SIZES = 12
 
 def disk_full(bench: Bench, rng: np.random.Generator, number: int) -> str | None:
     bench.restore("fresh")
-    mounted(bench, 32 + bench.kilobytes * (number % SIZES) // SIZES)
+    mounted(bench, 32 + bench.kilobytes * (number * 5 % SIZES) // SIZES)  # a few of them are spread over the sizes
     ended = bench.run(RUN)
     wrong = one_line(ended, [2]) if ended.code else None
     left = bench.left_behind()

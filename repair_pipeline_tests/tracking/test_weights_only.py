@@ -1,10 +1,12 @@
 """Models that torch.export cannot export."""
 
 import logging
+from types import SimpleNamespace
 
 import mlflow
 import pytest
 import torch
+from torch import nn
 
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
@@ -59,3 +61,10 @@ def test_one_warning_says_that_only_the_weights_are_logged(layout, caplog):
     assert len(messages) == 1
     assert messages[0].startswith("MLflow gets only the weights of the model and cannot serve it: torch.export fails (")
     assert list(info.flavors) == ["safetensors"]
+
+
+def test_a_model_for_which_there_is_no_room_is_an_error_and_torch_is_not_asked(monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    monkeypatch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("it would abort the process"))
+    with pytest.raises(OSError, match="No space left on device"):
+        log_model(nn.Linear(2, 2), examples(torch.zeros(2, 2), torch.zeros(2).long()), "model")
