@@ -4,14 +4,14 @@ import dagster as dg
 
 from repair_pipeline.defs.assets import ASSETS
 from repair_pipeline.defs.jobs import base, repair, repair_again, repair_multiprocess, study
-from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, run_failed
+from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, not_accepted, run_failed
 from repair_pipeline.defs.resources import Device, Store
 
 definitions = dg.Definitions(
     assets=ASSETS,
     jobs=[repair, repair_again, repair_multiprocess, study, base],
     schedules=[nightly],
-    sensors=[new_failures, new_champion, run_failed],
+    sensors=[new_failures, new_champion, run_failed, not_accepted],
     resources={"device": Device(), "store": Store()},
     executor=dg.in_process_executor,
 )

@@ -224,8 +224,8 @@ def test_a_model_is_judged_by_its_likelihood_and_given_back_with_its_own_outputs
 
 RUN = """
 from repair_pipeline.cli.main import app
-from repair_pipeline.defs.assets import ASSETS
-names = {key.to_user_string() for asset in ASSETS for key in asset.keys}
+from repair_pipeline.defs.assets.lineage import EVERY
+names = {step.name for asset in EVERY for step in asset.steps}
 assert {"influence_norm", "repaired_shrunk"} <= names, names
 app(["run", "example.yaml"])
 """

@@ -113,7 +113,7 @@ def test_the_library_page_works(installed: Installed) -> None:
 def test_nights_are_switched_on_and_the_pages_show_it(installed: Installed) -> None:
     assert (
         installed.run("repair", "nightly", "on")
-        == "on: nightly, new_champion, run_failed; they run only while repair ui is running\n"
+        == "on: nightly, new_champion, run_failed, not_accepted; they run only while repair ui is running\n"
     )
     words = [
         str(installed.commands / "repair"),

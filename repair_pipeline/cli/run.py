@@ -83,7 +83,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> Ex
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [case.id])
         with console.status("Dagster's pages"):
-            report_materialisations(instance, case, outcome.made)
+            report_materialisations(instance, case, outcome)
     if not outcome.made:
         console.print("everything is up to date; --force runs it again")
     console.print()

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from repair_pipeline.cases.families import preset_names
 from repair_pipeline.cli.server import HOST, Server
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.switches import WORKSPACE, require_cron_line
 from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import stored_cases
 from repair_pipeline.settings import Settings
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.layout import Layout
@@ -45,7 +45,7 @@ def serve(settings: Settings) -> None:
     _require_free(**{"--dagster-port": dagster_port, **({} if elsewhere else {"--mlflow-port": mlflow_port})})
     require_answering(layout)
     with dagster_instance(layout) as instance:
-        register_cases(instance, layout, preset_names())
+        register_cases(instance, layout, stored_cases(layout))
     open_store(layout)
     servers = [_dagster(layout, dagster_port), *([] if elsewhere else [_mlflow(layout, mlflow_port)])]
     environment = {

@@ -39,5 +39,5 @@ repair_multiprocess = dg.define_asset_job(
     executor_def=dg.multiprocess_executor.configured(
         {"start_method": {"forkserver": {"preload_modules": ["repair_pipeline.definitions"]}}}
     ),
-    description="Run all of a case with a process per step: methods in parallel, heavy steps in turn (pool gpu).",
+    description="Run all of a case with a process for each step; heavy steps in turn (pool gpu).",
 )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
-import torch
 
+from repair_pipeline.defs.assets.checks import ACCEPTED
 from repair_pipeline.defs.jobs import base, repair
 from repair_pipeline.defs.notices import notify
 from repair_pipeline.defs.partitions import register_cases
-from repair_pipeline.defs.resources import Store
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.nightly import Skip, Template, make_base, make_night, templates
-from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.registry import champion
@@ -27,6 +24,7 @@ _NO_TEMPLATE = "there is no template; to add one: repair nightly add FILE.yaml"
 @dg.schedule(
     job=repair,
     cron_schedule=read_settings().nightly,
+    description="Makes and runs a case of every template that has new failures, at the times of the setting nightly.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -34,13 +32,23 @@ def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.S
     return _requests(context.instance, context.log, context.scheduled_execution_time.date())
 
 
-@dg.sensor(job=repair, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.sensor(
+    job=repair,
+    minimum_interval_seconds=30,
+    description="Makes and runs a case of every template as soon as enough failures are reported.",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
 def new_failures(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Makes a case of every template as soon as enough failures are reported."""
     return _requests(context.instance, context.log, datetime.now(UTC).date())
 
 
-@dg.sensor(job=base, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.sensor(
+    job=base,
+    minimum_interval_seconds=60,
+    description="Prepares data, base model and Fisher of a template's new champion, before failures are reported.",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
 def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Computes Fisher and log p(z|θ̂) of a template's new champion, before failures are reported."""
     layout, seen, requests = Layout.current(), json.loads(context.cursor or "{}"), list[dg.RunRequest]()
@@ -55,20 +63,39 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return dg.SensorResult(requests, skip_reason=reason, cursor=json.dumps(seen))
 
 
-@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.run_failure_sensor(
+    description="Tells of every run that failed: a line in notices.log, and to the command of the setting notify.",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
 def run_failed(context: dg.RunFailureSensorContext) -> None:
     """Adds a line to ``notices.log``, and passes it to the command of the setting ``notify``."""
-    run, failed = context.dagster_run, context.get_step_failure_events()
-    case = run.tags.get("dagster/partition", run.job_name)
-    reasons = _failed_checks(context) or [_raised(event) for event in failed] or [str(context.failure_event.message)]
-    notify(Layout.current(), f"{case}: {'; '.join(reasons)} (run {run.run_id})")
+    faults = [check for check in _failed_checks(context) if check.blocking]
+    reasons = [f"{check.check_name}: {check.description}" for check in faults]
+    reasons = reasons or [_raised(event) for event in context.get_step_failure_events()]
+    _tell(context, "; ".join(reasons) or str(context.failure_event.message))
 
 
-def _failed_checks(context: dg.RunFailureSensorContext) -> list[str]:
-    """Name and description of every blocking check that did not pass, the gate's among them."""
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    description="Tells of every repair that the gate does not accept, in the same way. Its run has succeeded.",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
+def not_accepted(context: dg.RunStatusSensorContext) -> None:
+    """Adds a line to ``notices.log`` as ``run_failed`` does, where the gate's check is a warning."""
+    for check in _failed_checks(context):
+        if check.check_name == ACCEPTED:
+            _tell(context, f"not accepted: {check.description}")
+
+
+def _tell(context: dg.RunStatusSensorContext, what: str) -> None:
+    run = context.dagster_run
+    notify(Layout.current(), f"{run.tags.get('dagster/partition', run.job_name)}: {what} (run {run.run_id})")
+
+
+def _failed_checks(context: dg.RunStatusSensorContext) -> list[dg.AssetCheckEvaluation]:
     entries = context.instance.all_logs(context.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     checks = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
-    return [f"{check.check_name}: {check.description}" for check in checks if check.blocking and not check.passed]
+    return [check for check in checks if not check.passed]
 
 
 def _raised(event: dg.DagsterEvent) -> str:
@@ -90,19 +117,9 @@ def _requests(instance: dg.DagsterInstance, log: logging.Logger, day: date) -> l
             reasons.append(spec.reason)
         else:
             [key] = register_cases(instance, layout, [spec])
-            requests.append(_request(template, key, assets_of(key)))
+            requests.append(_request(template, key))
     return requests or dg.SkipReason("; ".join(reasons) or _NO_TEMPLATE)
 
 
-def _request(template: Template, key: str, assets: Sequence[dg.AssetKey] | None = None) -> dg.RunRequest:
-    tags = {"repair.template": template.name}
-    return dg.RunRequest(run_key=key, partition_key=key, tags=tags, asset_selection=assets)
-
-
-def assets_of(key: str) -> list[dg.AssetKey]:
-    """The assets that a case names; all others would be skipped in its run.
-
-    Whether ``gate_controls`` and ``candidate`` run depends on the results, so they are always included.
-    """
-    case, conditional = Store().case(key, torch.device("cpu")), ("gate_controls", "candidate")
-    return [dg.AssetKey(step.name) for step in STEPS if step.files(case) or step.name in conditional]
+def _request(template: Template, key: str) -> dg.RunRequest:
+    return dg.RunRequest(run_key=key, partition_key=key, tags={"repair.template": template.name})

@@ -20,7 +20,7 @@ from repair_pipeline.storage.layout import Layout
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 """Part of the package, so that it exists without a checkout. The one in the checkout's top folder is equivalent."""
-_DEFAULT, _WATCH = ("nightly", "new_champion", "run_failed"), ("new_failures",)
+_DEFAULT, _WATCH = ("nightly", "new_champion", "run_failed", "not_accepted"), ("new_failures",)
 
 
 def switch(layout: Layout, on: bool, watch: bool) -> list[str]:

@@ -213,5 +213,9 @@ def stored_spec(layout: Layout, key: str) -> CaseSpec:
     try:
         return preset(key)
     except InputError as error:
-        stored = [path.parent.name.removeprefix("case_id=") for path in layout.results.glob("cases/*/cases.parquet")]
-        raise unknown_case(key, stored) from error
+        raise unknown_case(key, stored_cases(layout)) from error
+
+
+def stored_cases(layout: Layout) -> list[str]:
+    """The ids of all registered cases, in alphabetical order."""
+    return sorted(path.parent.name.removeprefix("case_id=") for path in layout.results.glob("cases/*/cases.parquet"))

@@ -44,8 +44,17 @@ class TerminatedError(KeyboardInterrupt):
     """SIGTERM, which stops a run as Ctrl-C does: its status and its MLflow run are closed."""
 
 
-def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step] = STEPS) -> Outcome:
+def run_case(
+    case: Case, watch: Watch, force: bool = False, steps: Sequence[Step] = STEPS, whole: bool | None = None
+) -> Outcome:
     """Run the steps of a case whose results are missing or stale, in order.
+
+    Args:
+        case: the case.
+        watch: what to do around each step that is run.
+        force: run finished steps too.
+        steps: those to run; all by default.
+        whole: whether the case goes on to its evaluation; None: whether it is in ``steps``.
 
     Raises:
         UnwritableError: the disk is full, or a place cannot be written. Finished results are kept.
@@ -57,7 +66,7 @@ def run_case(case: Case, watch: Watch, force: bool = False, steps: Sequence[Step
     made: list[Path] = []
     failed: dict[str, Exception] = {}
     before = case.record
-    whole = any(step.name == "evaluation" for step in steps)
+    whole = any(step.name == "evaluation" for step in steps) if whole is None else whole
     require_runnable(case)
     if any(step.name == "tracked_run" for step in steps):
         require_answering(case.layout)

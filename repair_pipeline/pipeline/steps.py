@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +39,6 @@ from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.reporting.figures import case_figures
 from repair_pipeline.reporting.report import render_report
 from repair_pipeline.storage.files import write_tensors, write_text
-from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.records import inputs_path, save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
@@ -109,11 +107,6 @@ class Step:
         """The files that are missing or stale, each with the reason."""
         reasons = {file.path: file.stale(case, self.version) for file in self.files(case)}
         return {path: why for path, why in reasons.items() if why}
-
-    def digest(self, case: Case) -> str:
-        """A digest of all its files for a case, 32 hex digits."""
-        there = [path for file in self.files(case) for path in file.paths if path.exists()]
-        return kept_digests().of({os.path.relpath(path, case.layout.home): path for path in there})
 
     def _made(self, file: File, case: Case, force: bool, progress: Progress) -> bool:
         if missing := [source for source in file.sources if not source.exists()]:

@@ -47,6 +47,11 @@ def run_url(run: Mapping[str, str]) -> str:
     return _url(runs_page(), f"experiments/{run['experiment_id']}/runs/{run['run_id']}")
 
 
+def report_url(run: Mapping[str, str]) -> str:
+    """URL of a case's report on MLflow's page, which shows it; ``run`` is what ``track`` returned."""
+    return _url(runs_page(), f"experiments/{run['experiment_id']}/runs/{run['run_id']}/artifacts/report.html")
+
+
 def model_url(name: str, version: int) -> str:
     """URL of a version of a registered model on MLflow's page."""
     return _url(models_page(), f"models/{name}/versions/{version}")

@@ -14,7 +14,6 @@ from repair_pipeline.cases.presets import case_id, preset
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
 from repair_pipeline.defs.assets import ASSETS
-from repair_pipeline.defs.nightly import assets_of
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.pipeline.case import Case
@@ -58,6 +57,10 @@ class CaseRun:
         return {event.asset_key.to_user_string() for event in self.result.get_asset_materialization_events()}
 
     @property
+    def steps(self) -> list[str]:
+        return [event.step_key for event in self.result.all_events if event.is_step_start]
+
+    @property
     def checks(self) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
         checks = self.result.get_asset_check_evaluations()
         return {(check.asset_key.to_user_string(), check.check_name): check for check in checks}
@@ -83,9 +86,9 @@ class Workspace:
     instance: dg.DagsterInstance
 
     def make(self, spec: CaseSpec, *assets: str, force: bool = False) -> CaseRun:
-        """Materialise ``assets`` of a case (default: those that it names, up to its tables); the run may fail."""
+        """Materialise ``assets`` of a case (default: up to its verdict); the run may fail."""
         [key] = register_cases(self.instance, self.layout, [spec])
-        upto = dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.assets(*assets_of(key)) - AFTERWARDS
+        upto = dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.all() - AFTERWARDS
         return self.materialise(key, upto, force)
 
     def materialise(self, key: str, selection: dg.AssetSelection, force: bool = False) -> CaseRun:
@@ -113,7 +116,7 @@ def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> CaseRun:
-    """A case that takes seconds, after a run of every asset up to the tables."""
+    """A case that takes seconds, after a run of every asset up to the verdict."""
     layout = Layout(tmp_path_factory.mktemp("tiny"))
     with pytest.MonkeyPatch.context() as patch, dagster_instance(layout) as instance:
         patch.setenv("REPAIR_HOME", str(layout.home))
@@ -147,5 +150,4 @@ def case_run(definitions: dg.Definitions, tmp_path_factory: pytest.TempPathFacto
         patch.setenv("REPAIR_HOME", str(layout.home))
         register_cases(instance, layout, [SMALL])
         job = definitions.resolve_job_def("repair")
-        named = assets_of(SMALL_ID)
-        return CaseRun(layout, job.execute_in_process(partition_key=SMALL_ID, instance=instance, asset_selection=named))
+        return CaseRun(layout, job.execute_in_process(partition_key=SMALL_ID, instance=instance))

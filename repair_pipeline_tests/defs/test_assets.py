@@ -1,4 +1,4 @@
-"""Assets that are skipped, that fail, and that are reused, on a case that takes seconds."""
+"""The lineage, and assets that fail or are reused, on a case that takes seconds."""
 
 import shutil
 from collections.abc import Callable
@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from repair_pipeline.cases.spec import parse_spec
-from repair_pipeline.defs.assets import ASSETS
+from repair_pipeline.defs.assets.checks import ACCEPTED
+from repair_pipeline.defs.assets.lineage import EVERY
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.baselines import Loss
 from repair_pipeline.pipeline import steps
@@ -16,29 +17,49 @@ from repair_pipeline.storage.views import query
 from repair_pipeline_tests.defs.conftest import TINY, CaseRun, Workspace
 
 
-def test_assets_that_a_case_does_not_name_are_skipped_and_stop_nothing(tiny: CaseRun) -> None:
+def test_every_step_belongs_to_one_asset_and_the_lineage_fits_a_screen() -> None:
+    assert sorted(step.name for asset in EVERY for step in asset.steps) == sorted(step.name for step in STEPS)
+    assert len(EVERY) <= 14
+    assert {"corrupted_dataset", "base_model", "fisher_diagonal", "failure_partition", "influence"} < {
+        asset.name for asset in EVERY
+    }
+    assert {"repaired_models", "verdict", "patch", "tracked_run", "candidate"} < {asset.name for asset in EVERY}
+
+
+def test_assets_are_made_after_what_their_steps_need() -> None:
+    made = set[str]()
+    for asset in EVERY:
+        for step in asset.steps:
+            assert made.issuperset(set(step.needs) - {other.name for other in asset.steps}), step.name
+        made |= {step.name for step in asset.steps}
+
+
+def test_a_run_has_a_step_for_each_piece_of_work_and_skips_none(tiny: CaseRun) -> None:
     assert tiny.result.success
     assert tiny.failed_checks == {}
     assert tiny.materialised == {
-        *("corrupted_dataset", "base_model", "fisher_diagonal", "failure_partition"),
-        *("influence_loss", "influence_random", "repaired_base", "repaired_selective_dampening", "evaluation"),
+        *("corrupted_dataset", "base_model", "failure_partition", "fisher_diagonal"),
+        *("influence", "repaired_models", "evaluation", "verdict"),
     }
+    assert len(tiny.steps) == len(tiny.materialised)
+    assert not [event for event in tiny.result.all_events if event.is_step_skipped]
 
 
-def test_no_step_waits_for_a_step_that_the_case_skips(workspace: Workspace) -> None:
-    case = workspace.case(TINY)
-    made = {step.name for step in STEPS if step.files(case)}
-    assets = {asset.key.to_user_string(): asset for asset in ASSETS}
-    waiting = {step.name for step in STEPS if step.name in made and not made.issuperset(step.needs)}
-    assert waiting >= {"evaluation", "report"}
-    for name in waiting:  # Dagster would skip a single op, but not a graph with a fan-in
-        assert isinstance(assets[name].node_def, dg.GraphDefinition), name
+def test_each_asset_begins_with_a_headline(tiny: CaseRun) -> None:
+    for name in tiny.materialised:
+        first, headline = next(iter(tiny.metadata(name).items()))
+        assert first == "headline"
+        assert headline
+        assert "\n" not in headline
+    assert tiny.metadata("corrupted_dataset")["headline"].endswith("of the fit rows corrupted")
+    assert tiny.metadata("verdict")["headline"] == "no gate"
 
 
 def test_a_case_without_influence_methods_is_evaluated(workspace: Workspace) -> None:
     fields = TINY.resolved | {"influence": {}, "treat": [], "treatments": {"base": {}, "finetune": {}}}
     run = workspace.make(parse_spec(fields))
     assert run.result.success
+    assert run.metadata("influence")["headline"] == "0 of 0 methods; no causes"
     sql = f"SELECT treatment FROM recovery WHERE case_id <> '{workspace.case(TINY).id}' ORDER BY ALL"
     assert query(run.layout, sql).to_pydict() == {"treatment": ["base", "finetune"]}
 
@@ -54,12 +75,14 @@ def test_a_method_that_fails_stops_no_other_and_evaluation_says_what_is_missing(
     shutil.rmtree(workspace.layout.results / "models")
     run = workspace.make(TINY)
     assert run.result.success
-    assert {"influence_random", "repaired_base", "evaluation"} <= run.materialised
-    assert "influence_loss" not in run.materialised
-    check = run.failed_checks["influence_loss", "succeeded"]
-    assert check.description == "ZeroDivisionError: no loss today"
-    assert "in no_loss" in str(check.metadata["traceback"].value)
+    assert {"influence", "repaired_models", "evaluation"} <= run.materialised
+    assert [row["method"] for row in methods(run)] == ["random"]
+    assert run.metadata("influence")["headline"].startswith("1 of 2 methods")
+    check = run.failed_checks["influence", "succeeded"]
+    assert check.description == "influence_loss: ZeroDivisionError: no loss today"
+    assert "in no_loss" in str(check.metadata["influence_loss"].value)
     assert (check.severity, check.blocking) == (dg.AssetCheckSeverity.ERROR, False)
+    assert "influence_loss failed: ZeroDivisionError: no loss today" in told(workspace, run)
     complete = run.failed_checks["evaluation", "complete"]
     assert "influence_loss" in complete.description
     assert "loss-selective_dampening" in complete.description
@@ -77,10 +100,22 @@ def test_a_method_that_fails_once_is_retried(workspace: Workspace, monkeypatch: 
 
     monkeypatch.setattr(Loss, "scores", scores_at_second_try)
     shutil.rmtree(workspace.layout.results / "influence")
-    run = workspace.make(TINY, "influence_loss")
+    run = workspace.make(TINY, "influence")
     assert (run.result.success, len(tries)) == (True, 2)
     assert run.failed_checks == {}
-    assert run.materialised == {"influence_loss"}
+    assert run.materialised == {"influence"}
+    lines = told(workspace, run)
+    assert [lines.count(f"influence_{method} begins") for method in ("loss", "random")] == [2, 1]
+
+
+def told(workspace: Workspace, run: CaseRun) -> list[str]:
+    """What the run's page tells in words."""
+    return [entry.user_message for entry in workspace.instance.all_logs(run.result.run_id)]
+
+
+def methods(run: CaseRun) -> list[dict[str, object]]:
+    """The rows of the table on the page of the asset ``influence``."""
+    return [dict(record.data) for record in run.materialisation("influence").metadata["methods"].records]
 
 
 def test_a_step_that_others_need_is_retried_and_bad_input_is_not(
@@ -104,16 +139,31 @@ def test_a_step_that_others_need_is_retried_and_bad_input_is_not(
     assert len(tries) == 3
 
 
-def test_a_case_with_a_gate_shows_pairs_and_the_verdict(workspace: Workspace) -> None:
+def test_a_repair_that_is_not_accepted_is_a_warning_of_a_run_that_succeeded(workspace: Workspace) -> None:
     run = workspace.make(parse_spec(TINY.resolved | {"gate": {}}))
     assert run.result.success
-    pairs, evaluation = run.metadata("pairs"), run.metadata("evaluation")
-    assert "](data:image/png;base64," in pairs["contact_sheet"]
-    assert pairs["dagster/row_count"] == len(query(run.layout, "SELECT * FROM pairs"))
     [verdict] = query(run.layout, "SELECT * FROM verdicts WHERE judge = 'gate'").to_pylist()
-    assert (evaluation["verdict"], evaluation["reason"]) == (verdict["verdict"], verdict["reason"])
+    assert verdict["verdict"] != "accepted"
+    check = run.failed_checks["verdict", ACCEPTED]
+    assert (check.severity, check.blocking) == (dg.AssetCheckSeverity.WARN, False)
+    assert verdict["reason"] in check.description
+    shown = run.metadata("verdict")
+    assert verdict["reason"] in shown["headline"]
+    assert (shown["verdict"], shown["reason"]) == (verdict["verdict"], verdict["reason"])
     for name in ("gain", "over_control", "over_control_low"):
-        assert evaluation[name] == verdict[name]
+        assert shown[name] == verdict[name]
+    key = verdict["case_id"]
+    for name, line in (("explain", f"repair explain {key}"), ("review", f"repair review {key}")):
+        assert line in shown[name]
+
+
+def test_a_case_with_a_gate_has_a_patch_and_the_failures_beside_its_rows(workspace: Workspace) -> None:
+    run = workspace.make(parse_spec(TINY.resolved | {"gate": {}}))
+    shown, rows = run.metadata("patch"), query(run.layout, "SELECT action FROM patch")
+    assert shown["dagster/row_count"] == len(rows) > 0
+    assert shown["headline"].startswith(f"{len(rows)} rows: ")
+    assert "](data:image/png;base64," in shown["contact_sheet"]
+    assert f"repair patch apply {run.result.dagster_run.tags['dagster/partition']}" in shown["apply"]
 
 
 def test_finished_files_are_reused_and_made_again_under_force(workspace: Workspace) -> None:
@@ -143,15 +193,22 @@ def test_bad_input_is_one_line_of_a_failure_and_nothing_is_written(
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    assert set(pools) == {step.name for step in STEPS}
-    heavy = {name for name, pool in pools.items() if pool == {"gpu"}}
-    light = {"corrupted_dataset", "failure_partition", "evaluation", "report", "tracked_run", "candidate"}
-    assert heavy == set(pools) - light
-    for step in STEPS:
-        node = graph.get(dg.AssetKey(step.name))
-        assert {parent.to_user_string() for parent in node.parent_keys} == set(step.needs)
-        assert node.description
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    assert set(nodes) == {asset.name for asset in EVERY}
+    light = {"corrupted_dataset", "failure_partition", "report", "tracked_run", "candidate"}
+    assert {name for name, node in nodes.items() if node.pools == {"gpu"}} == set(nodes) - light
+    for asset in EVERY:
+        node = nodes[asset.name]
+        assert {parent.to_user_string() for parent in node.parent_keys} == set(asset.needs)
         assert node.owners == ["team:repair"]
         assert node.kinds
-        assert node.group_name in {"base", "step_1_causes", "step_2_treatment", "evidence"}
+        assert node.group_name == "repair"  # a single group is drawn open
+    beginnings = {asset.description[:12] for asset in EVERY}
+    assert len(beginnings) == len(EVERY)
+
+
+def test_automations_and_jobs_say_what_they_do(definitions: dg.Definitions) -> None:
+    assert definitions.schedules
+    assert definitions.sensors
+    for automation in (*definitions.schedules, *definitions.sensors, *definitions.jobs):
+        assert automation.description, automation.name

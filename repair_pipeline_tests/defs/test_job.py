@@ -5,6 +5,7 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 from mlflow.entities import Run
 
 from repair_pipeline.definitions import definitions
+from repair_pipeline.defs.assets.lineage import EVERY, LINEAGE
 from repair_pipeline.defs.partitions import CASES
 from repair_pipeline.defs.switches import WORKSPACE
 from repair_pipeline.pipeline.case import Case
@@ -12,7 +13,7 @@ from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking.store import tracking_uri
-from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, CaseRun
+from repair_pipeline_tests.defs.conftest import PRESET, ROOT, SMALL, SMALL_ID, TINY, CaseRun, Workspace
 
 
 def test_the_commands_serve_what_dagster_dev_serves_in_a_checkout() -> None:
@@ -23,11 +24,10 @@ def test_the_commands_serve_what_dagster_dev_serves_in_a_checkout() -> None:
     assert by_commands == by_checkout
 
 
-def test_every_step_is_an_asset_and_every_check_passes(case_run: CaseRun) -> None:
+def test_every_asset_is_made_and_every_check_passes(case_run: CaseRun) -> None:
     assert case_run.result.success
-    materialised = {event.asset_key.to_user_string() for event in case_run.result.get_asset_materialization_events()}
-    case = Case(SMALL, case_run.layout, data_dir(), torch.device("cpu"))
-    assert materialised == {step.name for step in STEPS if step.files(case)}
+    assert case_run.materialised == {asset.name for asset in EVERY if not asset.optional}
+    assert len(case_run.steps) == len(LINEAGE)
     verdicts = {
         (check.asset_key.to_user_string(), check.check_name): check
         for check in case_run.result.get_asset_check_evaluations()
@@ -35,13 +35,13 @@ def test_every_step_is_an_asset_and_every_check_passes(case_run: CaseRun) -> Non
     assert all(check.passed for check in verdicts.values())
     blocking = {name for name, check in verdicts.items() if check.blocking}
     assert {("corrupted_dataset", "planted_exactly"), ("failure_partition", "splits_disjoint_and_covering")} < blocking
-    assert ("influence_ewc", "finite_scores") in blocking
+    assert ("influence", "finite_scores") in blocking
 
 
-def test_the_job_study_runs_a_case_up_to_its_tables() -> None:
+def test_the_job_study_runs_a_case_up_to_its_verdict() -> None:
     job = definitions.get_job_def("study")
     assets = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
-    assert assets == {step.name for step in STEPS} - {"report", "tracked_run", "candidate"}
+    assert assets == {asset.name for asset in EVERY} - {"report", "tracked_run", "candidate"}
     assert job.partitions_def == CASES
 
 
@@ -76,13 +76,17 @@ def pictures(metadata: dict[str, object]) -> set[str]:
 
 
 def test_pages_show_numbers_pictures_and_a_query_for_more(case_run: CaseRun) -> None:
-    influence = case_run.metadata("influence_ewc")
-    assert influence["dagster/row_count"] == rows("split = 'fit'", case_run)
-    assert influence["auc"] > 0.9
-    assert f"FROM influence WHERE case_id = '{SMALL_ID}' AND method = 'ewc'" in influence["ask"]
+    influence = case_run.metadata("influence")
+    assert influence["dagster/row_count"] == len(SMALL.influence) * rows("split = 'fit'", case_run)
+    assert influence["auc_ewc"] > 0.9
+    assert influence["headline"] == f"3 of 3 methods; ewc finds the planted rows with AUC {influence['auc_ewc']:.3f}"
+    table = case_run.materialisation("influence").metadata["methods"].records
+    assert {row.data["method"]: row.data["auc"] for row in table} == {
+        method: round(influence[f"auc_{method}"], 4) for method in SMALL.influence
+    }
+    assert f"FROM influence WHERE case_id = '{SMALL_ID}'" in influence["ask"]
     assert not influence["reused"]
-    for method in SMALL.influence:
-        assert pictures(case_run.metadata(f"influence_{method}")) == {"influence_histogram", "detection_curve"}
+    assert pictures(influence) == {"influence_histogram", "detection_curve"}
     partition = case_run.metadata("failure_partition")
     assert pictures(partition) == {"failure_classes"}
     assert partition["failures"] == partition["query"] + partition["query_tuning"] + partition["holdout"]
@@ -91,19 +95,20 @@ def test_pages_show_numbers_pictures_and_a_query_for_more(case_run: CaseRun) -> 
     assert pictures(evaluation) == {"trade_off"}
     assert evaluation["missing"] == "nothing"
     [row] = query(case_run.layout, "SELECT auc FROM detection WHERE method = 'ewc'").to_pylist()
-    assert evaluation["auc_ewc"] == row["auc"]
-    assert pictures(case_run.metadata("report")) >= {"trade_off", "detection_curve", "most_harmful"}
+    assert influence["auc_ewc"] == row["auc"]
 
 
 def test_a_repairs_page_shows_its_cost_and_nothing_of_the_holdout(case_run: CaseRun) -> None:
-    page = case_run.metadata("repaired_finetune")
+    page = case_run.metadata("repaired_models")
     planted = rows("split = 'fit' AND corrupted", case_run)
     assert planted > 0
-    assert (page["removed_ewc"], page["removed_random"], page["removed"]) == (planted, planted, 0)
-    assert page["seconds_ewc"] > 0
-    assert 0 < page["tuning_accuracy_ewc"] <= 1
+    removed = [page[f"removed_{repair}"] for repair in ("ewc_finetune", "random_finetune", "finetune")]
+    assert removed == [planted, planted, 0]
+    assert page["seconds_ewc_finetune"] > 0
+    assert 0 < page["tuning_accuracy_ewc_finetune"] <= 1
     assert not [name for name in page if "holdout" in name]
-    assert f"FROM recovery WHERE case_id = '{SMALL_ID}' AND treatment = 'finetune'" in page["ask"]
+    assert len(page["models"]) == len(query(case_run.layout, "SELECT * FROM recovery"))
+    assert f"FROM recovery WHERE case_id = '{SMALL_ID}'" in page["ask"]
 
 
 def test_an_events_metadata_is_small(case_run: CaseRun) -> None:
@@ -126,7 +131,7 @@ def test_sql_dagster_and_mlflow_agree_on_the_judged_repair(case_run: CaseRun) ->
     assert evaluation.items() >= metrics.items()
     assert parent.data.metrics.items() >= metrics.items()
     assert evaluation["judged_repair"] == parent.data.tags["repair.judged"] == "ewc → finetune"
-    assert evaluation["verdict"] == parent.data.tags["repair.verdict"] == "no gate"
+    assert case_run.metadata("verdict")["verdict"] == parent.data.tags["repair.verdict"] == "no gate"
 
 
 def test_runs_share_the_names_of_what_is_compared(case_run: CaseRun) -> None:
@@ -159,17 +164,28 @@ def test_mlflow_lists_what_a_case_was_made_from(case_run: CaseRun) -> None:
 
 def test_dagster_knows_by_which_code_and_from_what_an_asset_was_made(case_run: CaseRun) -> None:
     case = Case(SMALL, case_run.layout, data_dir(), torch.device("cpu"))
-    for step in STEPS:
-        if step.name in case_run.materialised:
-            tags = case_run.materialisation(step.name).tags or {}
-            assert tags["dagster/code_version"] == str(step.version)
-            assert tags["dagster/data_version"] == step.digest(case)
+    for asset in EVERY:
+        if asset.name in case_run.materialised:
+            tags = case_run.materialisation(asset.name).tags or {}
+            assert tags["dagster/code_version"] == str(sum(step.version for step in asset.steps))
+            assert tags["dagster/data_version"] == asset.data_version(case)
+
+
+def test_a_data_version_changes_with_any_file_of_the_asset(workspace: Workspace) -> None:
+    case = workspace.case(TINY)
+    for asset in EVERY:
+        for path in asset.files(case):
+            before, content = asset.data_version(case), path.read_bytes()
+            path.write_bytes(content + b" ")
+            assert asset.data_version(case) != before, path
+            path.write_bytes(content)
+            assert asset.data_version(case) == before
 
 
 def test_dagster_and_mlflow_lead_to_each_other(case_run: CaseRun) -> None:
     tracked, tags = case_run.metadata("tracked_run"), tracked_run(case_run).data.tags
     assert f"/runs/{tracked['mlflow_run_id']}" in tracked["mlflow_run"]
-    assert tracked["report"] == str(case_run.layout.report(SMALL_ID))
+    assert f"/runs/{tracked['mlflow_run_id']}/artifacts/report.html" in tracked["report"]
     assert tags["dagster.run_id"] == case_run.result.run_id
     assert (tags["dagster.asset"], tags["dagster.partition"]) == ("tracked_run", SMALL_ID)
     observations = [
@@ -178,7 +194,10 @@ def test_dagster_and_mlflow_lead_to_each_other(case_run: CaseRun) -> None:
     assert {observation.asset_key.to_user_string() for observation in observations} == case_run.materialised
     for observation in observations:
         assert observation.partition == SMALL_ID
-        assert observation.metadata["mlflow_run"].value == tracked["mlflow_run"]
+        assert {name: value.value for name, value in observation.metadata.items()} == {
+            name: tracked[name] for name in ("verdict", "report", "mlflow_run", "review")
+        }
+    assert f"repair review {SMALL_ID}" in tracked["review"]
 
 
 def test_the_launchpad_is_filled_in_for_each_of_the_common_runs() -> None:
@@ -186,7 +205,7 @@ def test_the_launchpad_is_filled_in_for_each_of_the_common_runs() -> None:
     for name, shown in {"repair": {}, "repair_again": forced}.items():
         job = definitions.resolve_job_def(name)
         assert job.get_run_config_for_partition_key(PRESET) == shown
-        assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {step.name for step in STEPS}
+        assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {asset.name for asset in EVERY}
 
 
 def test_nothing_is_pickled(case_run: CaseRun) -> None:

@@ -11,7 +11,8 @@ import pytest
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.defs import nightly as defs_nightly
 from repair_pipeline.defs import switches
-from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, run_failed
+from repair_pipeline.defs.assets.checks import ACCEPTED
+from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, not_accepted, run_failed
 from repair_pipeline.defs.partitions import CASES, dagster_instance
 from repair_pipeline.defs.switches import switch, switched_on
 from repair_pipeline.pipeline import nightly as pipeline
@@ -48,7 +49,7 @@ def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest] | dg.SkipReason:
 
 def test_everything_is_off_until_it_is_switched_on() -> None:
     assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
-    for sensor in (new_failures, new_champion, run_failed):
+    for sensor in (new_failures, new_champion, run_failed, not_accepted):
         assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
 
 
@@ -61,9 +62,6 @@ def test_a_tick_makes_one_case_and_otherwise_gives_the_reason(instance: dg.Dagst
     report("monday.csv", *range(8))
     [request] = tick(instance)
     assert (request.partition_key, request.run_key) == ("wards-20261125", "wards-20261125")
-    named = {key.to_user_string() for key in request.asset_selection}
-    assert named >= {"corrupted_dataset", "influence_ewc", "gate_controls", "evaluation", "tracked_run", "candidate"}
-    assert named.isdisjoint({"influence_vcl", "repaired_scrub"})
     assert instance.get_dynamic_partitions(str(CASES.name)) == ["wards-20261125"]
     [row] = query(layout, "SELECT case_id, status FROM cases").to_pylist()
     assert row == {"case_id": "wards-20261125", "status": "registered"}
@@ -133,6 +131,32 @@ def test_a_failed_run_is_noted_and_passed_to_the_notify_command(
     assert (tmp_path / "notice").read_text().strip() == line
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_repair_that_is_not_accepted_is_noted_though_its_run_succeeded(
+    instance: dg.DagsterInstance, layout: Layout, passed: bool
+) -> None:
+    @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="verdict") for name in (ACCEPTED, "another")])
+    def verdict() -> dg.MaterializeResult:
+        said = [
+            dg.AssetCheckResult(check_name=name, passed=passed, severity=dg.AssetCheckSeverity.WARN, description=name)
+            for name in (ACCEPTED, "another")
+        ]
+        return dg.MaterializeResult(check_results=said)
+
+    result = dg.materialize([verdict], instance=instance, tags={"dagster/partition": "wards-20261125"})
+    not_accepted(
+        dg.build_run_status_sensor_context(
+            sensor_name="not_accepted",
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+            dagster_event=result.get_run_success_event(),
+        )
+    )
+    lines = layout.notices.read_text().splitlines() if layout.notices.exists() else []
+    said = f"wards-20261125: not accepted: {ACCEPTED} (run {result.run_id})"
+    assert [line.split(" ", 2)[2] for line in lines] == ([] if passed else [said])
+
+
 def test_one_command_switches_schedule_and_sensors(
     instance: dg.DagsterInstance, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,8 +165,8 @@ def test_one_command_switches_schedule_and_sensors(
     with switches.repository(instance) as served:  # starting its server takes longer than the rest of the test
         monkeypatch.setattr(switches, "repository", lambda instance: nullcontext(served))
         switch(layout, on=True, watch=False)
-        assert switched_on(layout) == ["new_champion", "nightly", "run_failed"]
+        assert switched_on(layout) == ["new_champion", "nightly", "not_accepted", "run_failed"]
         switch(layout, on=True, watch=True)
-        assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "run_failed"]
+        assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "not_accepted", "run_failed"]
         switch(layout, on=False, watch=False)
         assert switched_on(layout) == []

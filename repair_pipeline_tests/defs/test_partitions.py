@@ -14,6 +14,7 @@ from repair_pipeline.cases.presets import preset
 from repair_pipeline.defs.partitions import CASES, dagster_instance, register_cases
 from repair_pipeline.defs.slots import free_slots, stuck_slots
 from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.case import stored_cases
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.tracking.store import open_store
@@ -41,6 +42,13 @@ def test_presets_and_case_files_become_keys_and_only_the_latter_a_row(
     rows = query(layout, "SELECT case_id, status FROM cases").to_pylist()
     assert rows == [{"case_id": keys[2], "status": "registered"}]
     assert register_cases(instance, layout, [keys[2]]) == [keys[2]]
+
+
+def test_stored_cases_stay_keys_though_one_of_them_cannot_be_read(instance: dg.DagsterInstance, layout: Layout) -> None:
+    [key] = register_cases(instance, layout, [TINY])
+    layout.table("cases", key).write_bytes(b"")
+    assert stored_cases(layout) == [key]
+    assert register_cases(instance, layout, stored_cases(layout)) == [key]
 
 
 def test_an_unknown_case_is_refused_and_nothing_is_registered(instance: dg.DagsterInstance, layout: Layout) -> None:

@@ -28,18 +28,12 @@ class Dagster:
         self.page.goto(self.start)
 
     def in_tree(self, name: str) -> Locator:
-        """A group or an asset in the tree beside the graph."""
+        """An asset in the list beside the graph."""
         return self.page.get_by_role("button", name=_ends_with(name))
 
-    def in_graph(self, group: str) -> Locator:
-        """A group as a node of the graph."""
-        return self.page.locator("svg").get_by_text(group, exact=True)
-
-    def toggle(self, group: str) -> None:
-        """Unfold or fold a group of the tree."""
-        arrow = self.page.get_by_role("button", name="arrow_drop_down")
-        row = self.in_tree(group).locator("xpath=ancestor::*[.//*[@aria-label='arrow_drop_down']][1]")
-        row.locator(arrow).first.click()
+    def in_graph(self, asset: str) -> Locator:
+        """An asset as a node of the graph."""
+        return self.page.locator("svg").get_by_text(asset, exact=True)
 
     def open_asset(self, asset: str) -> None:
         """From the lineage, by a click on the asset."""

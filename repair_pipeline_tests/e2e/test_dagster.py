@@ -1,15 +1,13 @@
 """Dagster's pages: a case is launched by hand, its lineage and its assets are read."""
 
 import re
-from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from repair_pipeline.defs.assets.checks import checks
-from repair_pipeline.defs.assets.labels import label
-from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.defs.assets.lineage import EVERY, LINEAGE
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.storage.views import query
 from repair_pipeline_tests.e2e.pages import MINUTES, Dagster
@@ -30,7 +28,7 @@ def test_a_case_launched_from_the_page_succeeds(
     expect(dagster.status).to_have_text("Success")
     expect(dagster.page.get_by_text(f"partition: {site.by_page}")).to_be_visible()
     expect(dagster.page.get_by_text("No steps have errored")).to_be_visible()
-    expect(dagster.page.get_by_text(re.compile(r"^Succeeded \([1-9]\d+\)$"))).to_be_visible()
+    expect(dagster.page.get_by_text(f"Succeeded ({len(LINEAGE)})", exact=True)).to_be_visible()
     made = query(site.layout, f"SELECT count(DISTINCT step) AS n FROM timings WHERE case_id = '{site.by_page}'")
     assert made.to_pylist()[0]["n"] > 5
     photograph("dagster-run")
@@ -48,55 +46,49 @@ def test_a_backfill_runs_the_job_study_for_every_seed(
     assert {row["case_id"]: row["status"] for row in made}.items() >= dict.fromkeys(site.seeds, "finished").items()
 
 
-def test_the_lineage_shows_every_group_with_its_assets(
+def test_the_lineage_shows_every_asset_on_one_screen(
     dagster: Dagster, launched: str, photograph: Callable[[str], None]
 ) -> None:
-    groups = defaultdict(list)
-    for step in STEPS:
-        groups[label(step).group].append(step.name)
-    assert set(groups) == {"base", "step_1_causes", "step_2_treatment", "evidence"}
+    dagster.page.set_viewport_size({"width": 1366, "height": 768})
     dagster.open_lineage()
-    for group, assets in groups.items():
-        expect(dagster.in_graph(group)).to_be_visible()
-        dagster.toggle(group)
-        for asset in assets:
-            expect(dagster.in_tree(asset)).to_be_visible()
-        if group == "base":
-            photograph("dagster-lineage")
-        dagster.toggle(group)
+    for asset in EVERY:
+        expect(dagster.in_graph(asset.name)).to_be_in_viewport(ratio=1)
+    photograph("dagster-lineage")
 
 
 def test_a_click_on_an_asset_opens_its_page(dagster: Dagster) -> None:
     dagster.open_lineage()
-    dagster.toggle("step_1_causes")
-    dagster.open_asset("influence_ewc")
-    expect(dagster.page).to_have_url(re.compile("/assets/influence_ewc"))
-    expect(dagster.page.get_by_text("positive is harmful").first).to_be_visible()
+    dagster.open_asset("influence")
+    expect(dagster.page).to_have_url(re.compile("/assets/influence"))
+    expect(dagster.page.get_by_text("Positive is harmful").first).to_be_visible()
 
 
 def test_the_scores_of_a_case_are_told_on_their_page(
     dagster: Dagster, site: Site, launched: str, photograph: Callable[[str], None]
 ) -> None:
-    dagster.go_to_asset("influence_ewc")
+    dagster.go_to_asset("influence")
     dagster.choose_partition(site.by_page)
-    where = f"WHERE case_id = '{site.by_page}' AND method = 'ewc'"
+    where = f"WHERE case_id = '{site.by_page}'"
     [rows] = query(site.layout, f"SELECT count(*) AS n FROM influence {where}").to_pylist()
-    [detection] = query(site.layout, f"SELECT auc FROM detection {where}").to_pylist()
+    [detection] = query(site.layout, f"SELECT auc FROM detection {where} AND method = 'ewc'").to_pylist()
     expect(dagster.metadata("dagster/row_count")).to_have_text(str(rows["n"]))
-    assert float(dagster.metadata("auc").inner_text()) == pytest.approx(detection["auc"])
+    assert float(dagster.metadata("auc_ewc").inner_text()) == pytest.approx(detection["auc"])
+    expect(dagster.metadata("headline")).to_contain_text(f"ewc finds the planted rows with AUC {detection['auc']:.3f}")
+    for method in ("ewc", "random"):
+        expect(dagster.page.get_by_role("cell", name=method, exact=True).first).to_be_visible()
     photograph("dagster-asset")
 
     asked = re.fullmatch(r'repair query "(.+)"', dagster.metadata("ask").inner_text().strip())
     assert asked is not None
-    assert len(query(site.layout, asked[1])) == 20
+    assert len(query(site.layout, asked[1])) == 2 * 20
 
     dagster.tab("Overview").click()
     for column in TABLES["influence"]:
         expect(dagster.page.get_by_role("cell", name=column.name, exact=True)).to_be_visible()
 
-    [step] = [step for step in STEPS if step.name == "influence_ewc"]
+    [influence] = [asset for asset in EVERY if asset.name == "influence"]
     dagster.tab("Checks").click()
-    expect(dagster.succeeded_checks).to_have_count(len(checks(step)))
+    expect(dagster.succeeded_checks).to_have_count(len(checks(influence)))
 
 
 def test_the_evaluation_sets_repairs_beside_controls(
@@ -120,7 +112,7 @@ def test_the_evaluation_sets_repairs_beside_controls(
 def test_an_asset_shows_pictures(
     dagster: Dagster, site: Site, launched: str, photograph: Callable[[str], None]
 ) -> None:
-    dagster.go_to_asset("report")
+    dagster.go_to_asset("influence")
     dagster.choose_partition(site.by_page)
     picture = dagster.picture("detection_curve")
     expect(picture).to_have_attribute("src", re.compile("^data:image/png;base64,"))

@@ -1,6 +1,6 @@
-"""One asset for every step of the pipeline."""
+"""The assets of a repair, and the events that tell of them."""
 
-from repair_pipeline.defs.assets.factory import asset
-from repair_pipeline.pipeline.steps import STEPS
+from repair_pipeline.defs.assets.factory import definition
+from repair_pipeline.defs.assets.lineage import LINEAGE
 
-ASSETS = [asset(step) for step in STEPS]
+ASSETS = [definition(together) for together in LINEAGE]

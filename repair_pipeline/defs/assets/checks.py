@@ -1,74 +1,104 @@
-"""Asset checks: invariants of the results of a step."""
+"""Asset checks: invariants of an asset's results."""
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import torch
 
 from repair_pipeline.cases.corruption import InstanceNoiseSpec
+from repair_pipeline.defs.assets.lineage import Asset
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.evaluation import missing
 from repair_pipeline.pipeline.gate import gate_verdicts
-from repair_pipeline.pipeline.steps import Step
-from repair_pipeline.storage.files import read_parquet
+from repair_pipeline.storage.files import Notes, read_parquet
 from repair_pipeline.types import TrainingRows
 
+ACCEPTED = "accepted_by_the_gate"
+"""The check that is the gate's verdict: a warning, since the run of a repair that is not accepted has succeeded."""
 SUCCEEDED = "succeeded"
-"""The name of the check that reports the failure of a method, which does not fail the run."""
+"""The check that names methods and treatments that failed. The others go on, and so does the run."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """An invariant of a step's results."""
+    """An invariant of an asset's results."""
 
     name: str
     description: str
     problems: Callable[[Case], list[str]]
     """Describes each violation; empty where the invariant holds."""
     blocking: bool = True
-    fault: bool = True
-    """Whether a violation is an error in the results; False where it is a verdict on them."""
+    """Whether what follows is not run where it is violated."""
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
     def spec(self, asset: str) -> dg.AssetCheckSpec:
         """The check as Dagster declares it."""
         return dg.AssetCheckSpec(self.name, asset=asset, description=self.description, blocking=self.blocking)
 
-    def result(self, case: Case) -> dg.AssetCheckResult:
-        """The result of the check on a case."""
-        problems = self.problems(case)
-        return dg.AssetCheckResult(check_name=self.name, passed=not problems, description="; ".join(problems) or None)
+
+def checked(asset: Asset, case: Case, failed: Mapping[str, Exception]) -> list[tuple[Check, dg.AssetCheckResult]]:
+    """The checks of an asset with their results on a case.
+
+    Args:
+        asset: the asset.
+        case: the case.
+        failed: errors of its steps, by the step's name.
+    """
+    results = []
+    for check in checks(asset):
+        problems, traces = check.problems(case), dict[str, dg.MetadataValue]()
+        if check.name == SUCCEEDED:
+            problems = [f"{name}: {type(error).__name__}: {error}" for name, error in failed.items()]
+            traces = {name: _trace(error) for name, error in failed.items()}
+        result = dg.AssetCheckResult(
+            asset_key=asset.name,
+            check_name=check.name,
+            passed=not problems,
+            severity=check.severity,
+            description="; ".join(problems) or None,
+            metadata=traces,
+        )
+        results.append((check, result))
+    return results
 
 
-def checks(step: Step) -> list[Check]:
-    """The checks of a step's asset."""
-    checks = []
-    if step.isolated:
-        checks.append(Check(SUCCEEDED, "the method ran without an error", lambda case: [], blocking=False))
-    if step.kind == "influence":
-        description = "every fit row has exactly one score, and it is finite"
-        checks.append(Check("finite_scores", description, partial(score_problems, method=step.entry)))
-        description = "the solver of the method's linear system, if it has one, converged"
-        checks.append(Check("converged", description, partial(solver_problems, method=step.entry), blocking=False))
-    match step.name:
+def _trace(error: Exception) -> dg.MetadataValue:
+    return dg.MetadataValue.md(f"```\n{''.join(traceback.format_exception(error))}\n```")
+
+
+def checks(asset: Asset) -> list[Check]:
+    """The checks of an asset."""
+    succeeded = Check(SUCCEEDED, "no method or treatment of the case failed", lambda case: [], blocking=False)
+    match asset.name:
         case "corrupted_dataset":
             description = "round(rate × n) rows of each class are corrupted, into the classes that the case names"
-            checks.append(Check("planted_exactly", description, corruption_problems))
+            return [Check("planted_exactly", description, corruption_problems)]
         case "failure_partition":
             description = "every example has exactly one split"
-            checks.append(Check("splits_disjoint_and_covering", description, split_problems))
-        case "tracked_run":
-            description = "the gate, if the case has one, accepts the repair; otherwise no candidate is registered"
-            checks.append(Check("accepted_by_the_gate", description, gate_problems, fault=False))
+            return [Check("splits_disjoint_and_covering", description, split_problems)]
+        case "influence":
+            finite = "by every method, every fit row has exactly one score, and it is finite"
+            converged = "the solvers of the methods' linear systems, where they have one, converged"
+            return [
+                succeeded,
+                Check("finite_scores", finite, score_problems),
+                Check("converged", converged, solver_problems, blocking=False),
+            ]
+        case "repaired_models":
+            return [succeeded]
         case "evaluation":
-            description = "all results that the case names exist"
-            checks.append(Check("complete", description, missing_results, blocking=False))
-    return checks
+            return [Check("complete", "all results that the case names exist", missing_results, blocking=False)]
+        case "verdict":
+            description = "the gate, if the case has one, accepts the repair; otherwise no candidate is registered"
+            return [Check(ACCEPTED, description, gate_problems, blocking=False, severity=dg.AssetCheckSeverity.WARN)]
+    return []
 
 
 def missing_results(case: Case) -> list[str]:
@@ -134,23 +164,31 @@ def gate_problems(case: Case) -> list[str]:
     return [f"{row['failure_group']}: {row['verdict']}: {row['reason']}" for row in verdicts] or ["nothing was judged"]
 
 
-def solver_problems(case: Case, method: str) -> list[str]:
+def solver_problems(case: Case) -> list[str]:
     """Linear systems whose residual is too large for the solution to be used."""
-    notes = [read_parquet(view.influence_path(method))[1] for view in case.views]
     return [
-        f"the residual is {solved['residual']:.2g}: raise influence.{method}.damping"
-        for solved in notes
-        if not solved.get("converged", 1.0)
+        f"{method}: the residual is {notes['residual']:.2g}: raise influence.{method}.damping"
+        for method, _, notes, _ in _scored(case)
+        if not notes.get("converged", 1.0)
     ]
 
 
-def score_problems(case: Case, method: str) -> list[str]:
-    """Fit rows without a score, or with a score that is not finite."""
-    return [problem for view in case.views for problem in _score_problems(view, method)]
+def score_problems(case: Case) -> list[str]:
+    """Fit rows without a score, or with a score that is not finite, by method."""
+    return [
+        f"{method}: {problem}" for method, table, _, view in _scored(case) for problem in _score_problems(table, view)
+    ]
 
 
-def _score_problems(view: GroupView, method: str) -> list[str]:
-    table, _ = read_parquet(view.influence_path(method))
+def _scored(case: Case) -> Iterator[tuple[str, pa.Table, Notes, GroupView]]:
+    """Every table of scores that exists. A method that failed has none, which the check of that name says."""
+    for view in case.views:
+        for method in case.spec.influence:
+            if (path := view.influence_path(method)).exists():
+                yield method, *read_parquet(path), view
+
+
+def _score_problems(table: pa.Table, view: GroupView) -> list[str]:
     ids, values = table["example_id"].to_pylist(), table["influence"].to_numpy()
     problems = []
     if bad := int((~np.isfinite(values)).sum()):

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
-from repair_pipeline.defs.assets.measures import Measures, measures
+from repair_pipeline.defs.assets.checks import checked
+from repair_pipeline.defs.assets.lineage import EVERY, Asset
+from repair_pipeline.defs.assets.links import links
+from repair_pipeline.defs.assets.measures import measures
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.steps import STEPS, Step
-from repair_pipeline.tracking.runs import run_url
+from repair_pipeline.pipeline.run import Outcome
 
 
-def report_materialisations(instance: dg.DagsterInstance, case: Case, made: Collection[Path]) -> None:
-    """Report a materialisation of every asset that has files among ``made``, or that has none in Dagster yet.
-
-    Steps that failed are left out, and so are checks: outside a run Dagster stores only the first result of a check.
-    """
-    tracked = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
-    link: Measures = {"made_by": "repair run", "mlflow_run": dg.MetadataValue.url(run_url(tracked))}
+def report_materialisations(instance: dg.DagsterInstance, case: Case, outcome: Outcome) -> None:
+    """Report every asset of which files were made, or that Dagster does not know yet, and its checks."""
+    shown = {"made_by": "repair run", **links(case)}
     latest = dict[str, _Materialisation]()
-    for step in STEPS:
-        paths = [file.path for file in step.files(case)]
-        stored = _latest(instance, step.name, case.id)
-        if paths and all(path.exists() for path in paths) and (stored is None or set(paths) & set(made)):
+    for asset in EVERY:
+        files, stored = asset.files(case), _latest(instance, asset.name, case.id)
+        if files and (stored is None or set(files) & set(outcome.made)):
+            metadata = {**measures(asset.name, case), **shown}
             event = dg.AssetMaterialization(
-                step.name,
-                partition=case.id,
-                metadata={**measures(step, case), **link},
-                tags=_version_tags(step, case, latest),
+                asset.name, partition=case.id, metadata=metadata, tags=_version_tags(asset, case, latest)
             )
             instance.report_runless_asset_event(event)
-            stored = _latest(instance, step.name, case.id)
+            for check, result in checked(asset, case, outcome.failed):
+                instance.report_runless_asset_event(
+                    dg.AssetCheckEvaluation(
+                        asset_key=dg.AssetKey(asset.name),
+                        check_name=check.name,
+                        passed=result.passed,
+                        metadata=result.metadata,
+                        severity=check.severity,
+                        description=result.description,
+                        blocking=check.blocking,
+                    )
+                )
+            stored = _latest(instance, asset.name, case.id)
         if stored is not None:
-            latest[step.name] = stored
+            latest[asset.name] = stored
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,12 @@ def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> _Materi
 _DATA_VERSION = "dagster/data_version"
 
 
-def _version_tags(step: Step, case: Case, latest: Mapping[str, _Materialisation]) -> dict[str, str]:
+def _version_tags(asset: Asset, case: Case, latest: Mapping[str, _Materialisation]) -> dict[str, str]:
     """The tags by which Dagster decides whether an asset is in sync, as its own runs write them."""
-    tags = {"dagster/code_version": str(step.version), _DATA_VERSION: step.digest(case)}
-    for name in step.needs:
+    tags = {_DATA_VERSION: asset.data_version(case)}
+    if asset.code_version:
+        tags["dagster/code_version"] = asset.code_version
+    for name in asset.needs:
         before = latest.get(name, _NOT_MATERIALISED)
         tags[f"dagster/input_event_pointer/{name}"] = before.storage_id
         tags[f"dagster/input_data_version/{name}"] = before.data_version

@@ -1,4 +1,4 @@
-"""The metadata of a materialisation: sizes, numbers, pictures, and an SQL query for more."""
+"""The metadata of a materialisation: a headline, numbers, pictures, and an SQL query for more."""
 
 from __future__ import annotations
 
@@ -11,45 +11,42 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from repair_pipeline.cases.grid import variants
 from repair_pipeline.defs.assets import pictures
-from repair_pipeline.defs.assets.values import figure_value, sql_command, table_value
+from repair_pipeline.defs.assets.links import links
+from repair_pipeline.defs.assets.values import command, sql_command, table_value
 from repair_pipeline.evaluation.detection import detect
+from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.evaluation import chosen_variants, missing
+from repair_pipeline.pipeline.evaluation import chosen_variants, grid, missing
 from repair_pipeline.pipeline.gate import gate_verdicts
+from repair_pipeline.pipeline.next_training import patch_verdict
 from repair_pipeline.pipeline.repair_record import read_repair_record
-from repair_pipeline.pipeline.steps import Step
 from repair_pipeline.pipeline.summary import summary
-from repair_pipeline.reporting.figures import case_figures
+from repair_pipeline.reporting.descriptions import percent, plain
 from repair_pipeline.storage.files import Notes, read_parquet, read_tensors
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.tracking.runs import model_url, run_url
+from repair_pipeline.tracking.runs import model_url
 from repair_pipeline.types import Causes, FailureGroup
 
 Measures = dict[str, Any]
 
 
-def measures(step: Step, case: Case) -> Measures:
-    """The metadata of a materialisation."""
-    paths = [file.path for file in step.files(case)]
-    if step.kind == "influence":
-        metadata = _influence(case, step.entry)
-    elif step.kind == "treatment":
-        metadata = _repaired(case, step.entry)
-    else:
-        metadata = _MEASURES[step.name](case)
-    return {**metadata, **{path.name: dg.MetadataValue.path(path) for path in paths}}
+def measures(asset: str, case: Case) -> Measures:
+    """The metadata of a materialisation. Its first entry, ``headline``, says in a line what came out."""
+    return _MEASURES[asset](case)
 
 
 def _corrupted_dataset(case: Case) -> Measures:
     data, (table, notes) = case.data, read_parquet(case.dataset_path)
+    fit, validation, planted = len(data.fit.examples), len(data.validation.examples), len(data.fit.corrupted_ids)
+    corrupted = f"{planted:,} of the fit rows corrupted" if case.spec.corruption else "rows as given"
     return {
+        "headline": f"{fit:,} rows to fit, {validation:,} to validate, {len(data.test):,} to test; {corrupted}",
         "dagster/row_count": len(table),
-        "fit": len(data.fit.examples),
-        "validation": len(data.validation.examples),
+        "fit": fit,
+        "validation": validation,
         "test": len(data.test),
-        "planted_in_fit": len(data.fit.corrupted_ids),
+        "planted_in_fit": planted,
         "planted_in_validation": len(data.validation.corrupted_ids),
         "classes": len(data.classes),
         **_cost(notes),
@@ -58,70 +55,90 @@ def _corrupted_dataset(case: Case) -> Measures:
 
 def _base_model(case: Case) -> Measures:
     tensors, notes = read_tensors(case.base_model_path)
-    return {"parameters": sum(tensor.numel() for tensor in tensors.values()), **_cost(notes)}
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    return {"headline": f"{parameters:,} parameters", "parameters": parameters, **_cost(notes)}
 
 
 def _fisher_diagonal(case: Case) -> Measures:
     tensors, notes = read_tensors(case.fisher_path)
-    fisher = tensors["fisher"]
-    return {"mean": fisher.mean().item(), "largest": fisher.max().item(), "rows": notes["rows"], **_cost(notes)}
+    mean, largest = tensors["fisher"].mean().item(), tensors["fisher"].max().item()
+    headline = f"mean {mean:.3g}, largest {largest:.3g}"
+    return {"headline": headline, "mean": mean, "largest": largest, "rows": notes["rows"], **_cost(notes)}
 
 
 def _failure_partition(case: Case) -> Measures:
     view = case.first_view
     table, notes = read_parquet(view.partition_path)
     sizes = {name: len(part) for name, part in view.partition.parts().items()}
-    right = sizes["guard"] + sizes["remaining"]
+    tests, right = sum(sizes.values()), sizes["guard"] + sizes["remaining"]
     return {
+        "headline": f"{tests - right:,} failures in {tests:,} test rows: {percent(right / tests)} right",
         **pictures.failure_pictures(view.first_view),
         "dagster/row_count": len(table),
-        "base_test_accuracy": right / sum(sizes.values()),
-        "failures": sum(sizes.values()) - right,
+        "base_test_accuracy": right / tests,
+        "failures": tests - right,
         **sizes,
         **_cost(notes),
         "ask": sql_command(f"SELECT split, count(*) AS rows FROM examples WHERE case_id = '{view.id}' GROUP BY split"),
     }
 
 
-def _influence(case: Case, method: str) -> Measures:
-    case = case.first_view
-    rows, (_, notes) = case.data.fit, read_parquet(case.influence_path(method))
-    scores = load_scores(case.influence_path(method), rows.examples)
-    # The number of causes may depend on another method's scores, so only the evaluation reports it.
-    detection = {
-        key: value
-        for key, value in asdict(detect(scores, rows.corrupted, Causes(()))).items()
-        if key in ("auc", "average_precision", "precision_at_n") and value is not None
-    }
-    shown_notes = {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
-    where = f"case_id = '{case.id}' AND method = '{method}'"
+def _influence(case: Case) -> Measures:
+    """A row per method, and the pictures of the one whose causes are treated first."""
+    view = case.first_view
+    made = [method for method in case.spec.influence if view.influence_path(method).exists()]
+    told = next((method for method in (*case.spec.treat, *made) if method in made), None)
+    rows, numbers, shown = list[Measures](), Measures(), Measures()
+    for method in made:
+        # The number of causes may depend on another method's scores, so only the evaluation reports it.
+        path = view.influence_path(method)
+        scores, (_, notes) = load_scores(path, view.data.fit.examples), read_parquet(path)
+        detected = asdict(detect(scores, view.data.fit.corrupted, Causes(())))
+        found = {key: detected[key] for key in ("auc", "average_precision", "precision_at_n")}
+        row = {**found, "converged": notes.get("converged"), "seconds": notes["seconds"]}
+        rows.append({"method": method, "role": METHODS[method].role, **row})
+        numbers |= {_key(view.group, key, method): value for key, value in row.items() if isinstance(value, float)}
+        if method == told:
+            known = {key: value for key, value in found.items() if value is not None}
+            shown |= pictures.influence_pictures(view, method, scores, known)
+            shown |= {key: value for key, value in notes.items() if isinstance(value, (int, float, str))}
+    auc = numbers.get(_key(view.group, "auc", told))
+    found_by = f"{told} finds the planted rows with AUC {auc:.3f}" if auc is not None else f"causes by {told}"
     return {
-        **pictures.influence_pictures(case, method, scores, detection),
-        "dagster/row_count": len(scores.ids),
-        **detection,
-        **shown_notes,
-        "ask": sql_command(f"SELECT * FROM influence WHERE {where} ORDER BY rank LIMIT 20"),
+        "headline": f"{len(made)} of {len(case.spec.influence)} methods; {found_by if told else 'no causes'}",
+        "methods": table_value(pa.Table.from_pylist(rows)),
+        **numbers,
+        **shown,
+        "dagster/row_count": len(view.data.fit.examples) * len(made),
+        "ask": sql_command(f"SELECT * FROM influence WHERE case_id = '{case.id}' AND rank <= 20 ORDER BY method, rank"),
     }
 
 
-def _repaired(case: Case, treatment: str) -> Measures:
+def _repaired_models(case: Case) -> Measures:
     """The cost of each model and its fitness on the query side; only the evaluation reads the holdout."""
-    models, numbers = [], Measures()
+    models, numbers, wanted = list[Measures](), Measures(), 0
     for view in case.views:
         chosen = chosen_variants(view)
-        for variant in variants(case.spec, treatment):
+        for variant in grid(case):
+            wanted += 1
             if view.model_path(variant).exists():
                 record = read_repair_record(view.model_path(variant))
                 row = {"removed": record.removed, "seconds": record.seconds, **asdict(record.fitness)}
-                models.append({"failures": view.group, "model": variant.name, **row})
+                models.append({"failures": view.group, "model": variant.name, "treatment": variant.treatment, **row})
                 if variant in chosen:
-                    numbers |= {_key(view.group, key, variant.influence_method): value for key, value in row.items()}
+                    said = (variant.influence_method, variant.treatment)
+                    numbers |= {_key(view.group, key, *said): value for key, value in row.items()}
     return {
-        "variants": len(models),
+        "headline": f"{len(models)} of {wanted} models; {_fitted(models)}",
         "models": table_value(pa.Table.from_pylist(models)),
         **numbers,
-        "ask": sql_command(f"SELECT * FROM recovery WHERE case_id = '{case.id}' AND treatment = '{treatment}'"),
+        "ask": sql_command(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
     }
+
+
+def _fitted(models: list[Measures]) -> str:
+    best = max((model["tuning_accuracy"] for model in models if model["removed"]), default=None)
+    return "no rows removed" if best is None else f"up to {percent(best)} of query_tuning right, rows removed"
 
 
 def _key(group: str, *parts: str | None) -> str:
@@ -130,23 +147,21 @@ def _key(group: str, *parts: str | None) -> str:
 
 
 def _evaluation(case: Case) -> Measures:
-    detection, recovery = (read_parquet(case.layout.table(name, case.id))[0] for name in ("detection", "recovery"))
+    detection, recovery = (_table(case, name) for name in ("detection", "recovery"))
     first = [row for row in recovery.to_pylist() if row["failure_group"] == case.groups[0]]
-    numbers = {
-        _key(row["failure_group"], "auc", row["method"]): row["auc"]
-        for row in detection.to_pylist()
-        if row["auc"] is not None
-    }
+    numbers = Measures()
     for row in recovery.filter(recovery["chosen"]).to_pylist():
         for part in ("holdout", "remaining"):
             key = _key(row["failure_group"], part, row["influence_method"], row["treatment"])
             numbers[key] = row[f"{part}_accuracy"]
+    doubtful = Counter(_table(case, "doubtful_tests")["reason"].to_pylist()) if case.spec.gate else {}
     selected = summary(case)
+    fixed, kept = (selected.metrics.get(f"{part}_accuracy") for part in ("holdout", "remaining"))
+    right = f": {percent(fixed)} of holdout, {percent(kept)} of remaining right" if fixed is not None and kept else ""
     return {
+        "headline": selected.repair + right,
         **pictures.recovery_pictures(case.first_view, first),
         "judged_repair": selected.repair,
-        "verdict": selected.verdict,
-        **{_key(row["failure_group"], "reason"): row["reason"] for row in gate_verdicts(case)},
         "dagster/row_count": len(recovery),
         "missing": ", ".join(missing(case)) or "nothing",
         "recovery": table_value(recovery.select(list(_RECOVERY)).rename_columns(list(_RECOVERY.values()))),
@@ -154,6 +169,7 @@ def _evaluation(case: Case) -> Measures:
         "ask": sql_command(f"SELECT * FROM recovery WHERE case_id = '{case.id}'"),
         **selected.metrics,
         **numbers,
+        **doubtful,
     }
 
 
@@ -168,61 +184,66 @@ _RECOVERY = {
 """The columns shown on the page, with shorter names."""
 
 
+def _verdict(case: Case) -> Measures:
+    """The gate's verdict on the model, and that on the next training with the patch."""
+    verdicts, judged = gate_verdicts(case), summary(case)
+    patched = patch_verdict(case.layout, case.id) if case.spec.patch else None
+    reasons = {_key(row["failure_group"], "reason"): row["reason"] for row in verdicts}
+    return {
+        "headline": ". ".join([plain(judged.verdict), *reasons.values()]),
+        "verdict": judged.verdict,
+        **reasons,
+        **judged.metrics,
+        **({"next_training": plain(patched["verdict"]), "next_training_reason": patched["reason"]} if patched else {}),
+        "explain": command(f"repair explain {case.id}"),
+        "review": command(f"repair review {case.id}"),
+        "open_report": command(f"repair report {case.id} --open"),
+        "ask": sql_command(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'"),
+    }
+
+
+def _patch(case: Case) -> Measures:
+    patch, pairs = _table(case, "patch"), case.layout.table("pairs", case.id)
+    actions = Counter(patch["action"].to_pylist())
+    listed = ", ".join(f"{number:,} to {action}" for action, number in actions.items())
+    return {
+        "headline": f"{len(patch):,} rows: {listed or 'none'}",
+        **actions,
+        **(pictures.pair_pictures(case.first_view) if pairs.exists() else {}),
+        "dagster/row_count": len(patch),
+        "review": command(f"repair review {case.id}"),
+        "apply": command(f"repair patch apply {case.id}"),
+        "ask": sql_command(f"SELECT * FROM patch WHERE case_id = '{case.id}' ORDER BY rank"),
+        "csv": dg.MetadataValue.path(case.layout.patch(case.id, "patch.csv")),
+    }
+
+
 def _report(case: Case) -> Measures:
-    figures = case_figures(case.layout, case.id, case.data, case.first_view.partition)
-    shown = {name: figure_value(name, figure) for name, figure in figures.items()}
-    return {"open": dg.MetadataValue.md(f"```\nrepair report {case.id} --open\n```"), **shown}
+    report = case.layout.report(case.id)
+    return {
+        "headline": f"one page, {report.stat().st_size / 1e6:.1f} MB",
+        "open": command(f"repair report {case.id} --open"),
+        "file": dg.MetadataValue.path(report),
+    }
 
 
 def _tracked_run(case: Case) -> Measures:
     run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
-    command = f"repair run --from-mlflow {run['run_id']}"
     return {
-        "mlflow_run": dg.MetadataValue.url(run_url(run)),
+        "headline": f"MLflow run {run['run_id'][:8]}",
+        **links(case),
         "mlflow_run_id": run["run_id"],
-        "report": dg.MetadataValue.path(case.layout.report(case.id)),
-        "repeat": dg.MetadataValue.md(f"```\n{command}\n```"),
+        "repeat": command(f"repair run --from-mlflow {run['run_id']}"),
     }
-
-
-def _pairs(case: Case) -> Measures:
-    table, notes = read_parquet(case.layout.table("pairs", case.id))
-    ask = sql_command(f"SELECT * FROM pairs WHERE case_id = '{case.id}' AND rank <= 5")
-    shown = pictures.pair_pictures(case.first_view)
-    return {**shown, "dagster/row_count": len(table), **_cost(notes), "ask": ask}
-
-
-def _gate_controls(case: Case) -> Measures:
-    return {"ask": sql_command(f"SELECT * FROM verdicts WHERE case_id = '{case.id}'")}
-
-
-def _doubtful_tests(case: Case) -> Measures:
-    table, notes = read_parquet(case.layout.table("doubtful_tests", case.id))
-    ask = sql_command(f"SELECT * FROM doubtful_tests WHERE case_id = '{case.id}'")
-    return {**Counter(table["reason"].to_pylist()), "dagster/row_count": len(table), **_cost(notes), "ask": ask}
-
-
-def _cross_fit(case: Case) -> Measures:
-    predicted = case.first_view.out_of_fold()
-    right = (predicted.clean.argmax(dim=1) == predicted.clean_labels).double().mean().item()
-    return {"rows": len(predicted.fit), "clean_rows": len(predicted.clean), "accuracy_on_clean_rows": right}
-
-
-def _patch_verdict(case: Case) -> Measures:
-    table = read_parquet(case.layout.table("patch_verdicts", case.id))[0]
-    ask = sql_command(f"SELECT * FROM patch_verdicts WHERE case_id = '{case.id}'")
-    return {**table.to_pylist()[0], "ask": ask}
 
 
 def _candidate(case: Case) -> Measures:
     candidate = json.loads(case.layout.candidate(case.id).read_text(encoding="utf-8"))
-    known = {key: value for key, value in candidate.items() if value is not None}
-    run = json.loads(case.layout.tracked_run(case.id).read_text(encoding="utf-8"))
     return {
-        **known,
+        "headline": f"{candidate['name']}, version {candidate['version']}",
+        **{key: value for key, value in candidate.items() if value is not None},
         "mlflow_model": dg.MetadataValue.url(model_url(candidate["name"], candidate["version"])),
-        "mlflow_run": dg.MetadataValue.url(run_url(run)),
-        "promote": dg.MetadataValue.md(f"```\nrepair promote {candidate['name']}\n```"),
+        "promote": command(f"repair promote {candidate['name']}"),
     }
 
 
@@ -231,16 +252,19 @@ _MEASURES: Mapping[str, Callable[[Case], Measures]] = {
     "base_model": _base_model,
     "fisher_diagonal": _fisher_diagonal,
     "failure_partition": _failure_partition,
-    "cross_fit": _cross_fit,
-    "patch_verdict": _patch_verdict,
-    "pairs": _pairs,
-    "gate_controls": _gate_controls,
-    "doubtful_tests": _doubtful_tests,
-    "candidate": _candidate,
+    "influence": _influence,
+    "repaired_models": _repaired_models,
     "evaluation": _evaluation,
+    "verdict": _verdict,
+    "patch": _patch,
     "report": _report,
     "tracked_run": _tracked_run,
+    "candidate": _candidate,
 }
+
+
+def _table(case: Case, name: str) -> pa.Table:
+    return read_parquet(case.layout.table(name, case.id))[0]
 
 
 def _cost(notes: Notes) -> Measures:

@@ -27,9 +27,14 @@ def table_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
+def command(line: str) -> dg.MarkdownMetadataValue:
+    """A command, to copy."""
+    return dg.MetadataValue.md(f"```\n{line}\n```")
+
+
 def sql_command(statement: str) -> dg.MarkdownMetadataValue:
     """The ``repair query`` command for an SQL statement."""
-    return dg.MetadataValue.md(f'```\nrepair query "{statement}"\n```')
+    return command(f'repair query "{statement}"')
 
 
 def table_value(table: pa.Table) -> dg.TableMetadataValue:
