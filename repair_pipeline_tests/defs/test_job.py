@@ -107,7 +107,7 @@ def test_a_repairs_page_shows_its_cost_and_nothing_of_the_holdout(case_run: Case
     assert page["seconds_ewc_finetune"] > 0
     assert 0 < page["tuning_accuracy_ewc_finetune"] <= 1
     assert not [name for name in page if "holdout" in name]
-    assert len(page["models"]) == len(query(case_run.layout, "SELECT * FROM recovery"))
+    assert len(page["models"].records) == len(query(case_run.layout, "SELECT * FROM recovery"))
     assert f"FROM recovery WHERE case_id = '{SMALL_ID}'" in page["ask"]
 
 

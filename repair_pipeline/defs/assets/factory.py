@@ -56,7 +56,8 @@ def materialise(
         require_unchanged(case.spec, case.layout)
     selection = context.run.asset_selection
     whole = context.job_name != "base" and (selection is None or dg.AssetKey("evaluation") in selection)
-    outcome = run_case(case, partial(_watch, context.log), store.force, asset.steps, whole)
+    force = store.force and context.retry_number == 0  # or a retry would make finished methods once more
+    outcome = run_case(case, partial(_watch, context.log), force, asset.steps, whole)
     for name, error in outcome.failed.items():
         context.log.error("%s failed: %s: %s", name, type(error).__name__, error)
         if context.retry_number < RETRY.max_retries:
