@@ -149,13 +149,12 @@ def test_run_prints_the_table_and_the_next_commands_and_a_second_run_makes_nothi
     with dagster_instance(Layout(tmp_path / "home")) as instance:
         of_case = dg.AssetRecordsFilter(dg.AssetKey("evaluation"), asset_partitions=[case_id])
         [record] = instance.fetch_materializations(of_case, limit=9).records  # the second run reports nothing
-        of_causes = dg.AssetRecordsFilter(dg.AssetKey("influence_loss"), asset_partitions=[case_id])
-        [causes] = instance.fetch_materializations(of_causes, limit=9).records
+        of_repairs = dg.AssetRecordsFilter(dg.AssetKey("repaired_models"), asset_partitions=[case_id])
+        [repairs] = instance.fetch_materializations(of_repairs, limit=9).records
     tags = record.asset_materialization.tags  # as Dagster's own runs have them, or its pages call the asset stale
-    assert tags["dagster/input_event_pointer/influence_loss"] == str(causes.storage_id)
-    version = causes.asset_materialization.tags["dagster/data_version"]
-    assert tags["dagster/input_data_version/influence_loss"] == version
-    assert tags["dagster/input_event_pointer/pairs"] == "NULL"  # which the case has not
+    assert tags["dagster/input_event_pointer/repaired_models"] == str(repairs.storage_id)
+    version = repairs.asset_materialization.tags["dagster/data_version"]
+    assert tags["dagster/input_data_version/repaired_models"] == version
     metadata = record.asset_materialization.metadata
     assert metadata["made_by"].value == "repair run"
     assert f"WHERE case_id = '{case_id}'" in metadata["ask"].value

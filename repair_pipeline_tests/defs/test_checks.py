@@ -1,17 +1,21 @@
 """Every blocking check fails on results that violate it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 import torch
 
 from repair_pipeline.cases.spec import parse_spec
-from repair_pipeline.defs.assets.checks import corruption_problems, score_problems, split_problems
+from repair_pipeline.defs.assets.checks import SUCCEEDED, corruption_problems, score_problems, split_problems
+from repair_pipeline.defs.assets.events import report_materialisations
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.run import Outcome
 from repair_pipeline.pipeline.steps import STEPS
-from repair_pipeline.storage.files import read_parquet, write_parquet
+from repair_pipeline.storage.files import read_parquet, write_parquet, write_text
 from repair_pipeline.storage.identity import read_origin, write_origin
 from repair_pipeline.storage.records import save_dataset
 from repair_pipeline.types import TrainingRows
@@ -115,6 +119,19 @@ def test_a_score_that_is_not_finite_stops_the_steps_that_follow(workspace: Works
     described = run.failed_checks["influence", "finite_scores"].description
     assert described == f"loss: 1 of {len(table)} scores are not finite"
     assert not {"repaired_models", "evaluation"} & run.materialised
+
+
+def test_the_latest_checks_of_what_the_shell_has_made_are_shown(workspace: Workspace) -> None:
+    case, check = workspace.case(TINY), dg.AssetCheckKey(dg.AssetKey("influence"), SUCCEEDED)
+    write_text(case.layout.tracked_run(case.id), json.dumps({"experiment_id": "1", "run_id": "abc"}))
+    made = [case.first_view.influence_path("loss")]
+    for failed in ({}, {"influence_random": OSError("no random today")}, {}):
+        report_materialisations(workspace.instance, case, Outcome(made, failed))
+        [latest] = workspace.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        assert latest.event.dagster_event.asset_check_evaluation_data.passed == (not failed)
+        shown = workspace.instance.get_latest_materialization_event(dg.AssetKey("influence")).asset_materialization
+        assert shown.metadata["made_by"].value == "repair run"
+        assert "/artifacts/report.html" in shown.metadata["report"].value
 
 
 def test_a_row_without_a_score_is_caught(workspace: Workspace) -> None:
