@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test services fuzz faults audit wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services ray fuzz faults audit wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
@@ -16,6 +16,9 @@ test: $(INSTALLED)  ## Run the tests
 
 services: $(INSTALLED)  ## Run the tests that start MLflow's server on loopback
 	@$(BIN)/pytest -m services repair_pipeline_tests/tracking
+
+ray: $(INSTALLED)  ## Run the tests that start a Ray cluster of three nodes on this machine: some minutes
+	@$(BIN)/pytest -m ray repair_pipeline_tests/compute
 
 fuzz: $(INSTALLED)  ## Try 10,000 damaged case files, tables, lists and images each: half an hour and more
 	@REPAIR_FUZZ=$(or $(REPAIR_FUZZ),10000) $(BIN)/pytest --numprocesses logical repair_pipeline_tests/test_fuzz.py
@@ -67,5 +70,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs,peers]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs,peers,ray]'
 	@touch $@

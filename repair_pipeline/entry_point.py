@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from repair_pipeline.errors import InputError
@@ -88,6 +89,11 @@ def source_files(key: str, name: str, folder: Path) -> dict[str, Path]:
     except Exception:  # find_spec imports the parent packages; an error there is reported when the module is imported
         spec = None
     return {module_name: Path(spec.origin)} if spec and spec.has_location and spec.origin else {}
+
+
+def imported_modules() -> list[ModuleType]:
+    """The user's local modules that are loaded: another process may not find them."""
+    return [sys.modules[name] for name in _imported if name in sys.modules]
 
 
 def _is_installed(package: str) -> bool:

@@ -1,11 +1,11 @@
-"""The settings of an installation: folders, the nightly schedule, notifications and ports."""
+"""The settings of an installation: folders, the nightly schedule, notifications, ports and the engine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -56,6 +56,16 @@ class Settings(BaseSettings):
     mlflow_port: Port = Field(default=5000, description="the port of MLflow's web pages on loopback")
     mlflow_experiment: Annotated[str, Field(min_length=1)] = Field(
         default="repair_pipeline", description="the MLflow experiment that cases are logged to"
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="where independent parts of a step run: in this process, or as tasks of Ray"
+    )
+    ray_cpus: Annotated[float, Field(gt=0)] = Field(default=1, description="the CPUs that a task of Ray reserves")
+    ray_gpus: Annotated[float, Field(gt=0)] = Field(
+        default=1, description="the GPUs that a task of Ray reserves when the device is a GPU; 0.5: two tasks share one"
+    )
+    ray_retries: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="how often a task runs again that was lost with its worker or node"
     )
     query_memory_mb: Annotated[int, Field(ge=64)] = Field(
         default=2048, description="the memory that a query or a predicate may use, in MiB"

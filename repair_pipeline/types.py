@@ -62,6 +62,10 @@ class Examples:
         if not len(self.ids) == inputs == len(self.labels):
             raise ValueError(f"{len(self.ids)} ids, {inputs} inputs and {len(self.labels)} labels")
 
+    def __reduce__(self) -> tuple[type[Examples], tuple[object, ...]]:
+        """Another process is sent these rows alone, not all of ``source``; they are read when they are sent."""
+        return Examples, (self.ids, self.inputs, self.labels.clone())  # a slice would take its whole storage along
+
     @property
     def inputs(self) -> Shaped[Tensor, "n *features"]:
         """All inputs, read again on every access."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from repair_pipeline.datasets.ids import digest
 from repair_pipeline.influence.methods import METHODS
-from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.pipeline.step import Step
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.treatment.treatments import TREATMENTS
 
 RECORD = Path(__file__).with_suffix(".json")

@@ -36,10 +36,11 @@ from repair_pipeline.pipeline.decisions import (
     save_decisions,
     unfollowed_edits,
 )
+from repair_pipeline.pipeline.engine import chosen_engine
 from repair_pipeline.pipeline.inputs import digests
 from repair_pipeline.pipeline.interrupted import patching
 from repair_pipeline.pipeline.next_training import next_trainings, patch_verdict
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -132,7 +133,7 @@ def evaluate(source: str, trainings: int, device: DeviceName) -> None:
     if not case.layout.table("patch", case.id).exists():
         raise InputError(f"case {case.id} has no patch yet; to make it: repair run {case.id}")
     step = Step("patch_verdict", (), partial(next_trainings, trainings=trainings))
-    with interruptible(case), bar(console, "trainings") as progress:
+    with interruptible(case), chosen_engine(case.device), bar(console, "trainings") as progress:
         step.run(case, progress=progress)
     verdict = patch_verdict(case.layout, case.id)
     assert verdict is not None, "the step has made it"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from repair_pipeline import types
 from repair_pipeline.compute.bars import bar
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 
 
 class StepBars:

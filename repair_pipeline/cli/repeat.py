@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import Watch
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 from repair_pipeline.tracking.runs import Tracked
 from repair_pipeline.types import Progress
 

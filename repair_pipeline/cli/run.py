@@ -22,6 +22,7 @@ from repair_pipeline.compute.device import DeviceName
 from repair_pipeline.defs.assets.events import report_materialisations
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.pipeline.case import Case
+from repair_pipeline.pipeline.engine import chosen_engine
 from repair_pipeline.pipeline.gate import gate_verdicts
 from repair_pipeline.pipeline.ledger import announced_reuse
 from repair_pipeline.pipeline.plan import changed_since, expected_holdouts, plan
@@ -78,7 +79,7 @@ def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> Ex
     logging.getLogger("alembic").setLevel(logging.WARNING)
     console.print(f"case {case.id} on {case.device.type}, {case.spec.compute.threads} thread(s)")
     _print_warning(case)
-    with interruptible(case):
+    with interruptible(case), chosen_engine(case.device):
         outcome = run_case(case, watch, force)
     with dagster_instance(layout) as instance:
         register_cases(instance, layout, [case.id])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,10 @@ class Case:
     layout: Layout
     data_dir: Path
     device: torch.device
+
+    def __getstate__(self) -> Mapping[str, object]:
+        """What another process is sent: the fields, and not the data, which it reads itself."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def groups(self) -> tuple[FailureGroup, ...]:

@@ -13,7 +13,8 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.failures import failure_parts
 from repair_pipeline.pipeline.file import NOT_MADE
 from repair_pipeline.pipeline.inputs import shown
-from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.pipeline.step import Step
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.views import query
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.types import Examples, FailureGroup

@@ -16,7 +16,8 @@ from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import UNRECORDED, take_back
 from repair_pipeline.pipeline.standing import require_runnable
 from repair_pipeline.pipeline.status import Status, note_failed, note_made
-from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.pipeline.step import Step
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.room import UnwritableError, unwritable
 from repair_pipeline.tracking.store import require_answering
 from repair_pipeline.types import Progress

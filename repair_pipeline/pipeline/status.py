@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.evaluation import missing
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 
 
 class Status(StrEnum):

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from repair_pipeline.cases.build import build_corruption
 from repair_pipeline.cases.grid import variants
-from repair_pipeline.cases.spec import CODE
-from repair_pipeline.compute.device import threads
 from repair_pipeline.compute.streams import numpy_stream, torch_stream
 from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.corruption.corrupt import corrupt
-from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.calibrated import calibrated
 from repair_pipeline.influence.methods import METHODS
@@ -30,8 +24,9 @@ from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.doubtful_tests import log_p
 from repair_pipeline.pipeline.failures import group_masks, group_of
 from repair_pipeline.pipeline.file import File
-from repair_pipeline.pipeline.inputs import require_unchanged, tracked_inputs
+from repair_pipeline.pipeline.inputs import tracked_inputs
 from repair_pipeline.pipeline.next_training import next_trainings
+from repair_pipeline.pipeline.step import Step
 from repair_pipeline.pipeline.summary import summary
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.cross_fit import cross_fit
@@ -45,81 +40,7 @@ from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import predictions
 from repair_pipeline.treatment.auto import EVALUATED
 from repair_pipeline.treatment.treatments import TREATMENTS
-from repair_pipeline.types import Progress, silent
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the pipeline."""
-
-    name: str
-    needs: tuple[str, ...]
-    """Names of the steps that must come before."""
-    files: Callable[[Case], list[File]]
-    """The files that it makes for a case; none where the case does not use it."""
-    kind: Literal["influence", "treatment"] | None = None
-    """The catalogue of the entry that it runs; None for a step of every case."""
-    entry: str = ""
-    """The name of the influence method or treatment."""
-    version: int = 1
-    """The version of its code. Raise it when the same inputs give other results: stored ones become stale."""
-    optional: bool = False
-    """Whether some cases skip it and still run steps that need it."""
-
-    @property
-    def isolated(self) -> bool:
-        """Whether other steps continue when it fails."""
-        return self.kind is not None
-
-    def run(
-        self, case: Case, force: bool = False, progress: Progress = silent, made: list[Path] | None = None
-    ) -> list[Path]:
-        """Make the files that are missing or stale, or all with ``force``; returns those that were made.
-
-        A failing file does not stop the others: the first error is raised at the end.
-
-        Args:
-            made: a list that the paths are added to, also when a file fails.
-
-        Raises:
-            InputError: the case cannot be used as it is.
-            FileNotFoundError: a source is missing, because the step that makes it failed or was not run.
-        """
-        made = [] if made is None else made
-        failures = []
-        with threads(case.spec.compute.threads):
-            for file in self.files(case):
-                if force or file.stale(case, self.version):
-                    try:
-                        if self._made(file, case, force, progress):
-                            made += file.paths
-                    except Exception as error:
-                        if isinstance(error, InputError):
-                            raise
-                        if self.isolated:
-                            file.set_aside()  # or the evaluation would take it for this run's result
-                        failures.append(error)
-        if failures:
-            raise failures[0]
-        return made
-
-    def stale(self, case: Case) -> dict[Path, str]:
-        """The files that are missing or stale, each with the reason."""
-        reasons = {file.path: file.stale(case, self.version) for file in self.files(case)}
-        return {path: why for path, why in reasons.items() if why}
-
-    def _made(self, file: File, case: Case, force: bool, progress: Progress) -> bool:
-        if missing := [source for source in file.sources if not source.exists()]:
-            raise FileNotFoundError(f"{self.name} needs {missing[0]}, which is not there: run that step")
-        with file.locked():
-            if not (force or file.stale(case, self.version)):  # another process has made it meanwhile
-                return False
-            with file.recorded(case, self.name, self.version):
-                file.make(file.path, progress)
-                # The files may have changed while they were read, and the code may have been imported anew.
-                require_unchanged(case.spec, case.layout, (*file.inputs, *CODE))
-        return True
-
+from repair_pipeline.types import Progress
 
 # The steps that lie upstream of the failures.
 
@@ -372,7 +293,13 @@ def _steps() -> tuple[Step, ...]:
         Step("pairs", (*upstream, *influence), _pairs, version=2, optional=True),
         Step("gate_controls", (*upstream, *repaired), _gate_controls, optional=True),
         Step("doubtful_tests", (*upstream, "cross_fit", *repaired, "gate_controls"), _doubtful_tests, optional=True),
-        Step("evaluation", (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"), _evaluation, version=3),
+        Step(
+            "evaluation",
+            (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"),
+            _evaluation,
+            version=3,
+            in_order=True,  # the ledger has the read of the holdout before there is a verdict
+        ),
         Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),
         Step("report", ("evaluation", "patch_verdict"), _report),
         Step("tracked_run", ("report",), _tracked_run),

@@ -10,7 +10,8 @@ import pandas as pd
 
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import run_case
-from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.pipeline.step import Step
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
 from repair_pipeline.studies import costs

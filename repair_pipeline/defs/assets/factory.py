@@ -16,7 +16,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.inputs import require_unchanged
 from repair_pipeline.pipeline.run import StepError, run_case
 from repair_pipeline.pipeline.status import note_failed
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 from repair_pipeline.types import Progress
 
 RETRY = dg.RetryPolicy(max_retries=1, delay=5)

@@ -13,7 +13,7 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 from repair_pipeline.reporting.picture import Picture
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.studies.cases import SHARED, run_cases, upto
