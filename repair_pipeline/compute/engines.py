@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
-from repair_pipeline.types import Progress, silent
+from repair_pipeline.types import Examples, Progress, silent
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -63,3 +63,14 @@ def attempts(work: Work[P, R], pieces: Sequence[P], progress: Progress = silent)
 def spread(work: Work[P, R], pieces: Sequence[P], progress: Progress = silent) -> Iterator[R]:
     """The results of independent pieces, in order, from the engine in use; the first error is raised."""
     return (result() for result in attempts(work, pieces, progress))
+
+
+_ROWS, _BYTES = 10_000, 2**28
+
+
+def shards(examples: Examples) -> list[Examples]:
+    """Consecutive rows, 10,000 each, or as many as fit into 256 MiB at 4 bytes a value.
+
+    They depend on the rows alone, so that sums over them, in order, are the same bits on every engine.
+    """
+    return list(examples.batches(max(1, min(_ROWS, _BYTES // (4 * examples.shape.numel())))))

@@ -25,6 +25,8 @@ from repair_pipeline.entry_point import imported_modules
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.types import Progress, silent
 
+log = logging.getLogger(__name__)
+
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable for the address of a cluster, ``host:6379``. Unset: Ray is started on this machine."""
 
@@ -60,7 +62,13 @@ class Ray:
         for module in imported_modules():  # the user's, which workers need not find, or may have in an older version
             ray.cloudpickle.register_pickle_by_value(module)
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=self.retries)(_run)
-        shared, count = ray.put(work), torch.get_num_threads()
+        try:
+            shared = ray.put(work)
+        except Exception as error:  # whatever its parts raise: a scripted model cannot be pickled, for example
+            log.warning("what would run on Ray cannot be sent (%s): it runs here", one_line(error))
+            yield from LOCAL.results(work, pieces, progress)
+            return
+        count = torch.get_num_threads()
         ahead, left, running = _AHEAD * self._slots(), iter(pieces), deque[Any]()
         try:
             for done in range(len(pieces)):

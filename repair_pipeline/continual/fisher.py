@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from repair_pipeline.compute.engines import shards, spread
 from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
@@ -69,15 +72,36 @@ def squared_gradients(
         progress: called after each batch.
         labels: the labels to use; see ``labels_of``.
     """
+    # Labels that are drawn come from one random stream, row after row, so they are not drawn at several places.
+    parts = shards(examples) if labels is given_labels else [examples]
+    size = batch_size or gradients_at_once(theta)
+    work = partial(_squares_of_shard, log_lik, theta, size, labels, len(examples))
+    pieces = list(zip(accumulate(map(len, parts), initial=0), parts, strict=False))
     total = torch.zeros_like(theta, dtype=torch.float64)
-    done = 0
-    for batch in examples.batches(batch_size or gradients_at_once(theta)):
+    for squares in spread(work, pieces, progress):
+        total += squares.to(theta.device)
+    return total.to(theta.dtype)
+
+
+def _squares_of_shard(
+    log_lik: LogLikelihood,
+    theta: Theta,
+    batch_size: int,
+    labels: Labels,
+    count: int,
+    shard: tuple[int, Examples],
+    progress: Progress,
+) -> Float64[Tensor, " p"]:
+    """Its share of ``squared_gradients``; the shard is that from row ``shard[0]`` of ``count``."""
+    done, rows = shard
+    total = torch.zeros_like(theta, dtype=torch.float64)
+    for batch in rows.batches(batch_size):
         for labelled, weights in labels(theta, batch.to(theta.device)):
             squares = log_lik.gradients(theta, labelled).square()
             total += (weights[:, None] * squares).sum(dim=0, dtype=torch.float64)
         done += len(batch)
-        progress(done, len(examples))
-    return total.to(theta.dtype)
+        progress(done, count)
+    return total
 
 
 def fisher_diagonal(

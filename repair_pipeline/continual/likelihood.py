@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -11,13 +12,14 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from repair_pipeline.compute.engines import shards, spread
 from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.in_place import InPlace
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.protocol import Likelihood, log_p
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.models.copying import copied
-from repair_pipeline.types import Examples, Theta
+from repair_pipeline.types import Examples, Progress, Theta
 
 
 @runtime_checkable
@@ -184,10 +186,15 @@ def _with_layout_of(reference: Tensor, value: Tensor) -> Tensor:
     return channels_last.flatten().view(channels_last.shape).permute(0, 3, 1, 2)
 
 
-@torch.no_grad()
 def log_likelihoods(
     log_lik: LogLikelihood, theta: Theta, examples: Examples, batch_size: int = 500
 ) -> Float64[Tensor, " n"]:
     """log p(z|θ) of every example in nats, float64 on the CPU. Costs one forward pass."""
-    values = [log_lik(theta, batch.to(theta.device)).double().cpu() for batch in examples.batches(batch_size)]
-    return torch.cat(values)
+    return torch.cat(list(spread(partial(_log_likelihoods, log_lik, theta, batch_size), shards(examples))))
+
+
+@torch.no_grad()
+def _log_likelihoods(
+    log_lik: LogLikelihood, theta: Theta, batch_size: int, rows: Examples, progress: Progress
+) -> Float64[Tensor, " n"]:
+    return torch.cat([log_lik(theta, batch.to(theta.device)).double().cpu() for batch in rows.batches(batch_size)])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import log
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from repair_pipeline.compute.engines import shards, spread
 from repair_pipeline.continual.directional import of_log_p
+from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.posterior import Posterior
 from repair_pipeline.problem.task import RepairTask
+from repair_pipeline.types import Examples, Progress, Theta
 
 UNLIKELY = log(2)
 """The threshold of −log p, in nats, above which a label is less likely than not."""
@@ -34,11 +38,15 @@ def linear(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor
 
     Costs about two forward passes over D.
     """
-    step, log_p = updated.mean - q.mean, of_log_p(task.classifier)
-    values = []
-    for batch in task.fit.batches(500):
-        values.append(-log_p.change(q.mean, batch.to(step.device), step).double().cpu())
-    return torch.cat(values)
+    return -torch.cat(list(spread(partial(_change, task.classifier, q.mean, updated.mean), shards(task.fit))))
+
+
+def _change(
+    classifier: Classifier, theta: Theta, updated: Theta, rows: Examples, progress: Progress
+) -> Float64[Tensor, " n"]:
+    """(θ* − θ)ᵀ ∇log p(z|θ) of every row, on the CPU."""
+    log_p, step = of_log_p(classifier), updated - theta
+    return torch.cat([log_p.change(theta, batch.to(step.device), step).double().cpu() for batch in rows.batches(500)])
 
 
 def posterior_loss(task: RepairTask, q: Posterior, updated: Posterior) -> Float64[Tensor, " n"]:

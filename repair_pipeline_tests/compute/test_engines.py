@@ -1,21 +1,29 @@
 """Engines: what is the same in all of them, and how one that cannot be used is refused. No cluster is started."""
 
 import os
+import pickle
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from repair_pipeline.cli.main import app
-from repair_pipeline.compute import on_ray
-from repair_pipeline.compute.engines import LOCAL, attempts, spread, using
+from repair_pipeline.compute import engines, on_ray
+from repair_pipeline.compute.engines import LOCAL, attempts, shards, spread, using
 from repair_pipeline.compute.on_ray import ADDRESS, Ray, ray_engine
+from repair_pipeline.continual.fisher import squared_gradients
+from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
+from repair_pipeline.continual.natural_gradient import PointEstimate
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.engine import chosen_engine
-from repair_pipeline_tests.problems import blobs
+from repair_pipeline.problem.reading import linear
+from repair_pipeline.types import Examples, silent
+from repair_pipeline_tests.problems import blobs, logistic, repair_task
 
 
 def square(number, progress):
@@ -74,14 +82,75 @@ def test_a_single_piece_starts_no_ray():
 
 
 def test_examples_travel_with_their_own_rows_only():
-    import pickle
-
     rows = blobs(1000, seed=1)[10:20]
     sent = pickle.dumps(rows)
     there = pickle.loads(sent)
     assert len(sent) < 5000
     assert there.ids.tolist() == rows.ids.tolist()
     torch.testing.assert_close(there.inputs, rows.inputs, rtol=0, atol=0)
+
+
+# Sums and values over rows.
+
+
+def fisher(classifier, theta, progress=silent):
+    return squared_gradients(classifier, theta, ROWS, batch_size=3, progress=progress)
+
+
+def likelihoods(classifier, theta, progress=silent):
+    return log_likelihoods(classifier, theta, ROWS, batch_size=3)
+
+
+def influences(classifier, theta, progress=silent):
+    task = replace(repair_task(), classifier=classifier, fit=ROWS)
+    return linear(task, PointEstimate(theta), PointEstimate(theta.cos()))
+
+
+ROWS = blobs(40, seed=1)
+OVER_ROWS = pytest.mark.parametrize("values", [fisher, likelihoods, influences])
+
+
+@OVER_ROWS
+def test_what_is_made_by_shards_of_rows_is_what_is_made_of_all_at_once(values, monkeypatch):
+    classifier = Classifier(logistic())
+    whole = values(classifier, classifier.theta_hat)
+    monkeypatch.setattr(engines, "_ROWS", 7)
+    torch.testing.assert_close(values(classifier, classifier.theta_hat), whole, rtol=1e-12, atol=1e-14)
+
+
+@OVER_ROWS
+def test_the_order_in_which_shards_are_done_changes_no_bit(values, monkeypatch):
+    monkeypatch.setattr(engines, "_ROWS", 7)
+    classifier = Classifier(logistic())
+    here = values(classifier, classifier.theta_hat)
+    with using(Backwards()):
+        assert torch.equal(values(classifier, classifier.theta_hat), here)
+
+
+def test_progress_counts_the_rows_of_all_shards(monkeypatch):
+    monkeypatch.setattr(engines, "_ROWS", 7)
+    classifier, counted = Classifier(logistic()), []
+    fisher(classifier, classifier.theta_hat, lambda done, total: counted.append((done, total)))
+    assert counted[-1] == (40, 40)
+    assert counted == sorted(set(counted))
+
+
+def test_a_shard_has_ten_thousand_rows_or_a_quarter_of_a_gibibyte():
+    small, large = blobs(25_000, seed=1), Examples(np.arange(50).astype(str), Huge(), torch.zeros(50).long())
+    assert [len(part) for part in shards(small)] == [10_000, 10_000, 5_000]
+    assert [len(part) for part in shards(large)] == [16, 16, 16, 2]
+
+
+class Huge:
+    """50 inputs of 16 MiB each, which nothing reads."""
+
+    shape = torch.Size([50, 4, 2**20])
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, rows):
+        raise AssertionError("nothing is read to cut shards")
 
 
 # What cannot be used: one line, at once.
@@ -141,8 +210,6 @@ def test_an_engine_that_is_not_installed_ends_a_run_with_one_line(monkeypatch, t
 
 
 def test_settings_choose_the_engine_and_only_a_gpu_reserves_gpus(monkeypatch):
-    from repair_pipeline.compute import engines
-
     monkeypatch.delenv(ADDRESS, raising=False)
     with chosen_engine(torch.device("cpu")):
         assert engines._in_force.get() is LOCAL

@@ -11,15 +11,20 @@ import pytest
 import torch
 
 from repair_pipeline.cases.resolve import with_settings
-from repair_pipeline.compute.engines import spread, using
+from repair_pipeline.compute import engines
+from repair_pipeline.compute.engines import LOCAL, spread, using
 from repair_pipeline.compute.on_ray import ADDRESS, Ray
+from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.step import Step
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.files import write_text
+from repair_pipeline_tests.compute.test_engines import fisher, influences, likelihoods
 from repair_pipeline_tests.pipeline.conftest import TINY, case_at
-from repair_pipeline_tests.pipeline.running import run, values
+from repair_pipeline_tests.pipeline.running import run
+from repair_pipeline_tests.pipeline.running import values as contents
+from repair_pipeline_tests.problems import logistic
 
 pytestmark = pytest.mark.ray
 
@@ -147,6 +152,23 @@ def test_more_than_any_node_has_is_refused_in_one_line(cluster):
         list(spread(where, range(2)))
 
 
+@pytest.mark.parametrize("values", [fisher, likelihoods, influences])
+def test_sums_and_values_over_rows_are_the_same_bits(values, engine, monkeypatch):
+    monkeypatch.setattr(engines, "_ROWS", 7)
+    classifier = Classifier(logistic())
+    with using(LOCAL):
+        here = values(classifier, classifier.theta_hat)
+    assert torch.equal(values(classifier, classifier.theta_hat), here)
+
+
+def test_a_model_that_cannot_be_sent_is_worked_on_here(engine, monkeypatch, caplog):
+    monkeypatch.setattr(engines, "_ROWS", 20)
+    scripted = Classifier(torch.jit.script(logistic()))
+    here = likelihoods(Classifier(logistic()), scripted.theta_hat)
+    assert torch.equal(likelihoods(scripted, scripted.theta_hat), here)
+    assert "it runs here" in caplog.text
+
+
 # A case's steps.
 
 
@@ -158,13 +180,13 @@ def local(tmp_path_factory):
     return case
 
 
-@pytest.mark.parametrize("name", ["gate_controls", "patch_verdict", "fisher_diagonal", "cross_fit"])
+@pytest.mark.parametrize("name", ["gate_controls", "patch_verdict"])
 def test_a_step_on_ray_makes_the_same_files_as_without(local, engine, tmp_path, name):
     home = shutil.copytree(local.layout.home, tmp_path / "home")
     case = case_at(home, GATED)
-    expected = {path.name: values(path) for file in STEP[name].files(local) for path in file.paths}
+    expected = {path.name: contents(path) for file in STEP[name].files(local) for path in file.paths}
     made = STEP[name].run(case, force=True)
-    assert {path.name: values(path) for path in made} == expected
+    assert {path.name: contents(path) for path in made} == expected
     assert STEP[name].stale(case) == {}  # an engine is no setting of a result
 
 
