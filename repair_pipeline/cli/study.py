@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import torch
 import typer
 from rich.progress import Progress
 from rich.table import Column, Table
@@ -13,6 +14,8 @@ from rich.table import Column, Table
 from repair_pipeline.cli.console import plain_console
 from repair_pipeline.cli.errors import ExitCode
 from repair_pipeline.compute.bars import COLUMNS
+from repair_pipeline.compute.engines import Processes
+from repair_pipeline.pipeline.engine import chosen_engine
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.studies import costs
 from repair_pipeline.studies.studies import find_study
@@ -25,7 +28,7 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
     Args:
         name: the study.
         plan: print the plan and run nothing.
-        workers: number of processes; None is one per core.
+        workers: number of processes of the engine ``local``; None is one per core.
         only: parts of the study ``paper`` to run; empty for all.
         register: make the study's cases partitions in Dagster and run nothing.
 
@@ -43,11 +46,12 @@ def run_and_show(name: str, plan: bool, workers: int | None, only: Sequence[str]
     console.print(_plan(study, layout, workers))
     if plan:
         return
-    with Progress(*COLUMNS, console=console, disable=not console.is_terminal) as bars:
+    with (
+        chosen_engine(torch.device("cpu"), local=Processes(workers)),
+        Progress(*COLUMNS, console=console, disable=not console.is_terminal) as bars,
+    ):
         bar = bars.add_task(name, total=None)
-        failed = run_study(
-            study, layout, data_dir(), workers, lambda done, total: bars.update(bar, completed=done, total=total)
-        )
+        failed = run_study(study, layout, data_dir(), lambda done, total: bars.update(bar, completed=done, total=total))
     console.print(f"tables   {layout.study(name) / 'tables.md'}", soft_wrap=True)
     for line in failed:
         print(f"repair: {line}; run the same command again to retry it", file=sys.stderr)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from typing import Protocol, TypeVar, runtime_checkable
 
 from repair_pipeline.types import Examples, Progress, silent
@@ -39,6 +42,24 @@ class Local:
 
     def results(self, work: Work[P, R], pieces: Sequence[P], progress: Progress) -> Results[R]:
         yield from (partial(work, piece, progress) for piece in pieces)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """New processes on this machine, each for several pieces in turn."""
+
+    workers: int
+    """The number of processes."""
+
+    def results(self, work: Work[P, R], pieces: Sequence[P], progress: Progress) -> Results[R]:
+        workers = max(1, min(self.workers, len(pieces)))
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            made = [pool.submit(work, piece, silent) for piece in pieces]
+            for future in made:
+                while not wait([future], timeout=1).done:
+                    progress(sum(each.done() for each in made), len(made))
+                progress(sum(each.done() for each in made), len(made))
+                yield future.result
 
 
 LOCAL = Local()

@@ -61,7 +61,7 @@ class Ray:
 
         for module in imported_modules():  # the user's, which workers need not find, or may have in an older version
             ray.cloudpickle.register_pickle_by_value(module)
-        task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=self.retries)(_run)
+        task: Any = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=self.retries)(_run)
         try:
             shared = ray.put(work)
         except Exception as error:  # whatever its parts raise: a scripted model cannot be pickled, for example

@@ -1,18 +1,18 @@
-"""Studies, and running them: piece by piece, in several processes, resuming where the last run stopped."""
+"""Studies, and running them: piece by piece, by an engine, resuming where the last run stopped."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 
 from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.compute.engines import Processes, attempts, using
 from repair_pipeline.reporting.picture import Picture, png, svg
 from repair_pipeline.storage.files import write_bytes, write_text
 from repair_pipeline.storage.layout import Layout
@@ -29,7 +29,7 @@ class Piece:
     """The files that it writes, each atomically, with the expected seconds for each on one core. Files that exist are
     not made again."""
     make: Callable[[], list[str]]
-    """Writes the missing files, in a process of its own; returns a line for each failure."""
+    """Writes the missing files, in whatever process an engine chooses; returns a line for each failure."""
     stale: frozenset[Path] = frozenset()
     """Files that exist when the study is planned, but are out of date and made again."""
 
@@ -50,15 +50,12 @@ class Stage:
 
     pieces: Sequence[Piece]
     alone: bool = False
-    """Whether to run one piece at a time, because their run times are results."""
-
-    def workers(self, available: int) -> int:
-        """The number of processes to use, of ``available``."""
-        return 1 if self.alone else max(1, min(available, len(self.pieces)))
+    """Whether to run one piece at a time, on this machine, because their run times are results."""
 
     def seconds_left(self, workers: int) -> float:
         """The expected seconds for what is left, divided among the workers."""
-        return sum(piece.seconds_left for piece in self.pieces) / self.workers(workers)
+        used = 1 if self.alone else max(1, min(workers, len(self.pieces)))
+        return sum(piece.seconds_left for piece in self.pieces) / used
 
 
 class Study(Protocol):
@@ -81,14 +78,13 @@ class Study(Protocol):
         """Charts of the results so far, by file name."""
 
 
-def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progress: Progress) -> list[str]:
-    """Run what is left of a study, and write its tables and figures.
+def run_study(study: Study, layout: Layout, data_dir: Path, progress: Progress) -> list[str]:
+    """Run what is left of a study by the engine in use, and write its tables and figures.
 
     Args:
         study: the study.
         layout: where results are stored.
         data_dir: where data sets are read from.
-        workers: number of processes, one core each.
         progress: called about every second with the numbers of finished files and of all files.
 
     Returns:
@@ -97,21 +93,26 @@ def run_study(study: Study, layout: Layout, data_dir: Path, workers: int, progre
     stages, failed = study.stages(layout, data_dir), list[str]()
     pieces = [piece for stage in stages for piece in stage.pieces]
     total = sum(len(piece.files) for piece in pieces)
+
+    def report(done: int, of: int) -> None:
+        progress(total - sum(len(piece.left) for piece in pieces), total)
+
     for stage in stages:
-        with ProcessPoolExecutor(stage.workers(workers), mp_context=get_context("spawn")) as pool:
-            running = {pool.submit(piece.make): piece for piece in stage.pieces if piece.left}
-            while running:
-                ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    piece = running.pop(future)
-                    if error := future.exception():
-                        logging.getLogger(__name__).error("%s failed", piece.name, exc_info=error)
-                        failed.append(f"{piece.name} failed: {error}")
-                    else:
-                        failed += [f"{piece.name}: {line}" for line in future.result()]
-                progress(total - sum(len(piece.left) for piece in pieces), total)
+        left = [piece for piece in stage.pieces if piece.left]
+        with using(Processes(1)) if stage.alone else nullcontext():
+            for piece, made in zip(left, attempts(_made, left, report), strict=True):
+                try:
+                    failed += [f"{piece.name}: {line}" for line in made()]
+                except Exception as error:
+                    logging.getLogger(__name__).error("%s failed", piece.name, exc_info=error)
+                    failed.append(f"{piece.name} failed: {error}")
+                report(0, 0)
     write_results(study, layout)
     return failed
+
+
+def _made(piece: Piece, progress: Progress) -> list[str]:
+    return piece.make()
 
 
 def write_results(study: Study, layout: Layout) -> None:

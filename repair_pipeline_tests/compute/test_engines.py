@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from repair_pipeline.cli.main import app
 from repair_pipeline.compute import engines, on_ray
-from repair_pipeline.compute.engines import LOCAL, attempts, shards, spread, using
+from repair_pipeline.compute.engines import LOCAL, Processes, attempts, shards, spread, using
 from repair_pipeline.compute.on_ray import ADDRESS, Ray, ray_engine
 from repair_pipeline.continual.fisher import squared_gradients
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
@@ -45,9 +45,9 @@ class Backwards:
         yield from ((lambda at=at: made[at]) for at in range(len(pieces)))
 
 
-def test_results_come_in_the_order_of_the_pieces():
-    assert list(spread(square, range(5))) == [0, 1, 4, 9, 16]
-    with using(Backwards()):
+@pytest.mark.parametrize("engine", [LOCAL, Backwards(), Processes(2)], ids=lambda engine: type(engine).__name__)
+def test_results_come_in_the_order_of_the_pieces(engine):
+    with using(engine):
         assert list(spread(square, range(5))) == [0, 1, 4, 9, 16]
 
 

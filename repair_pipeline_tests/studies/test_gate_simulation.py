@@ -15,7 +15,7 @@ def test_its_tables_have_a_row_a_setting_and_a_second_run_makes_nothing(tmp_path
     study = GateSimulation(runs=20, settings=(NULLS[0], Setting("half", gain=0.5, holdout=30)))
     layout, calls = Layout(tmp_path), []
     assert study.tables(layout) == {}
-    assert run_study(study, layout, tmp_path, 1, lambda *at: calls.append(at)) == []
+    assert run_study(study, layout, tmp_path, lambda *at: calls.append(at)) == []
     tables = study.tables(layout)
     assert tables["level"]["nothing to find"].tolist() == [NULLS[0].name]
     (power,) = tables["power"].to_dict("records")

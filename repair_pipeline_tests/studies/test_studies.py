@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from repair_pipeline.compute.engines import Processes, using
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.reporting.picture import Picture, canvas
 from repair_pipeline.storage.layout import Layout
@@ -48,7 +49,8 @@ def test_a_study_makes_only_missing_files(tmp_path):
     layout, study = Layout(tmp_path / "home"), Small(tmp_path / "pieces")
     touched(study.home / "second", fails=False)
     seen = []
-    failed = run_study(study, layout, tmp_path, workers=2, progress=lambda done, total: seen.append((done, total)))
+    with using(Processes(2)):
+        failed = run_study(study, layout, tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert failed == ["grumbling: grumbled"]
     assert {path.name: path.read_text() for path in study.home.iterdir()} == dict.fromkeys(
         ("first", "second", "grumbling"), "once\n"
@@ -60,10 +62,10 @@ def test_a_study_makes_only_missing_files(tmp_path):
 
 def test_a_piece_that_fails_stops_no_other_and_is_run_again(tmp_path, caplog):
     layout, home = Layout(tmp_path / "home"), tmp_path / "pieces"
-    failed = run_study(Small(home, fails=("first",)), layout, tmp_path, 1, lambda done, total: None)
+    failed = run_study(Small(home, fails=("first",)), layout, tmp_path, lambda done, total: None)
     assert failed == ["first failed: no luck", "grumbling: grumbled"]
     assert not (home / "first").exists()
-    assert run_study(Small(home), layout, tmp_path, 1, lambda done, total: None) == []
+    assert run_study(Small(home), layout, tmp_path, lambda done, total: None) == []
     assert (home / "first").read_text() == "once\n"
 
 
