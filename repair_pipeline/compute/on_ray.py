@@ -56,7 +56,12 @@ class Ray:
         if len(pieces) < 2:  # what it spreads itself brings more than one task
             yield from LOCAL.results(work, pieces, progress)
             return
-        _connect()
+        try:
+            _connect()
+            ahead = _AHEAD * self._slots()
+        except RuntimeError as error:
+            yield from [partial(_refused, error)] * len(pieces)
+            return
         import ray
 
         for module in imported_modules():  # the user's, which workers need not find, or may have in an older version
@@ -69,7 +74,7 @@ class Ray:
             yield from LOCAL.results(work, pieces, progress)
             return
         count = torch.get_num_threads()
-        ahead, left, running = _AHEAD * self._slots(), iter(pieces), deque[Any]()
+        left, running = iter(pieces), deque[Any]()
         try:
             for done in range(len(pieces)):
                 running += [task.remote(shared, piece, count) for piece in islice(left, ahead - len(running))]
@@ -87,7 +92,7 @@ class Ray:
         """How many tasks the cluster can run at a time.
 
         Raises:
-            InputError: no node is large enough for a single one.
+            RuntimeError: no node is large enough for a single one.
         """
         import ray
 
@@ -98,7 +103,7 @@ class Ray:
             wanted = " and ".join(f"{count:g} {name}" for name, count in needed.items())
             largest = {name: max(node.get(name, 0) for node in nodes) for name in needed}
             there = ", ".join(f"{count:g} {name}" for name, count in largest.items())
-            raise InputError(
+            raise RuntimeError(
                 f"a task needs {wanted}, but no node of the Ray cluster has them (at most {there}): set "
                 "ray_cpus and ray_gpus"
             )
@@ -128,7 +133,7 @@ def _connect() -> None:
     """Connect this process to Ray, once.
 
     Raises:
-        InputError: it is not a Ray of this version, or cannot be started.
+        RuntimeError: it is not a Ray of this version, or cannot be started.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -140,7 +145,7 @@ def _connect() -> None:
         with _own_signals():
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(f"Ray at {address} cannot be used: {one_line(error)}") from error
+        raise RuntimeError(f"Ray at {address} cannot be used: {one_line(error)}") from error
 
 
 def _require_answering(address: str) -> None:
@@ -184,6 +189,10 @@ def _finished(running: deque[Any]) -> int:
     import ray
 
     return len(ray.wait(list(running), num_returns=len(running), timeout=0, fetch_local=False)[0])
+
+
+def _refused(error: RuntimeError) -> Any:
+    raise error
 
 
 def _received(reference: Any) -> Any:

@@ -15,6 +15,7 @@ from repair_pipeline.compute import engines
 from repair_pipeline.compute.engines import LOCAL, spread, using
 from repair_pipeline.compute.on_ray import ADDRESS, Ray
 from repair_pipeline.continual.likelihood import Classifier
+from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.step import Step
@@ -147,7 +148,7 @@ def test_a_node_removed_half_way_leaves_the_results_right(cluster, engine, tmp_p
 def test_more_than_any_node_has_is_refused_in_one_line(cluster):
     with (
         using(Ray(cpus=4, gpus=0, retries=0)),
-        pytest.raises(InputError, match=r"a task needs 4 CPU, but no node .* \(at most 1 CPU\): set ray_cpus"),
+        pytest.raises(RuntimeError, match=r"a task needs 4 CPU, but no node .* \(at most 1 CPU\): set ray_cpus"),
     ):
         list(spread(where, range(2)))
 
@@ -167,6 +168,30 @@ def test_a_model_that_cannot_be_sent_is_worked_on_here(engine, monkeypatch, capl
     here = likelihoods(Classifier(logistic()), scripted.theta_hat)
     assert torch.equal(likelihoods(scripted, scripted.theta_hat), here)
     assert "it runs here" in caplog.text
+
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Linear):
+    pass
+
+
+def net():
+    return Net(4, 3).double()
+"""
+
+
+def test_a_users_module_is_sent_along_as_it_is_here(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_ROWS", 20)
+    (tmp_path / "my_net_of_ray.py").write_text(NET)
+    model = entry_point("model.factory", "my_net_of_ray:net", tmp_path)()
+    (tmp_path / "my_net_of_ray.py").unlink()  # no worker can import it
+    model.load_state_dict(logistic().state_dict())
+    classifier = Classifier(model)
+    here = likelihoods(Classifier(logistic()), classifier.theta_hat)
+    assert torch.equal(likelihoods(classifier, classifier.theta_hat), here)
 
 
 # A case's steps.
