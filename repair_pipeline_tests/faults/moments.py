@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy
 
-from repair_pipeline.pipeline.steps import Step
+from repair_pipeline.pipeline.step import Step
 
 _CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate", "shutil.copyfile"}
 

@@ -15,7 +15,8 @@ from repair_pipeline.defs.assets.values import table_schema, table_value
 from repair_pipeline.defs.partitions import CASES
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.pipeline.case import Case
-from repair_pipeline.pipeline.steps import STEPS, Step
+from repair_pipeline.pipeline.step import Step
+from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.identity import kept_digests
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.treatment.treatments import TREATMENTS
