@@ -14,6 +14,9 @@ from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.errors import InputError
+from repair_pipeline.named_tensors import Batch, NamedTensors, joined
+
 Theta = Float[Tensor, " p"]
 """All adapted parameters of a model, flattened in the order of ``named_parameters()``."""
 
@@ -31,14 +34,14 @@ def silent(done: int, total: int) -> None:
 
 @runtime_checkable
 class Inputs(Protocol):
-    """n inputs of one shape, read on access: a tensor, in memory or mapped from a file, or a decoder."""
+    """n inputs of one shape, read on access: tensors, in memory or mapped from a file, or a decoder."""
 
     @property
     def shape(self) -> torch.Size: ...
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Int64[Tensor, " m"], /) -> Shaped[Tensor, "m *features"]: ...
+    def __getitem__(self, rows: Int64[Tensor, " m"], /) -> Batch: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +70,23 @@ class Examples:
         return Examples, (self.ids, self.inputs, self.labels.clone())  # a slice would take its whole storage along
 
     @property
-    def inputs(self) -> Shaped[Tensor, "n *features"]:
+    def inputs(self) -> Batch:
         """All inputs, read again on every access."""
-        if self.rows is None and isinstance(self.source, Tensor):
+        if self.rows is None and isinstance(self.source, Tensor | NamedTensors):
             return self.source
         return self.source[self._rows]
+
+    @property
+    def tensor(self) -> Shaped[Tensor, "n *features"]:
+        """All inputs, where an input is a single tensor.
+
+        Raises:
+            InputError: it consists of several.
+        """
+        inputs = self.inputs
+        if isinstance(inputs, NamedTensors):
+            raise InputError(f"this reads inputs of one tensor, but these have {', '.join(inputs.parts)}: leave it out")
+        return inputs
 
     @cached_property
     def _rows(self) -> Int64[Tensor, " n"]:
@@ -79,7 +94,7 @@ class Examples:
 
     @property
     def shape(self) -> torch.Size:
-        """The shape of one input."""
+        """The shape of one input; empty if it consists of several tensors."""
         return self.source.shape[1:]
 
     def __len__(self) -> int:
@@ -121,7 +136,7 @@ class Examples:
         source = parts[0].source
         if all(part.source is source for part in parts):
             return Examples(ids, source, labels, torch.cat([part._rows for part in parts]))
-        return Examples(ids, torch.cat([part.inputs for part in parts]), labels)
+        return Examples(ids, joined([part.inputs for part in parts]), labels)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.likelihoods.reading import with_logits
 from repair_pipeline.models.cnn import cnn, cnn8, cnn_compact
 from repair_pipeline.models.mlp import mlp
+from repair_pipeline.models.pretrained import pretrained_model
 from repair_pipeline.models.resnet import resnet
 from repair_pipeline.models.user_model import torchvision_model, user_model
 from repair_pipeline.training.fit import Schedule, logits
@@ -124,7 +125,7 @@ def build_model(
 
 
 def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
-    channels, model = like.shape[0], spec.model
+    model, channels = spec.model, like.shape[0] if like.shape else 0
     match model:
         case KnownModel("cnn"):
             return cnn(channels, classes)
@@ -142,6 +143,8 @@ def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
             return user_model(factory, model.arguments, spec.root)
         case UserModel(torchvision=str(name)):
             return torchvision_model(name, classes, model.arguments)
+        case UserModel(transformers=str(folder)):
+            return pretrained_model(spec.root / folder, classes, model.arguments, model.lora)
         case _:
             raise InputError(
                 f"model: {model.title} has no architecture in the registry: give model.factory as well as weights"

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.cases.corruption import Classes
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData
+from repair_pipeline.models.pretrained import Lora
 from repair_pipeline.models.user_model import Adapted
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.training.function import UserTraining
@@ -81,16 +82,23 @@ class UserModel:
     """``package.module:function``, called with ``arguments``; returns the untrained model."""
     torchvision: str | None = None
     """Instead of ``factory``: the name of a torchvision architecture, built with one output per class of the data."""
+    transformers: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Instead of ``factory``: the folder of a model of the transformers library, which classifies texts or images."""
+    lora: Lora | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Low-rank adapters of that model, which alone are adapted, with its head."""
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     weights: str | None = None
     """A safetensors file, or ``models:/NAME@champion`` in MLflow, where the architecture may be stored too."""
 
     @model_validator(mode="after")
     def _one_architecture(self) -> UserModel:
-        if self.factory and self.torchvision:
-            raise ValueError("model has both factory and torchvision: give one of them")
-        if not (self.factory or self.torchvision or self.registered):
-            raise ValueError("model has no architecture: give factory, torchvision or name")
+        given = [key for key in ("factory", "torchvision", "transformers") if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"model has both {given[0]} and {given[1]}: give one of them")
+        if not (given or self.registered):
+            raise ValueError("model has no architecture: give factory, torchvision, transformers or name")
+        if self.lora and not self.transformers:
+            raise ValueError("lora adapts a model of transformers: give its folder, or leave lora out")
         return self
 
     @property
@@ -101,7 +109,7 @@ class UserModel:
     @property
     def title(self) -> str:
         """Name for tables and messages."""
-        return self.factory or self.torchvision or str(self.weights)
+        return self.factory or self.torchvision or self.transformers or str(self.weights)
 
 
 @dataclass(frozen=True, config=_strict)

@@ -288,7 +288,10 @@ class CaseSpec:
         return hash_of({**upstream, "inputs": inputs or None})[:12]
 
 
-FILES = ("dataset.train", "dataset.test", "model.weights", "failures.list", "failures.reported")
+FILES = (
+    *("dataset.train", "dataset.test", "dataset.tokenizer", "model.weights", "model.transformers"),
+    *("failures.list", "failures.reported"),
+)
 """Keys that name the user's files."""
 CODE = ("dataset.transform", "model.factory", "training.function", "training.augment")
 """Keys that name the user's code."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repair_pipeline.named_tensors import Batch
+
 
 class InPlace(torch.autograd.Function):
     """outputs = f(θ; inputs), with θ copied into the model before every forward and backward pass.
@@ -17,7 +19,7 @@ class InPlace(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, model: nn.Module, inputs: Tensor, *values: Tensor) -> Tensor:
+    def forward(ctx: Any, model: nn.Module, inputs: Batch, *values: Tensor) -> Tensor:
         """The outputs; ``values`` are the parameters that require a gradient, in the model's order."""
         ctx.model, ctx.inputs = model, inputs
         ctx.save_for_backward(*values)

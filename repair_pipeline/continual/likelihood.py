@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, Shaped
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
@@ -19,6 +19,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.protocol import Likelihood, log_p
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.models.copying import copied
+from repair_pipeline.named_tensors import Batch, joined
 from repair_pipeline.types import Examples, Progress, Theta
 
 
@@ -33,7 +34,7 @@ class LogLikelihood(Protocol):
         """∇_θ log p(z|θ) of every example."""
 
 
-Outputs = Callable[[Theta, Tensor], Tensor]
+Outputs = Callable[[Theta, Batch], Tensor]
 """(θ, inputs) → a classifier's outputs."""
 
 Value = Callable[[Tensor, Tensor], Tensor]
@@ -78,7 +79,7 @@ class Classifier:
         self._way: Way | None = "in_place" if isinstance(self._model, _OWNERS) else None
         self._owner: nn.Module | None = None
 
-    def way(self, inputs: Shaped[Tensor, "n *features"]) -> Way:
+    def way(self, inputs: Batch) -> Way:
         """How this model's per-sample gradients are computed: tested on one row at the first call, then kept.
 
         ``torch.func.vmap`` does not support models that branch on values, write in place, or use ``.item()``, recurrent
@@ -91,7 +92,7 @@ class Classifier:
             self._way = self._supported_way(inputs[:1])
         return self._way
 
-    def logits(self, theta: Theta, inputs: Shaped[Tensor, "n *features"]) -> Float[Tensor, "n k"]:
+    def logits(self, theta: Theta, inputs: Batch) -> Float[Tensor, "n k"]:
         """log p(y|x,θ) of every class, up to a constant per row."""
         differentiated = theta.requires_grad and torch.is_grad_enabled()
         if (self.way(inputs) if differentiated else self._way) == "in_place":
@@ -121,17 +122,17 @@ class Classifier:
             parameter.copy_(value).requires_grad_(True)  # in the parameter's own memory layout
         return model
 
-    def _functional(self, theta: Theta, inputs: Tensor) -> Tensor:
+    def _functional(self, theta: Theta, inputs: Batch) -> Tensor:
         parameters = dict(zip(self._names, self._shaped(theta), strict=True))
         return functional_call(self._model, (parameters, self._buffers), (inputs,))
 
-    def _in_place(self, theta: Theta, inputs: Tensor) -> Tensor:
+    def _in_place(self, theta: Theta, inputs: Batch) -> Tensor:
         if self._owner is None:
             self._owner = self.module(self.theta_hat)
         return InPlace.apply(self._owner, inputs, *self._shaped(theta))
 
-    def _batched(self, theta: Theta, inputs: Tensor, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
-        def of_row(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def _batched(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
+        def of_row(theta: Tensor, x: Batch, y: Tensor) -> Tensor:
             return of(self._functional(theta, x[None]), y[None])[0]
 
         with warnings.catch_warnings():
@@ -139,12 +140,12 @@ class Classifier:
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
-    def _of_row(self, logits: Outputs, theta: Theta, x: Tensor, y: Tensor, of: Value = log_p) -> Theta:
+    def _of_row(self, logits: Outputs, theta: Theta, x: Batch, y: Tensor, of: Value = log_p) -> Theta:
         with torch.enable_grad():
             at = theta.detach().requires_grad_(True)
             return gradient(of(logits(at, x), y)[0], at)
 
-    def _supported_way(self, row: Shaped[Tensor, "1 *features"]) -> Way:
+    def _supported_way(self, row: Batch) -> Way:
         label = torch.zeros(1, dtype=torch.int64, device=row.device)
 
         def of_row(logits: Outputs) -> Theta:
@@ -153,7 +154,7 @@ class Classifier:
 
         with torch.random.fork_rng():
             try:
-                self._batched(self.theta_hat, torch.cat([row, row]), torch.cat([label, label]))
+                self._batched(self.theta_hat, joined([row, row]), torch.cat([label, label]))
                 return "batched"
             except Exception:  # any error: if ordinary autograd fails as well, its error is raised
                 reference = of_row(self._in_place)

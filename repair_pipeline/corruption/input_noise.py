@@ -23,7 +23,7 @@ class InputNoise:
     ``gaussian``: the standard deviation σ for pixels in [0, 1]; values outside are clipped."""
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
-        inputs, labels = data.train.inputs.clone(), data.train.labels
+        inputs, labels = data.train.tensor.clone(), data.train.labels
         require_floats("corruption", inputs)
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)

@@ -33,7 +33,7 @@ class Poison:
 
     def plant(self, data: Dataset, fit: Tensor, validation: Tensor, rng: np.random.Generator) -> Planted:
         clean = data.train.in_memory()
-        inputs, labels = clean.inputs.clone(), clean.labels.clone()
+        inputs, labels = clean.tensor.clone(), clean.labels.clone()
         require_floats("corruption", inputs)
         require_classes("corruption.classes", self.classes, labels)
         corrupted = torch.zeros(len(labels), dtype=torch.bool)
@@ -66,9 +66,9 @@ def fgsm(
     low = -mean[:, None, None].to(device)
     inputs, labels = [], []
     for batch in examples.to(device).batches(batch_size):
-        images = batch.inputs.detach().clone().requires_grad_(True)
+        images = batch.tensor.detach().clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(images), batch.labels), images)
-        adversarial = (batch.inputs + epsilon * gradient.sign()).clamp(low, low + 1)
+        adversarial = (batch.tensor + epsilon * gradient.sign()).clamp(low, low + 1)
         with torch.no_grad():
             labels.append(model(adversarial).argmax(dim=1).cpu())
         inputs.append(adversarial.cpu())

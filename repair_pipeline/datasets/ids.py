@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.named_tensors import Batch, tensors_of
+
 
 def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
     """One id per row: the hash of the raw input's bytes, ``-`` and an occurrence number, as duplicates are allowed.
@@ -22,13 +24,18 @@ def content_ids(inputs: NDArray[np.generic]) -> NDArray[np.str_]:
     return numbered(digest(row.tobytes()) for row in np.ascontiguousarray(inputs))
 
 
-def input_digests(inputs: Tensor) -> list[str]:
+def input_digests(inputs: Batch) -> list[str]:
     """A hash of each prepared input, independent of ids and sources.
 
     Args:
         inputs: (n, ...) of any dtype.
     """
-    return [digest(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for row in inputs.cpu()]
+    rows = zip(*(part.cpu() for part in tensors_of(inputs).values()), strict=True)
+    return [digest(b"".join(map(_bytes, row))) for row in rows]
+
+
+def _bytes(row: Tensor) -> bytes:
+    return row.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def digest(content: bytes) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from repair_pipeline.errors import InputError, one_line
+from repair_pipeline.named_tensors import Batch, NamedTensors
 from repair_pipeline.types import Remark
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -68,7 +70,11 @@ def _opened(row: Any, place: str) -> Image.Image:
 
 def size(shape: torch.Size) -> str:
     """The shape of one row for a message, such as ``3×4×5``."""
-    return "×".join(map(str, shape[1:]))
+    return _sides(shape[1:])
+
+
+def _sides(shape: torch.Size) -> str:
+    return "×".join(map(str, shape))
 
 
 def kind(dtype: torch.dtype) -> str:
@@ -199,17 +205,37 @@ def _require_opaque(picture: Image.Image, place: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Form:
+    """The names, shapes and types of a row's tensors. A single tensor has no name."""
+
+    tensors: tuple[tuple[str, torch.Size, torch.dtype], ...]
+
+    @staticmethod
+    def of(row: Mapping[str, Tensor]) -> Form:
+        """The form of a row."""
+        return Form(tuple((name, tensor.shape, tensor.dtype) for name, tensor in row.items()))
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} {_sides(shape)}".strip() for name, shape, _ in self.tensors)
+
+    @property
+    def kinds(self) -> str:
+        """The types, for a message."""
+        return " and ".join(f"{name} {kind(dtype)}".strip() for name, _, dtype in self.tensors)
+
+
 class Prepared:
     """Raw inputs as tensors, prepared on access (an ``Inputs``): float32, or the integers that a transform returns.
 
     Args:
-        rows: encoded or PIL images, or feature vectors.
+        rows: encoded or PIL images, feature vectors, texts, or dicts of a row's columns.
         transform: the user's function of one row.
         where: ``training`` or ``test``, for messages.
-        scale: scales images without a transform; None for feature vectors or with a transform.
+        scale: scales images without a transform; None for other rows or with a transform.
 
     Raises:
-        InputError: a row cannot be prepared, or its shape differs from the first row's.
+        InputError: a row cannot be prepared, or its form differs from the first row's.
     """
 
     def __init__(
@@ -221,50 +247,76 @@ class Prepared:
     ) -> None:
         self._rows, self._where, self._scale = rows, where, scale
         self._transform = transform
-        self._images = not isinstance(rows, np.ndarray)
-        first = self._prepared(0)
-        self.shape, self.dtype = torch.Size([len(rows), *first.shape]), first.dtype
+        self.form = Form.of(self._prepared(0))
+        _, shape, self.dtype = self.form.tensors[0]
+        self._named = bool(self.form.tensors[0][0])
+        self.shape = torch.Size([len(rows), *(() if self._named else shape)])
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        batch = torch.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
+    def __getitem__(self, rows: Tensor) -> Batch:
+        batch = {name: torch.empty((len(rows), *shape), dtype=dtype) for name, shape, dtype in self.form.tensors}
         for place, at in enumerate(rows.tolist()):
-            tensor = self._prepared(at)
-            if tensor.shape != self.shape[1:]:
-                shape = "×".join(map(str, tensor.shape))
-                raise InputError(
-                    f"images of mixed size: {self._place(at)} is {shape}, the first is {size(self.shape)}: "
-                    "set dataset.transform to resize them"
-                )
-            if tensor.dtype != self.dtype:
-                raise InputError(
-                    f"dataset.transform returns {kind(tensor.dtype)} on {self._place(at)}, but {kind(self.dtype)} "
-                    "on the first: return numbers of one type"
-                )
-            batch[place] = tensor
-        return batch
+            row = self._prepared(at)
+            if Form.of(row) != self.form:
+                self._refuse(at, Form.of(row))
+            for name, tensor in row.items():
+                batch[name][place] = tensor
+        return NamedTensors(batch) if self._named else batch[""]
+
+    def _refuse(self, at: int, form: Form) -> None:
+        if form.kinds != self.form.kinds:
+            raise InputError(
+                f"dataset.transform returns {form.kinds} on {self._place(at)}, but {self.form.kinds} on the first: "
+                "return numbers of one type"
+            )
+        what = "inputs" if self._named else "images"
+        raise InputError(
+            f"{what} of mixed size: {self._place(at)} is {form}, the first is {self.form}: "
+            f"set dataset.transform to resize them"
+        )
 
     def _place(self, at: int) -> str:
         return _place(self._rows, self._where, at)
 
-    def _prepared(self, at: int) -> Tensor:
+    def _prepared(self, at: int) -> dict[str, Tensor]:
         raw = self._rows[at]
-        if self._images:
+        if raw is None or isinstance(raw, bytes):
             raw = _opened(raw, self._place(at))
         if self._scale is not None:
-            return torch.from_numpy(self._scale(raw, self._place(at)))
-        return self._transformed(raw, at) if self._transform else torch.as_tensor(raw).float()
+            return {"": torch.from_numpy(self._scale(raw, self._place(at)))}
+        return self._transformed(raw, at) if self._transform else {"": torch.as_tensor(raw).float()}
 
-    def _transformed(self, raw: Any, at: int) -> Tensor:
+    def _transformed(self, raw: Any, at: int) -> dict[str, Tensor]:
         assert self._transform is not None
         try:
             value = self._transform(raw)
-            tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
+            tensors = {name: _tensor(part) for name, part in _parts(value).items()}
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"dataset.transform fails on {self._place(at)} ({why}): fix it") from error
-        if tensor.is_complex():
+        if bad := next((name for name in tensors if not (name.isidentifier() or name.isdigit() or not name)), None):
+            raise InputError(
+                f"dataset.transform returns a tensor named {bad!r} on {self._place(at)}: use the names of the model's "
+                "arguments"
+            )
+        if not tensors:
+            raise InputError(f"dataset.transform returns nothing on {self._place(at)}: return a tensor, or several")
+        if any(tensor.is_complex() for tensor in tensors.values()):
             raise InputError(f"dataset.transform returns complex numbers on {self._place(at)}: return real ones")
-        return tensor.float() if tensor.is_floating_point() else tensor.to(_UNSIGNED.get(tensor.dtype, tensor.dtype))
+        return tensors
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """What a transform returned, by name: a mapping's keys, a tuple's positions, or the empty name of a single one."""
+    if isinstance(value, Mapping):
+        return {str(name): part for name, part in value.items()}
+    if isinstance(value, tuple):
+        return {str(at): part for at, part in enumerate(value)}
+    return {"": value}
+
+
+def _tensor(value: Any) -> Tensor:
+    tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
+    return tensor.float() if tensor.is_floating_point() else tensor.to(_UNSIGNED.get(tensor.dtype, tensor.dtype))

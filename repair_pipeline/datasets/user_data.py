@@ -14,23 +14,29 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
 from repair_pipeline.datasets.labels import Labels, class_name, shown
-from repair_pipeline.datasets.prepared import Prepared, Scale, kind, size
+from repair_pipeline.datasets.prepared import Prepared, Scale
 from repair_pipeline.datasets.table_files import require_local
+from repair_pipeline.datasets.tokenizing import Tokenizer
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples, Remark
 
 
+def _is_none(value: object) -> bool:
+    """Leaves a key out of a case that does not have it, so that cases of earlier versions keep their ids."""
+    return value is None
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class UserData:
-    """Parquet or CSV with a label column and either an image column or feature columns; or an ImageFolder."""
+    """Parquet or CSV with a label column and images, texts, features or several columns; or an ImageFolder."""
 
     train: str
     """A .parquet, .csv or .tsv file, a folder of .parquet files, or a folder with one subfolder of images per class."""
@@ -38,6 +44,14 @@ class UserData:
     label: str = "label"
     image: str | None = None
     """The column of encoded images (also Hugging Face's {bytes, path}); None: the first such column."""
+    text: str | None = Field(default=None, exclude_if=_is_none)
+    """The column of text, which the tokenizer or the transform reads."""
+    tokenizer: str | None = Field(default=None, exclude_if=_is_none)
+    """The folder of a tokenizer of the transformers library; its tensors are the model's inputs, by name."""
+    max_length: PositiveInt | None = Field(default=None, exclude_if=_is_none)
+    """Tokens that are kept of a text; shorter ones are padded. None: as many as the longest training text has."""
+    inputs: tuple[str, ...] | None = Field(default=None, exclude_if=_is_none)
+    """Several columns of any kind, which the transform gets as a dict."""
     features: tuple[str, ...] | None = None
     """Feature columns, of numbers or vectors. None: all numeric columns except label, id, metadata and indices."""
     id: str | None = None
@@ -45,7 +59,8 @@ class UserData:
     metadata: tuple[str, ...] | None = None
     """Metadata columns; None: all other columns."""
     transform: str | None = None
-    """``package.module:function``, called with a PIL image or a float32 feature vector; returns floats or integers."""
+    """``package.module:function``, called with a PIL image, a float32 feature vector, a text, or a dict of ``inputs``.
+    It returns numbers, or several tensors: a dict by the names of the model's arguments, or a tuple in their order."""
     classes: tuple[str, ...] | None = None
     """Class names in the order of the model's outputs; None: from the file, else the sorted training labels."""
 
@@ -58,7 +73,7 @@ class UserData:
         named = [type(name) is str or (type(name) in (int, float) and isfinite(name)) for name in classes]
         return [class_name(name) if known else name for name, known in zip(classes, named, strict=True)]
 
-    @field_validator("features", "metadata", "classes")
+    @field_validator("inputs", "features", "metadata", "classes")
     @classmethod
     def _each_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         name, count = Counter(names).most_common(1)[0] if names else ("", 0)
@@ -66,7 +81,7 @@ class UserData:
             raise ValueError(f"{name!r} is listed {count} times: list it once")
         return names
 
-    @field_validator("features", "classes")
+    @field_validator("inputs", "features", "classes")
     @classmethod
     def _at_least_one(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names == ():
@@ -75,9 +90,24 @@ class UserData:
 
     @model_validator(mode="after")
     def _one_role_each(self) -> UserData:
-        if self.image and self.features:
-            raise ValueError("image and features are both given: give one of them")
-        for key, names in (("features", self.features or ()), ("image", (self.image,)), ("id", (self.id,))):
+        given = [key for key in ("image", "text", "inputs", "features") if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} are both given: give one of them")
+        if self.text and not (self.tokenizer or self.transform):
+            raise ValueError("text is given, but nothing to read it: give tokenizer or transform")
+        if self.inputs and not self.transform:
+            raise ValueError("inputs are given, but nothing to read them: give transform")
+        if self.tokenizer and (self.transform or not self.text):
+            raise ValueError("tokenizer reads the column of text: give text, and no transform")
+        if self.max_length and not self.tokenizer:
+            raise ValueError("max_length cuts what the tokenizer returns: give tokenizer, or leave it out")
+        for key, names in (
+            ("features", self.features or ()),
+            ("inputs", self.inputs or ()),
+            ("image", (self.image,)),
+            ("text", (self.text,)),
+            ("id", (self.id,)),
+        ):
             if self.label in names:
                 raise ValueError(f"{key} names the label {self.label!r}: give another column")
         return self
@@ -112,7 +142,7 @@ def read(spec: UserData, folder: Path) -> Dataset:
     if train.features != test.features:
         raise InputError(_other_features(spec, train, test))
     classes = spec.classes or train.labels.places or train.labels.sorted_names
-    return _dataset(train, test, tuple(classes), _transform(spec.transform, folder), spec.id)
+    return _dataset(train, test, tuple(classes), transform_of(spec, folder, train), spec.id)
 
 
 def _other_features(spec: UserData, train: Rows, test: Rows) -> str:
@@ -166,7 +196,8 @@ def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dat
         raise InputError(f"{spec.torchvision} cannot be read from {data_dir} ({why}): set REPAIR_DATA_DIR") from error
     places = tuple(str(name) for name in getattr(splits[0], "classes", ())) or None
     train, test = (_torchvision_rows(split, places) for split in splits)
-    return _dataset(train, test, places or train.labels.sorted_names, _transform(spec.transform, folder))
+    transform = entry_point("dataset.transform", spec.transform, folder) if spec.transform else None
+    return _dataset(train, test, places or train.labels.sorted_names, transform)
 
 
 def torchvision_folder(name: str, data_dir: Path) -> Path:
@@ -189,8 +220,22 @@ def _torchvision_rows(split: Any, places: tuple[str, ...] | None) -> Rows:
 Transform = Callable[[Any], Any] | None
 
 
-def _transform(name: str | None, folder: Path) -> Transform:
-    return entry_point("dataset.transform", name, folder) if name else None
+def transform_of(spec: UserData, folder: Path, train: Rows, key: str = "dataset.transform") -> Transform:
+    """What prepares a row of user data: the tokenizer, or the owner's function; None if they name neither.
+
+    Args:
+        spec: names them.
+        folder: what relative paths are relative to.
+        train: the training rows, whose longest text decides the length of all.
+        key: the key of the function, for messages.
+
+    Raises:
+        InputError: it cannot be read or imported.
+    """
+    if spec.tokenizer:
+        texts: Sequence[str] = list(train.inputs)
+        return Tokenizer(folder / spec.tokenizer, spec.max_length, texts)
+    return entry_point(key, spec.transform, folder) if spec.transform else None
 
 
 def _dataset(
@@ -205,21 +250,7 @@ def _dataset(
     ids = numbered(all_digests) if id_column is None else _column_ids(id_column, [*train.names, *test.names])
     labels = [rows.labels.numbers(classes, where) for rows, where in ((train, "training"), (test, "test"))]
     inputs, scaling = _prepared(train, test, transform)
-    if inputs[0].shape[1:] != inputs[1].shape[1:]:
-        if train.features and transform is None:
-            raise InputError(
-                f"{shown(train.features)} give {size(inputs[0].shape)} numbers a training row and "
-                f"{size(inputs[1].shape)} a test row: give the vectors one length"
-            )
-        raise InputError(
-            f"training rows are {size(inputs[0].shape)} and test rows {size(inputs[1].shape)}: "
-            "set dataset.transform to resize them"
-        )
-    if inputs[0].dtype != inputs[1].dtype:
-        raise InputError(
-            f"dataset.transform returns {kind(inputs[0].dtype)} for training rows and {kind(inputs[1].dtype)} for test "
-            "rows: return numbers of one type"
-        )
+    _require_alike(train, *inputs, transform)
     columns = joined(train.metadata, test.metadata)
     metadata = columns.add_column(0, "example_id", pa.array(ids.tolist())) if columns.num_columns else None
     count, train_digests = len(train.labels.values), set(digests[0])
@@ -227,7 +258,7 @@ def _dataset(
         train=Examples(ids[:count], inputs[0], labels[0]),
         test=Examples(ids[count:], inputs[1], labels[1]),
         classes=classes,
-        mean=torch.zeros(inputs[0].shape[1]),
+        mean=torch.zeros(*inputs[0].shape[1:2]),
         metadata=metadata,
         features=train.features,
         remarks=(*train.remarks, *test.remarks, *scaling),
@@ -237,6 +268,23 @@ def _dataset(
             if name in train_digests
         ),
     )
+
+
+def _require_alike(rows: Rows, train: Prepared, test: Prepared, transform: Transform) -> None:
+    """Refuse training and test rows that were prepared to tensors of other names, shapes or types."""
+    if train.form == test.form:
+        return
+    if rows.features and transform is None:
+        raise InputError(
+            f"{shown(rows.features)} give {train.form} numbers a training row and {test.form} a test row: give the "
+            "vectors one length"
+        )
+    if train.form.kinds != test.form.kinds:
+        raise InputError(
+            f"dataset.transform returns {train.form.kinds} for training rows and {test.form.kinds} for test rows: "
+            "return numbers of one type"
+        )
+    raise InputError(f"training rows are {train.form} and test rows {test.form}: set dataset.transform to resize them")
 
 
 def content(row: Any) -> bytes:

@@ -53,7 +53,7 @@ class Rows:
     """Raw inputs with their labels and metadata, in the file's order."""
 
     inputs: Sequence[Any] | np.ndarray
-    """Encoded images, PIL images, or float64 feature vectors."""
+    """Encoded images, PIL images, texts, dicts of several columns, or float64 feature vectors."""
     labels: Labels
     metadata: pa.Table
     features: tuple[str, ...]
@@ -72,6 +72,10 @@ class Columns(Protocol):
     def label(self) -> str: ...
     @property
     def image(self) -> str | None: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def inputs(self) -> tuple[str, ...] | None: ...
     @property
     def features(self) -> tuple[str, ...] | None: ...
     @property
@@ -152,6 +156,8 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows
     required: list[tuple[str, Sequence[str | None]]] = [
         ("label", [columns.label]),
         ("image", [columns.image]),
+        ("text", [columns.text]),
+        ("inputs", columns.inputs or ()),
         ("id", [columns.id]),
         ("features", columns.features or ()),
         ("metadata", columns.metadata or ()),
@@ -167,13 +173,15 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows
         )
     labels = label_column(path, table, columns.label, class_places(table, columns.label))
     rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
-    features = () if image else columns.features or default_features(table, rest, columns.metadata or ())
+    others_read = bool(image or columns.text or columns.inputs)
+    features = () if others_read else columns.features or default_features(table, rest, columns.metadata or ())
     if set(features) == set(like):
         features = like
-    if not image and not features:
+    if not others_read and not features:
         kinds = shown((f"{name} ({table.schema.field(name).type})" for name in rest), 5) or "nothing"
         raise InputError(
-            f"{path} has no image column and no numeric column, but {kinds}: set dataset.image or dataset.features"
+            f"{path} has no image column and no numeric column, but {kinds}: set dataset.image, "
+            "dataset.text or dataset.features"
         )
     others = [name for name in rest if name not in features and not is_unnamed(name)]
     if columns.metadata is None:
@@ -190,12 +198,28 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows
         # An id that the CSV file writes as 00037 must not become the number 37.
         table = table.set_column(table.column_names.index(columns.id), columns.id, pa.array(names, pa.string()))
     return Rows(
-        _Images(parquet_files(path), image) if image else vectors(table, features, path),
+        _Images(parquet_files(path), image) if image else _inputs(path, table, columns, features),
         labels,
         plain(table.select([*metadata, *([columns.id] if columns.id and columns.id != "example_id" else [])]), path),
         features,
         names,
     )
+
+
+def _inputs(path: Path, table: pa.Table, columns: Columns, features: Sequence[str]) -> Sequence[Any] | np.ndarray:
+    """Texts, dicts of several columns, or vectors of features."""
+    if columns.text:
+        kind = table.schema.field(columns.text).type
+        texts = values_of(path, table, columns.text)
+        if not all(isinstance(text, str) for text in texts if text is not None):
+            raise InputError(f"{path}: dataset.text is {columns.text!r}, which holds {kind}: give a column of text")
+        if None in texts:
+            raise InputError(f"{path}: the text {columns.text!r} of row {texts.index(None)} is missing: fix or drop it")
+        return texts
+    if columns.inputs:
+        values = [values_of(path, table, name) for name in columns.inputs]
+        return [dict(zip(columns.inputs, row, strict=True)) for row in zip(*values, strict=True)]
+    return vectors(table, features, path)
 
 
 def _names(path: Path, table: pa.Table, column: str) -> list[str]:
@@ -240,7 +264,7 @@ def folder_rows(path: Path, columns: Columns) -> Rows:
         raise InputError(
             f"{path} has neither .parquet files nor folders of images, but {holds}: give one folder of images per class"
         )
-    for key in ("image", "features", "id", "metadata"):
+    for key in ("image", "text", "inputs", "features", "id", "metadata"):
         named = getattr(columns, key)
         if named and named != ("path",):
             raise InputError(
@@ -289,7 +313,7 @@ def holds_images(kind: pa.DataType) -> bool:
 
 def _image_column(path: Path, columns: Columns) -> str | None:
     """The image column: ``columns.image`` or the first column of images; None if there is none, as in CSV files."""
-    if delimiter(path) or columns.features:
+    if delimiter(path) or columns.features or columns.text or columns.inputs:
         return None
     roles = (columns.label, columns.id, *(columns.metadata or ()))
     images = [field.name for field in schema(path) if holds_images(field.type) and field.name not in roles]

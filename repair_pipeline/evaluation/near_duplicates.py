@@ -75,8 +75,8 @@ def near_duplicates(train: Examples, test: Examples, progress: Progress = silent
     Returns:
         Those that were found, in the order of ``test``.
     """
-    if len(train) < _FEWEST or not len(test):
-        return []  # there is nothing to compare a distance with
+    if len(train) < _FEWEST or not len(test) or not train.shape:
+        return []  # there is nothing to compare a distance with, or no distance between rows of several tensors
     if len(train.shape) == 3 and train.shape[0] in (1, 3):
         seen, searched = _thumbnails(train), _thumbnails(test)
         twin, closeness, chance = _nearest(seen, searched, *_low_frequencies(seen, searched), _aligned, progress)
@@ -146,7 +146,7 @@ def closer_than_chance(
 
 
 def _batches(rows: Examples) -> Iterator[Tensor]:
-    return (batch.inputs.float() for batch in rows.batches(_BATCH))
+    return (batch.tensor.float() for batch in rows.batches(_BATCH))
 
 
 def _thumbnails(images: Examples) -> Float[Tensor, "n h w"]:

@@ -18,15 +18,17 @@ from torch.utils.data import Dataset as TorchDataset
 
 from repair_pipeline.datasets.ids import digest, input_digests, numbered
 from repair_pipeline.datasets.prepared import Prepared, Scale
-from repair_pipeline.datasets.user_data import UserData, content
+from repair_pipeline.datasets.user_data import Transform, UserData, content, transform_of
 from repair_pipeline.datasets.user_tables import rows_at
-from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.library.settings import configured
+from repair_pipeline.named_tensors import Batch, NamedTensors, joined
 from repair_pipeline.types import Examples
 
 Source = Any
-"""``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of these, or the path of a table or a folder of images."""
+"""``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of these, or the path of a table or a folder of images.
+
+x is an array, or a mapping of arrays by the names of the model's arguments."""
 _BATCH = 256
 
 
@@ -34,7 +36,7 @@ _BATCH = 256
 class Part:
     """The rows of one argument, such as ``train`` or ``failures``."""
 
-    inputs: Tensor
+    inputs: Batch
     labels: Tensor
     hashes: list[str]
     """Hashes of the raw inputs, from which ids are made."""
@@ -47,7 +49,10 @@ class Part:
     @cached_property
     def digests(self) -> list[str]:
         """Hashes of the inputs as the model reads them. They do not depend on the kind of source."""
-        return input_digests(self.inputs if self.inputs.is_floating_point() else self.inputs.float())
+        inputs = self.inputs
+        return input_digests(
+            inputs.float() if isinstance(inputs, Tensor) and not inputs.is_floating_point() else inputs
+        )
 
 
 class Reader:
@@ -68,6 +73,7 @@ class Reader:
         self.classes = self._columns.classes
         self._dtype, self._seed = dtype, seed
         self._scale: Scale | None = None
+        self._transform: Transform = None
         self._features: tuple[str, ...] | None = None
 
     def __call__(self, where: str, source: Source) -> Part:
@@ -103,12 +109,12 @@ class Reader:
                 f"{', '.join(self._features)}: name features that all have, with columns={{'features': [...]}}"
             )
         self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
-        named = self._columns.transform
-        transform = entry_point("columns.transform", named, Path.cwd()) if named else None
+        if self._transform is None:
+            self._transform = transform_of(self._columns, Path.cwd(), rows, "columns.transform")
         scale = None
-        if transform is None and not isinstance(rows.inputs, np.ndarray):
+        if self._transform is None and not isinstance(rows.inputs, np.ndarray):
             self._scale = scale = Scale(rows.inputs, where, self._scale)
-        inputs = Prepared(rows.inputs, transform, where, scale)[torch.arange(len(rows.labels.values))]
+        inputs = Prepared(rows.inputs, self._transform, where, scale)[torch.arange(len(rows.labels.values))]
         hashes = [digest(content(row)) for row in rows.inputs]
         labels = rows.labels.numbers(self.classes, where)
         return Part(self._converted(inputs), labels, hashes, list(rows.names) or None)
@@ -122,35 +128,38 @@ class Reader:
             batches = DataLoader(source.dataset, source.batch_size, collate_fn=source.collate_fn)
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            batches_read = [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+            batches_read = [_values(batch) for batch in batches]
         if not batches_read:
             raise InputError(f"{where} has no rows: give at least one")
         if len(batches_read[0]) not in (2, 3):
             raise InputError(f"{where} yields {len(batches_read[0])} values per row: yield (x, y), or (x, y, id)")
         columns = list(zip(*batches_read, strict=True))
         try:
-            joined = tuple(torch.cat([torch.as_tensor(batch) for batch in column]) for column in columns[:2])
-        except (TypeError, ValueError, RuntimeError) as error:
+            read = tuple(joined([_batch(batch) for batch in column]) for column in columns[:2])
+        except (TypeError, ValueError, RuntimeError, KeyError) as error:
             raise InputError(
                 f"{where} yields values that are not tensors of one shape ({one_line(error)}): convert them first"
             ) from error
         ids = [name for batch in columns[2] for name in _texts(batch)] if len(columns) == 3 else None
-        return joined if ids is None else (*joined, ids)
+        return read if ids is None else (*read, ids)
 
     def _tensors(self, where: str, given: tuple[Any, ...]) -> Part:
         if len(given) not in (2, 3):
             raise InputError(f"{where} is a tuple of length {len(given)}: give (x, y), or (x, y, ids)")
         try:
-            inputs, labels = (
-                value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-                for value in given[:2]
-            )
+            inputs, labels = map(_batch, given[:2])
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{where} cannot be made into tensors ({one_line(error)}): give arrays of numbers"
             ) from error
         ids = _texts(given[2]) if len(given) == 3 else None
-        if inputs.dim() < 2 or labels.dim() != 1 or {len(labels), len(labels if ids is None else ids)} != {len(inputs)}:
+        assert isinstance(labels, Tensor)
+        vectors = isinstance(inputs, Tensor) and inputs.dim() == 2
+        if (
+            (isinstance(inputs, Tensor) and inputs.dim() < 2)
+            or labels.dim() != 1
+            or {len(labels), len(labels if ids is None else ids)} != {len(inputs)}
+        ):
             and_ids = "" if ids is None else f" and {len(ids)} ids"
             raise InputError(
                 f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{and_ids}: "
@@ -161,11 +170,34 @@ class Reader:
                 f"{where} has labels of dtype {labels.dtype}: give integer class numbers, such as labels.long()"
             )
         # Hash vectors as files of features are hashed: their numbers are read as float64.
-        raw = inputs.double() if inputs.dim() == 2 else inputs
+        raw = inputs.to(torch.float64) if vectors else inputs
         return Part(self._converted(inputs), labels.long(), input_digests(raw), ids)
 
-    def _converted(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
+    def _converted(self, inputs: Batch) -> Batch:
+        floats = isinstance(inputs, NamedTensors) or inputs.is_floating_point()
+        return inputs.to(self._dtype) if floats else inputs
+
+
+def _values(batch: Any) -> tuple[Any, ...]:
+    """The inputs, labels and ids of a batch; a mapping holds its labels as ``labels`` or ``label``."""
+    if isinstance(batch, Mapping):
+        key = next((key for key in ("labels", "label") if key in batch), None)
+        rest = {name: part for name, part in batch.items() if name != key}
+        return (rest, batch[key]) if key else (rest,)
+    return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+
+
+def _batch(value: Any) -> Batch:
+    """Numbers as a tensor, or a mapping of them as named tensors; on the CPU."""
+    if isinstance(value, NamedTensors):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return NamedTensors({str(name): _tensor(part) for name, part in value.items()})
+    return _tensor(value)
+
+
+def _tensor(value: Any) -> Tensor:
+    return value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
 
 
 def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.func import debug_unwrap
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.protocol import Likelihood
+from repair_pipeline.named_tensors import Batch, NamedTensors
 
 Cast = Literal["none", "float", "integer"]
 """What the model's inputs are converted to: nothing, the floating-point type of its parameters, or int64."""
+Call = Literal["arguments", "mapping"]
+"""How a model takes inputs of several named tensors: as its arguments, or all in one mapping."""
 
 _HALF = (torch.float16, torch.bfloat16)
 _TOKENS = (torch.int32, torch.int64)
@@ -31,6 +33,7 @@ class Reading:
 
     likelihood: Likelihood
     cast: Cast = "none"
+    call: Call = "arguments"
     at: str | int | None = None
     """The key, position or attribute of the logits; None: the outputs are a tensor, or have something called logits."""
     single: bool = False
@@ -47,25 +50,36 @@ class Reading:
             InputError: it needs one, but is a scripted module, whose inputs and outputs cannot be changed.
         """
         if isinstance(model, torch.jit.ScriptModule):
-            if self.cast == "none" and not self.single and self.likelihood.logits is None:
+            if self == Reading(self.likelihood) and self.likelihood.logits is None:
                 return model
             raise InputError(
                 f"the model is a {type(model).__name__}, which supports only the softmax likelihood, and inputs and "
                 "outputs that need no conversion: give the module that it was scripted from"
             )
-        if self.cast != "none":
-            model.register_forward_pre_hook(self._before)
+        model.register_forward_pre_hook(self._before, with_kwargs=True)
         model.register_forward_hook(self._after)
         return model
 
-    def _before(self, model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self.converted(model, inputs[0]), *inputs[1:])
+    def _before(self, model: nn.Module, args: tuple[Any, ...], more: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if not args or not isinstance(args[0], Tensor | NamedTensors | dict):
+            return args, more
+        # A dict is what a DataLoader of rows with named tensors gives.
+        inputs = NamedTensors(args[0]) if isinstance(args[0], dict) else args[0]
+        at, named = self.arguments(self.converted(model, inputs))
+        return (*at, *args[1:]), {**named, **more}
 
-    def converted(self, model: nn.Module, inputs: Shaped[Tensor, "n *features"]) -> Shaped[Tensor, "n *features"]:
-        """The inputs as the model reads them."""
+    def arguments(self, inputs: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the model is called with: positional arguments, and those with names."""
+        if isinstance(inputs, Tensor):
+            return (inputs,), {}
+        return inputs.arguments if self.call == "arguments" else ((dict(inputs.parts),), {})
+
+    def converted(self, model: nn.Module, inputs: Batch) -> Batch:
+        """The inputs in the types that the model reads."""
         if self.cast == "none":
             return inputs
         if self.cast == "integer":
+            assert isinstance(inputs, Tensor)
             _require_whole(inputs)
             return inputs.long()
         return inputs.to(precision(model))  # at every call: a method may use the model in another precision
@@ -117,14 +131,13 @@ def _require_whole(inputs: Tensor) -> None:
             )
 
 
-def with_logits(
-    model: nn.Module, inputs: Shaped[Tensor, "n *features"], classes: int, likelihood: Likelihood
-) -> nn.Module:
+def with_logits(model: nn.Module, inputs: Batch, classes: int, likelihood: Likelihood) -> nn.Module:
     """Make the model read these inputs and return logits, in place; returns the same model.
 
     It is tried in eval mode: with the inputs as they are, and if it fails, with inputs of its parameters' type, or
-    with integers if all inputs are whole numbers. Parameters of half precision become float32, in which alone squared
-    gradients do not vanish. If nothing works, the model is left as it is, and refused where it is first used.
+    with integers if all inputs are whole numbers; several tensors as arguments, then as one mapping. Parameters of half
+    precision become float32, in which alone squared gradients do not vanish. If nothing works, the model is left as it
+    is, and refused where it is first used.
 
     Args:
         model: as its owner built it.
@@ -176,7 +189,7 @@ def reading_of(model: nn.Module) -> Reading:
 
 def off(model: nn.Module) -> nn.Module:
     """Remove all conversions from the model, in place; returns the same model."""
-    for hooks in (model._forward_pre_hooks, model._forward_hooks):
+    for hooks in (model._forward_pre_hooks, model._forward_hooks):  # an entry of …_with_kwargs alone does nothing
         # torch removes a hook only by its handle, which a copy of the model does not have.
         for key in [
             k for k, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Reading | Likelihood)
@@ -186,19 +199,25 @@ def off(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _found(model: nn.Module, inputs: Tensor, classes: int, likelihood: Likelihood) -> Reading:
-    for reading in (Reading(likelihood, cast) for cast in _casts(inputs)):
+def _found(model: nn.Module, inputs: Batch, classes: int, likelihood: Likelihood) -> Reading:
+    calls: tuple[Call, ...] = ("arguments", "mapping") if isinstance(inputs, NamedTensors) else ("arguments",)
+    for reading in (Reading(likelihood, cast, call) for call in calls for cast in _casts(inputs)):
+
+        def returned_for(count: int, reading: Reading = reading) -> Any:
+            at, named = reading.arguments(reading.converted(model, inputs[:count]))
+            return model(*at, **named)
+
         try:
-            returned = {
-                count: model(reading.converted(model, inputs[:count])) for count in {min(2, len(inputs)), len(inputs)}
-            }
+            returned = {count: returned_for(count) for count in {min(2, len(inputs)), len(inputs)}}
         except Exception:  # any error of the model: the next conversion is tried, and the first error is shown later
             continue
         return _read(reading, returned, classes)
     return Reading(likelihood)
 
 
-def _casts(inputs: Tensor) -> list[Cast]:
+def _casts(inputs: Batch) -> list[Cast]:
+    if isinstance(inputs, NamedTensors):
+        return ["none", "float"]
     whole = not inputs.is_floating_point() or bool((inputs == inputs.round()).all())
     integers: list[Cast] = ["integer"] if whole else []
     if inputs.is_floating_point() or inputs.dtype in _TOKENS:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
+from repair_pipeline.models.pretrained import adapter_weights
 from repair_pipeline.models.weight_names import by_the_models_names
 
 Adapted = Literal["all", "last_layer", "last_block"] | tuple[str, ...]
@@ -112,7 +113,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
     Raises:
         InputError: a tensor is missing, unknown, present under two prefixes, or of another shape.
     """
-    weights = by_the_models_names(model, tensors, where)
+    weights = by_the_models_names(model, adapter_weights(model, tensors), where)
     for name, tensor in model.state_dict().items():
         if weights[name].shape != tensor.shape:
             raise InputError(

@@ -11,6 +11,7 @@ from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.datasets.patching import changed_labels
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
+from repair_pipeline.named_tensors import tensors_of
 from repair_pipeline.pipeline.inputs import changed_data
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import load_dataset
@@ -54,12 +55,18 @@ def changed_rows(spec: CaseSpec, layout: Layout, key: str, patch: pa.Table, data
 def _other_inputs(judged: Examples, now: Examples, ids: Collection[str]) -> Iterator[str]:
     at, was_at = ({name: row for row, name in enumerate(each.ids.tolist())} for each in (now, judged))
     names = sorted(ids & was_at.keys())
-    if judged.shape != now.shape:
+    if _form(judged) != _form(now):
         yield from names
         return
     for start in range(0, len(names), _BATCH):
         part = names[start : start + _BATCH]
         old = judged[torch.tensor([was_at[name] for name in part])].inputs
         new = now[torch.tensor([at[name] for name in part])].inputs
-        same = (old == new).flatten(1).all(dim=1).tolist()
+        parts = zip(tensors_of(old).values(), tensors_of(new).values(), strict=True)
+        same = torch.stack([(was == now).flatten(1).all(dim=1) for was, now in parts]).all(dim=0).tolist()
         yield from (name for name, equal in zip(part, same, strict=True) if not equal)
+
+
+def _form(rows: Examples) -> dict[str, torch.Size]:
+    """The shape of each tensor of a row."""
+    return {name: part.shape[1:] for name, part in tensors_of(rows[:1].inputs).items()}

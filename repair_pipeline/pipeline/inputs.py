@@ -61,7 +61,8 @@ def changed_data(spec: CaseSpec, layout: Layout, case_id: str) -> list[str]:
     That its own patch is applied is no change, nor is one that it was judged with. The digests of the training data
     before and after each application tell a file that the patch changed from one that was changed since.
     """
-    changed = changed_inputs(spec, layout, ("dataset.train", "dataset.test", "dataset.torchvision", "model.weights"))
+    keys = ("dataset.train", "dataset.test", "dataset.tokenizer", "dataset.torchvision")
+    changed = changed_inputs(spec, layout, (*keys, "model.weights", "model.transformers"))
     if "dataset.train" in changed and isinstance(spec.dataset, UserData):
         expected = (spec.inputs or {})["dataset.train"]
         for name in applied_patches(spec.dataset, spec.root):
@@ -144,6 +145,9 @@ def _files(spec: CaseSpec, layout: Layout, key: str) -> dict[str, Path]:
         return {} if value.startswith("repair_pipeline.") else source_files(key, value, spec.root)
     if isinstance(spec.model, UserModel) and key == "model.weights":
         return _one(weights_path(spec, layout))
+    if key in ("dataset.tokenizer", "model.transformers"):
+        folder = spec.root / value
+        return {file.name: file for file in folder.iterdir() if file.is_file()} if folder.is_dir() else {}
     return _files_at(spec.root / value)
 
 

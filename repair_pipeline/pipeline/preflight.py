@@ -21,6 +21,7 @@ from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.prepared import kind, size
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.evaluation.gate import FEWEST_ROWS, expected_detectable
 from repair_pipeline.evaluation.margins import breakable, provable_loss, rows_to_prove
@@ -28,6 +29,7 @@ from repair_pipeline.evaluation.near_duplicates import near_duplicates
 from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
 from repair_pipeline.likelihoods.reading import reading_of
 from repair_pipeline.models.user_model import freeze, load_weights
+from repair_pipeline.named_tensors import NamedTensors, tensors_of
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.cost import expected_seconds
 from repair_pipeline.pipeline.failures import failure_parts
@@ -109,7 +111,7 @@ def preflight(case: Case) -> Iterator[Finding]:
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
-    shape = "×".join(map(str, fit.shape)) + (" features" if len(fit.shape) == 1 else "")
+    shape = _shape(fit)
     shape += f" ({shown(data.features, 4)})" if data.features else ""
     counted = f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test"
     yield Finding("rows", f"{counted}, each {shape}")
@@ -126,7 +128,12 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     if untested := [name for at, name in enumerate(data.classes) if not int((data.test.labels == at).sum())]:
         yield Finding("labels", f"no test row is of {shown(untested)}: nothing is judged on it", fine=False)
     parts = (fit, data.validation.examples, data.test)  # all of them: an image may fail only where it is decoded
-    finite = all(bool(batch.inputs.isfinite().all()) for part in parts for batch in part.batches(500))
+    finite = all(
+        bool(tensor.isfinite().all())
+        for part in parts
+        for batch in part.batches(500)
+        for tensor in tensors_of(batch.inputs).values()
+    )
     yield Finding("inputs", "finite" if finite else "not finite: mend dataset.transform", finite)
     # Ids that are hashes count a repeated input's occurrences; the owner's own names say nothing of it.
     again = 0 if named else sum(not example_id.endswith("-0") for example_id in fit.ids.tolist())
@@ -136,6 +143,14 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
         says = f"{len(data.also_in_training)} test rows are training rows too: kept out of holdout and remaining"
         yield Finding("overlap", says, fine=False)
     yield from _near_duplicates(data)
+
+
+def _shape(rows: Examples) -> str:
+    """The shape of a row, and of each tensor if it has several."""
+    inputs = rows[:1].inputs
+    if isinstance(inputs, NamedTensors):
+        return ", ".join(f"{name} {size(part.shape)} {kind(part.dtype)}" for name, part in inputs.parts.items())
+    return "×".join(map(str, rows.shape)) + (" features" if len(rows.shape) == 1 else "")
 
 
 def _near_duplicates(data: CorruptedDataset) -> Iterator[Finding]:

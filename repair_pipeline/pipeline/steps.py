@@ -57,8 +57,8 @@ def _corrupted_dataset(case: Case) -> list[File]:
     return [File(case.dataset_path, case.patch_paths, make, beside=beside, inputs=inputs)]
 
 
-_DATA = ("dataset.train", "dataset.test", "dataset.transform", "dataset.torchvision")
-_MODEL = ("model.weights", "model.factory", "training.function", "training.augment")
+_DATA = ("dataset.train", "dataset.test", "dataset.tokenizer", "dataset.transform", "dataset.torchvision")
+_MODEL = ("model.weights", "model.transformers", "model.factory", "training.function", "training.augment")
 _FAILURES = ("failures.list", "failures.reported")
 
 

@@ -13,6 +13,8 @@ from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.continual.trajectory import change_if_left_out, run_sgd
 from repair_pipeline.errors import one_line
 from repair_pipeline.influence.ewc import EWCInfluence
+from repair_pipeline.influence.external.ekfac import EKFAC
+from repair_pipeline.influence.external.trak import TRAK
 from repair_pipeline.influence.linear import LinearInfluence
 from repair_pipeline.influence.sgd import SGDInfluence
 from repair_pipeline.likelihoods.reading import off, reading_of
@@ -57,7 +59,8 @@ def fails_in_train_mode(model: nn.Module, rows: Examples) -> str | None:
 def auxiliary_outputs(model: nn.Module, rows: Examples) -> str | None:
     """The type of what the model returns in train mode, if that is no tensor though it is one in eval mode."""
     with torch.random.fork_rng(), torch.no_grad():
-        outputs = off(copied(model)).train()(reading_of(model).converted(model, rows.inputs))
+        at, named = (reading := reading_of(model)).arguments(reading.converted(model, rows.inputs))
+        outputs = off(copied(model)).train()(*at, **named)
     if isinstance(outputs, Tensor) or reading_of(model).returns:
         return None
     return type(outputs).__name__
@@ -72,6 +75,8 @@ def unsupported(spec: CaseSpec, classifier: Classifier, rows: Examples) -> Itera
     for name in spec.influence:
         method = spec.influence_method(name)
         try:
+            if isinstance(method, EKFAC | TRAK):
+                _ = rows.tensor
             if isinstance(method, EWCInfluence | LinearInfluence) and method.curvature in ("kfac", "ekfac"):
                 kfac(classifier, theta, rows)
             if isinstance(method, SGDInfluence):

@@ -15,6 +15,7 @@ from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.likelihoods.reading import precision, reading_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.models.user_model import Adapted, freeze
+from repair_pipeline.named_tensors import Batch, NamedTensors, tensors_of
 from repair_pipeline.training.fit import logits
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.types import Examples
@@ -126,7 +127,11 @@ def require_differentiable(model: nn.Module, rows: Examples) -> None:
 def reads_integers(model: nn.Module, rows: Examples) -> bool:
     """Whether the model gets integers, as one that looks them up in a table does."""
     cast = reading_of(model).cast
-    return cast == "integer" or (cast == "none" and not rows[:1].inputs.is_floating_point())
+    return cast == "integer" or (cast == "none" and bool(_integers(rows[:1].inputs)))
+
+
+def _integers(inputs: Batch) -> list[Tensor]:
+    return [part for part in tensors_of(inputs).values() if not part.is_floating_point()]
 
 
 def _extremes(rows: Examples) -> Examples:
@@ -134,20 +139,27 @@ def _extremes(rows: Examples) -> Examples:
     found = rows[:0]
     for batch in rows.batches(1000):
         found = Examples.concat([found, batch])
-        values = found.inputs.flatten(1).long()
+        tensors = _integers(found.inputs) or list(tensors_of(found.inputs).values())
+        values = torch.cat([tensor.flatten(1).long() for tensor in tensors], dim=1)
         found = found[torch.cat([values.argmax(dim=0), values.argmin(dim=0)]).unique()]
     return found
 
 
-def _explanation(model: nn.Module, inputs: Tensor, error: Exception, features: tuple[str, ...]) -> str:
+def _explanation(model: nn.Module, inputs: Batch, error: Exception, features: tuple[str, ...]) -> str:
     """Why the model cannot read the inputs, and what to do."""
-    shape = tuple(inputs.shape[1:])
     kinds = {name.lower() for name in re.findall(r"(?i)\b(?:float|double|half|bfloat16)\b", str(error))}
     if len(kinds) > 1:
         return (
             f"the model computes in several precisions ({one_line(error)}): let all its layers have the type of its "
             f"first parameter, {kind(precision(model))}, and take conversions such as .half() out of it"
         )
+    if isinstance(inputs, NamedTensors):
+        named = ", ".join(f"{name} {tuple(part.shape[1:])} {kind(part.dtype)}" for name, part in inputs.parts.items())
+        return (
+            f"the model cannot read inputs of the tensors {named} ({one_line(error)}): let dataset.transform return a "
+            "tensor for each argument of the model, by its name"
+        )
+    shape = tuple(inputs.shape[1:])
     if re.search(r"(?i)indices.*long|index tensor|used as indices", one_line(error)):
         parts = inputs[inputs != inputs.round()]
         if len(parts):

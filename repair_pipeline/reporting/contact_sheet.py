@@ -80,14 +80,14 @@ def contact_sheet(
         example_id, label = str(failures.ids[at]), names[failures.labels[at]]
         prediction = names[predicted[example_id]]
         caption = f"label {shortened(label, _LONGEST)}\nmodel {shortened(prediction, _LONGEST)}"
-        draw(frame(line, _FAILURE_AT), failures[at : at + 1].inputs[0], data.mean, caption)
+        draw(frame(line, _FAILURE_AT), failures[at : at + 1].tensor[0], data.mean, caption)
         rows = []
         greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:CONTACTS]
         for place, (row_id, influence) in enumerate(greatest):
             row = row_of[row_id]
             given = names[fit.labels[row]]
             caption = f"{shortened(given, _LONGEST)}\n{signed(influence)}"
-            draw(frame(line, _ROWS_AT + place * _STEP), fit[row : row + 1].inputs[0], data.mean, caption)
+            draw(frame(line, _ROWS_AT + place * _STEP), fit[row : row + 1].tensor[0], data.mean, caption)
             rows.append(f"given {given}, influence {signed(influence)}")
         alt_texts.append(f"labelled {label}, predicted {prediction}: {'; '.join(rows) or 'no training row'}.")
     numbered = (f"Failure {number}, {text}" for number, text in enumerate(alt_texts, start=1))

@@ -57,7 +57,7 @@ def training_rows(evidence: Evidence, positions: NDArray[np.int64], title: str) 
         lines.append(f"{'planted' if planted else 'r̃'} {signed(value)}")
         captions.append("\n".join(lines))
         alt_texts.append(f"{alt_text}, influence {signed(value)}")
-    inputs = fit.examples[torch.from_numpy(positions)].inputs
+    inputs = fit.examples[torch.from_numpy(positions)].tensor
     figure = grid(evidence, inputs, captions, fit.corrupted.numpy()[positions])
     return Picture(figure, f"{title}: {'; '.join(alt_texts)}.", listed(evidence, positions))
 
@@ -97,7 +97,7 @@ def failures(evidence: Evidence) -> Picture:
     shown = evidence.partition.query[:_FAILURES]
     labels = [evidence.data.classes[label] for label in shown.labels]
     captions = [f"label {shortened(label, LONGEST)}" for label in labels]
-    figure = grid(evidence, shown.inputs, captions, np.zeros(len(shown), dtype=bool))
+    figure = grid(evidence, shown.tensor, captions, np.zeros(len(shown), dtype=bool))
     alt_text = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."
     return Picture(figure, alt_text, listed_failures(evidence))
 

@@ -53,7 +53,7 @@ def duplicates(evidence: Evidence) -> Picture | None:
         for kind, rows, name in (("test", data.test, "example_id"), ("training", seen, "training_row")):
             at = torch.from_numpy(np.flatnonzero(rows.ids == row[name]))
             label = data.classes[int(rows.labels[at])]
-            images.append(rows[at].inputs)
+            images.append(rows[at].tensor)
             captions.append(f"{kind}\n{shortened(label, LONGEST)}")
             alt_texts.append(f"{kind} image labelled {label}")
     figure = grid(evidence, torch.cat(images), captions, np.zeros(len(images), dtype=bool))

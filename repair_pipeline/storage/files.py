@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from repair_pipeline.datasets.ids import digest
+from repair_pipeline.named_tensors import Batch, NamedTensors
 
 _NOTES = b"repair_pipeline"
 _ASIDE = ".making-"
@@ -89,12 +91,14 @@ def write_parquet(path: Path, table: pa.Table, notes: Notes) -> None:
     )
 
 
-def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> None:
+def write_inputs(path: Path, rows: int, parts: Iterable[Batch]) -> None:
     """Write an array part by part, so that only one part is in memory.
+
+    Several named tensors become a structured array: one record an example, with a field for each tensor.
 
     Args:
         path: the ``.npy`` file.
-        shape: of the whole array.
+        rows: of the whole array.
         parts: consecutive rows of the array, at least one part.
     """
 
@@ -102,19 +106,35 @@ def write_inputs(path: Path, shape: Sequence[int], parts: Iterable[Tensor]) -> N
         # Not through a memory map: on a full disk the process would die of SIGBUS.
         with temporary.open("wb") as file:
             for number, part in enumerate(parts):
-                array = np.ascontiguousarray(part.numpy())
+                array = _array(part)
                 if number == 0:
-                    described = {"descr": array.dtype.str, "fortran_order": False, "shape": tuple(shape)}
+                    kind = np.lib.format.dtype_to_descr(array.dtype)
+                    described = {"descr": kind, "fortran_order": False, "shape": (rows, *array.shape[1:])}
                     np.lib.format.write_array_header_1_0(file, described)
-                file.write(array.data)
+                file.write(array.tobytes())
 
     write_whole(path, write)
 
 
-def map_inputs(path: Path) -> Tensor:
-    """The array as a memory-mapped tensor: pages are read on access, and dropped when memory is short."""
+def _array(inputs: Batch) -> NDArray[Any]:
+    """A tensor as an array; several as one of records."""
+    if isinstance(inputs, Tensor):
+        return np.ascontiguousarray(inputs.numpy())
+    fields = {name: tensor.numpy() for name, tensor in inputs.parts.items()}
+    kinds = [(name, field.dtype, field.shape[1:]) for name, field in fields.items()]
+    records = np.zeros(len(inputs), dtype=np.dtype(kinds, align=True))  # torch maps fields only where they are aligned
+    for name, field in fields.items():
+        records[name] = field
+    return records
+
+
+def map_inputs(path: Path) -> Batch:
+    """The array as memory-mapped tensors: pages are read on access, and dropped when memory is short."""
     # Copy on write, because torch warns about read-only memory.
-    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if array.dtype.names is None:
+        return torch.from_numpy(array)
+    return NamedTensors({name: torch.from_numpy(array[name]) for name in array.dtype.names})
 
 
 def read_parquet(path: Path) -> tuple[pa.Table, Notes]:

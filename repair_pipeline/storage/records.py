@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from repair_pipeline.named_tensors import Batch
 from repair_pipeline.storage.files import Notes, map_inputs, read_parquet, write_inputs, write_parquet
 from repair_pipeline.storage.schemas import TABLES
 from repair_pipeline.types import (
@@ -63,7 +64,7 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
     }
     ids = np.concatenate([rows.examples.ids for rows in parts.values()])
 
-    def inputs() -> Iterator[Tensor]:
+    def inputs() -> Iterator[Batch]:
         done = 0
         for rows in parts.values():
             for batch in rows.examples.batches(_BATCH):
@@ -91,7 +92,7 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
         "also_in_training": sorted(data.also_in_training),
         "features": list(data.features),
     }
-    write_inputs(inputs_path(path), (len(ids), *data.test.shape), inputs())
+    write_inputs(inputs_path(path), len(ids), inputs())
     write_parquet(path, table, {**notes(), **properties})
 
 

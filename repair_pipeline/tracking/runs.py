@@ -24,6 +24,7 @@ from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.models.copying import copied
+from repair_pipeline.named_tensors import NamedTensors, tensors_of
 from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
@@ -255,20 +256,22 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
     Raises:
         OSError: the folder of temporary files has no room for it.
     """
-    example = tests[:2].inputs
+    inputs = tests[:2].inputs
+    arrays = {key: part.numpy() for key, part in tensors_of(inputs).items()}
+    example = arrays if isinstance(inputs, NamedTensors) else arrays[""]
     # Where torch.export finds no room, it aborts the process.
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
     require_room(Path(gettempdir()), _COPIES * size + _PROGRAM)
     # torch.export warns about channels-last tensors, which it cannot distinguish from views.
     model = copied(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
-        signature = infer_signature(example.numpy(), model(example).numpy())
+        signature = infer_signature(example, model(inputs).numpy())
     try:
         with quiet_export():
             return mlflow.pytorch.log_model(
                 model,
                 name=name,
-                input_example=example.numpy(),
+                input_example=example,
                 signature=signature,
                 pip_requirements=_REQUIREMENTS,  # without them MLflow loads the model in another process to infer them
                 **more,

@@ -17,6 +17,7 @@ from torch import nn
 
 from repair_pipeline.influence.external import own_logging
 from repair_pipeline.models.copying import copied
+from repair_pipeline.named_tensors import NamedTensors
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.types import Examples
 
@@ -76,11 +77,13 @@ def not_exported(model: nn.Module, rows: Examples) -> str | None:
         model: the model.
         rows: examples of its input.
     """
-    example = rows[:2].inputs.cpu()
+    inputs = rows[:2].inputs.cpu()
+    example = dict(inputs.parts) if isinstance(inputs, NamedTensors) else inputs
     any_batch_size = {0: torch.export.Dim.AUTO}
+    shapes = dict.fromkeys(example, any_batch_size) if isinstance(example, dict) else any_batch_size
     try:
         with quiet_export():
-            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch_size,))
+            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(shapes,))
     except Exception as error:  # torch.export raises whatever the model's code raises
         return " ".join(f"{type(error).__name__}: {error}".split())[:160]
     return None

@@ -19,8 +19,12 @@ from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.models.copying import copied
 from repair_pipeline.models.user_model import load_weights
+from repair_pipeline.named_tensors import NamedTensors
 from repair_pipeline.training.protocol import Start, Training, seeded
 from repair_pipeline.types import Examples, Progress, silent
+
+Row = Tensor | dict[str, Tensor]
+"""The input of one example."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -44,7 +48,7 @@ class UserTraining:
         return TrainingFunction(function, self.function, self.arguments)
 
 
-class Rows(Dataset[tuple[Tensor, Tensor]]):
+class Rows(Dataset[tuple[Row, Tensor]]):
     """Examples as a torch data set of (x, y), read on access.
 
     Args:
@@ -59,13 +63,15 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, at: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, at: int) -> tuple[Row, Tensor]:
         return self.__getitems__([at])[0]
 
-    def __getitems__(self, at: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    def __getitems__(self, at: Sequence[int]) -> list[tuple[Row, Tensor]]:
         """The rows of a batch, read together; a ``DataLoader`` asks for them so."""
         rows = torch.as_tensor(at)
-        return list(zip(self._examples[rows].inputs, self._targets[rows], strict=True))
+        inputs = self._examples[rows].inputs
+        each = inputs.rows() if isinstance(inputs, NamedTensors) else inputs
+        return list(zip(each, self._targets[rows], strict=True))
 
 
 @plain_dataclass(frozen=True)
@@ -75,7 +81,8 @@ class TrainingFunction:
         train(model, train, validation, *, seed, device, progress, **arguments) -> nn.Module
 
     ``model`` is a copy, new or trained already, on ``device`` and in train mode; it may be changed and returned.
-    ``train`` and ``validation`` are map-style torch data sets of (x, y): x on the CPU, y a class number, or for
+    ``train`` and ``validation`` are map-style torch data sets of (x, y): x on the CPU, a tensor or a dict of tensors
+    that the model takes in batches as it is; y a class number, or for
     ``train`` also a distribution over the classes times the row's weight. ``F.cross_entropy`` takes a batch of either.
     ``seed``, below 2³¹, is for what draws from other streams than torch's global one, which is seeded already.
     ``progress`` is called with (done, total). It returns the trained model, or another of the same architecture.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -18,13 +18,15 @@ from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.likelihoods.reading import reading_of
 from repair_pipeline.models.copying import copied
+from repair_pipeline.named_tensors import Batch, NamedTensors, tensors_of
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.training.protocol import Start, Training, seeded
 from repair_pipeline.types import Examples, Progress, silent
 
-Augment = Callable[[Shaped[Tensor, "b *features"], torch.Generator], Shaped[Tensor, "b *features"]]
+Augment = Callable[[Any, torch.Generator], Any]
 """Changes a batch of inputs at random, with all randomness from the generator. Both are on the CPU.
 
+The batch is a tensor, or a dict of tensors where a row has several; so is what it returns.
 The inputs are of the type that the model reads: floats, even where a transform returned integers, or tokens."""
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -169,27 +171,38 @@ def _smoothed(targets: Float[Tensor, "b k"], smoothing: float) -> Float[Tensor, 
     return (1 - smoothing) * targets + smoothing * targets.mean(dim=1, keepdim=True)
 
 
-def _augmented(
-    augment: Augment, name: str, inputs: Shaped[Tensor, "b *features"], generator: torch.Generator
-) -> Shaped[Tensor, "b *features"]:
-    """The inputs after augmentation, which must keep shape and type.
+def _augmented(augment: Augment, name: str, inputs: Batch, generator: torch.Generator) -> Batch:
+    """The inputs after augmentation, which must keep names, shapes and types.
 
     Raises:
         InputError: it fails, or does not.
     """
+    given = tensors_of(inputs)
     try:
-        changed = augment(inputs, generator)
+        changed = augment(dict(given) if isinstance(inputs, NamedTensors) else inputs, generator)
     except InputError:
         raise
     except Exception as error:
+        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in given.values())
         raise InputError(
             f"training.augment {name} fails ({type(error).__name__}: {one_line(error)}): it gets a batch of inputs of "
-            f"shape {tuple(inputs.shape)} and a torch.Generator"
+            f"shape {shapes} and a torch.Generator"
         ) from error
-    wanted = f"{inputs.dtype} of shape {tuple(inputs.shape)}"
+    if isinstance(inputs, NamedTensors):
+        if not isinstance(changed, Mapping) or set(changed) != set(given):
+            raise InputError(
+                f"training.augment {name} returns a {type(changed).__name__}: return a dict of {', '.join(given)}"
+            )
+        return NamedTensors({key: _alike(name, changed[key], part) for key, part in given.items()})
+    return _alike(name, changed, given[""])
+
+
+def _alike(name: str, changed: Any, given: Tensor) -> Tensor:
+    """What an augmentation returned for a tensor."""
+    wanted = f"{given.dtype} of shape {tuple(given.shape)}"
     if not isinstance(changed, Tensor):
         raise InputError(f"training.augment {name} returns a {type(changed).__name__}: return a tensor, {wanted}")
-    if (changed.shape, changed.dtype) != (inputs.shape, inputs.dtype):
+    if (changed.shape, changed.dtype) != (given.shape, given.dtype):
         raise InputError(
             f"training.augment {name} returns {changed.dtype} of shape {tuple(changed.shape)}: return {wanted}"
         )

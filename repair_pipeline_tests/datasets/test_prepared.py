@@ -135,7 +135,7 @@ def test_integers_of_a_transform_stay_integers_even_those_that_a_float_cannot_ho
     assert inputs[:, 0].tolist() == [1, 2**53 - 1]
     save = tmp_path / "stored" / "inputs.npy"
     save.parent.mkdir()
-    write_inputs(save, inputs.shape, [inputs[:1], inputs[1:]])
+    write_inputs(save, len(inputs), [inputs[:1], inputs[1:]])
     assert torch.equal(map_inputs(save), inputs)
 
 

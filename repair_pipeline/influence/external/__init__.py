@@ -3,27 +3,21 @@
 Settings are validated without the packages; each package is imported when its method runs.
 """
 
-import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from repair_pipeline.errors import InputError
+from repair_pipeline.extras import package
 
 
-def peer(package: str) -> ModuleType:
+def peer(name: str) -> ModuleType:
     """Import an external package.
 
     Raises:
         InputError: it is not installed.
     """
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as missing:
-        raise InputError(
-            f"this method needs {package}, but {missing.name} is not installed: pip install 'repair_pipeline[peers]'"
-        ) from missing
+    return package(name, "peers", "this method")
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class EKFAC(QueryBased):
                 return losses
 
         likelihood = Likelihood()
-        rows = TensorDataset(task.fit.inputs.cpu(), task.fit.labels.cpu())
+        rows = TensorDataset(task.fit.tensor.cpu(), task.fit.labels.cpu())
         gradient_dtype = {"per_sample_gradient_dtype": dtype}
         with TemporaryDirectory() as folder, torch.random.fork_rng(), own_logging():
             torch.manual_seed(int(torch.randint(2**62, (), generator=task.generator)))
@@ -97,7 +97,7 @@ class EKFAC(QueryBased):
             analyzer.compute_pairwise_scores(
                 "influence",
                 "fisher",
-                query_dataset=TensorDataset(query.inputs.cpu(), query.labels.cpu(), power),
+                query_dataset=TensorDataset(query.tensor.cpu(), query.labels.cpu(), power),
                 train_dataset=rows,
                 per_device_query_batch_size=_BATCH,
                 per_device_train_batch_size=_BATCH,

@@ -81,7 +81,7 @@ class TRAK(QueryBased):
                     tracer.start_scoring_checkpoint("failures", checkpoint, model_id=0, num_targets=len(query))
                 for batch in rows.batches(_BATCH):
                     at = batch.to(task.theta_hat.device)
-                    project((at.inputs.float(), at.labels), num_samples=len(batch))
+                    project((at.tensor.float(), at.labels), num_samples=len(batch))
                     done += len(batch)
                     task.progress(done, len(task.fit) + len(query))
             with redirect_stderr(StringIO()):

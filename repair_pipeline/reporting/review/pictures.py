@@ -38,7 +38,7 @@ def picture(sheet: Sheet, kind: str, at: int) -> bytes:
         mean = np.zeros(data.test.shape) if usual is None else usual.mean
         return _png(torch.from_numpy(mean).float(), sheet)
     rows, place = (fit, sheet.rows["row"][at].as_py()) if kind == "row" else (sheet.failures, at)
-    return _png(rows[place : place + 1].inputs[0], sheet)
+    return _png(rows[place : place + 1].tensor[0], sheet)
 
 
 def _png(image: Float[Tensor, "c h w"], sheet: Sheet) -> bytes:

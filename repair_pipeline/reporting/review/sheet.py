@@ -116,7 +116,7 @@ class Sheet:
             if not len(rows):
                 found.append(None)
                 continue
-            values = rows.inputs.double().numpy()
+            values = rows.tensor.double().numpy()
             low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
             found.append(Usual(low, middle, high, values.mean(axis=0)))
         return found
@@ -161,7 +161,7 @@ class Sheet:
         names, classes = self.data.features, self.data.classes
         if not names or len(self.data.test.shape) != 1:
             return []
-        values = self.data.fit.examples[row["row"] : row["row"] + 1].inputs[0].double().numpy()
+        values = self.data.fit.examples[row["row"] : row["row"] + 1].tensor[0].double().numpy()
         given = self.usual[classes.index(row["label"])]
         other = self.usual[classes.index(row["suggested_label"])] if row["suggested_label"] is not None else None
         assert given is not None, "the row itself has the label"

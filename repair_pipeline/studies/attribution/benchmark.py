@@ -63,7 +63,7 @@ class Benchmark:
         """
         data = mnist(_IMAGES, np.random.default_rng(0), folder)
         fit, queries = data.train[: self.fit], data.test[: self.queries]
-        return tuple(Examples(rows.ids, rows.inputs / _DEVIATION, rows.labels) for rows in (fit, queries))  # type: ignore[return-value]  # two
+        return tuple(Examples(rows.ids, rows.tensor / _DEVIATION, rows.labels) for rows in (fit, queries))  # type: ignore[return-value]  # two
 
     def flipped(self, fit: Examples) -> Examples:
         """D with a share ``FLIPPED`` of its labels replaced."""
