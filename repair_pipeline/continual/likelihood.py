@@ -15,6 +15,7 @@ from torch.func import functional_call, grad, vmap
 from repair_pipeline.compute.engines import shards, spread
 from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.in_place import InPlace
+from repair_pipeline.continual.layer_gradients import LayerGradients
 from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.protocol import Likelihood, log_p
 from repair_pipeline.likelihoods.softmax import SOFTMAX
@@ -40,8 +41,12 @@ Outputs = Callable[[Theta, Batch], Tensor]
 Value = Callable[[Tensor, Tensor], Tensor]
 """(logits, labels) → a value of every row."""
 
-Way = Literal["batched", "rows", "in_place"]
-"""How per-sample gradients are computed: batched; one row at a time; or one at a time with θ copied into the model."""
+Way = Literal["batched", "layers", "rows", "in_place"]
+"""How per-sample gradients are computed: by ``vmap``; from what each layer reads; one row at a time; or one at a time
+with θ copied into the model."""
+
+_TRIED = 3
+"""Rows on which a way is tested."""
 
 _OWNERS = (torch.jit.ScriptModule, nn.DataParallel)
 """Modules that ``torch.func.functional_call`` does not support."""
@@ -80,16 +85,17 @@ class Classifier:
         self._owner: nn.Module | None = None
 
     def way(self, inputs: Batch) -> Way:
-        """How this model's per-sample gradients are computed: tested on one row at the first call, then kept.
+        """How this model's per-sample gradients are computed: tested on a few rows at the first call, then kept.
 
         ``torch.func.vmap`` does not support models that branch on values, write in place, or use ``.item()``, recurrent
-        cells or a custom ``autograd.Function``. Ordinary autograd, one row at a time, gives the same values.
+        cells or a custom ``autograd.Function``. ``LayerGradients`` does, if all adapted parameters belong to common layers
+        and it gives the same values as ordinary autograd, one row at a time, which is the last resort.
 
         Raises:
             Exception: the model's own, if neither can differentiate it.
         """
         if self._way is None:
-            self._way = self._supported_way(inputs[:1])
+            self._way = self._supported_way(inputs[:_TRIED])
         return self._way
 
     def logits(self, theta: Theta, inputs: Batch) -> Float[Tensor, "n k"]:
@@ -112,6 +118,8 @@ class Classifier:
         """
         if self.way(examples.inputs) == "batched":
             return self._batched(theta, examples.inputs, examples.labels, of)
+        if self._way == "layers":
+            return self._by_layers(theta, examples.inputs, examples.labels, of)
         rows = zip(examples.inputs.split(1), examples.labels.split(1), strict=True)
         return torch.stack([self._of_row(self.logits, theta, x, y, of) for x, y in rows])
 
@@ -140,13 +148,18 @@ class Classifier:
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
+    def _by_layers(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
+        at = theta.detach().requires_grad_(True)  # so that every layer's output has a gradient
+        layers = LayerGradients(self._model, self._names)
+        return layers(lambda: of(self._functional(at, inputs), labels), len(labels), theta)
+
     def _of_row(self, logits: Outputs, theta: Theta, x: Batch, y: Tensor, of: Value = log_p) -> Theta:
         with torch.enable_grad():
             at = theta.detach().requires_grad_(True)
             return gradient(of(logits(at, x), y)[0], at)
 
-    def _supported_way(self, row: Batch) -> Way:
-        label = torch.zeros(1, dtype=torch.int64, device=row.device)
+    def _supported_way(self, some: Batch) -> Way:
+        row, label = some[:1], torch.zeros(1, dtype=torch.int64, device=some.device)
 
         def of_row(logits: Outputs) -> Theta:
             torch.manual_seed(0)  # the model may use random numbers
@@ -164,8 +177,21 @@ class Classifier:
                 return "in_place"
         # Under functional_call a reentrant checkpoint raises no error but gives wrong gradients.
         tolerance = 1e-3 * float(reference.abs().max())
-        same = torch.allclose(functional, reference, rtol=1e-3, atol=tolerance, equal_nan=True)
-        return "rows" if same else "in_place"
+        if not torch.allclose(functional, reference, rtol=1e-3, atol=tolerance, equal_nan=True):
+            return "in_place"
+        return "layers" if self._layers_agree(some) else "rows"
+
+    def _layers_agree(self, some: Batch) -> bool:
+        """Whether gradients from what each layer reads are those of ordinary autograd, on a few rows."""
+        labels = torch.zeros(len(some), dtype=torch.int64, device=some.device)
+        with torch.random.fork_rng():
+            try:
+                by_layers = self._by_layers(self.theta_hat, some, labels)
+            except Exception:  # any error: not all models run as the layers' hooks need it
+                return False
+            rows = [self._of_row(self._functional, self.theta_hat, row, labels[:1]) for row in some.split(1)]
+        by_rows = torch.stack(rows)
+        return torch.allclose(by_layers, by_rows, rtol=1e-3, atol=1e-3 * float(by_rows.abs().max()))
 
     def _shaped(self, theta: Theta) -> list[Tensor]:
         """θ split into the model's parameters, each in the memory layout of the model's own."""

@@ -258,7 +258,7 @@ def _dataset(
         train=Examples(ids[:count], inputs[0], labels[0]),
         test=Examples(ids[count:], inputs[1], labels[1]),
         classes=classes,
-        mean=torch.zeros(*inputs[0].shape[1:2]),
+        mean=torch.zeros(inputs[0].shape[1:2].numel()),
         metadata=metadata,
         features=train.features,
         remarks=(*train.remarks, *test.remarks, *scaling),

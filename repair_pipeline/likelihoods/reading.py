@@ -16,8 +16,8 @@ from repair_pipeline.named_tensors import Batch, NamedTensors
 
 Cast = Literal["none", "float", "integer"]
 """What the model's inputs are converted to: nothing, the floating-point type of its parameters, or int64."""
-Call = Literal["arguments", "mapping"]
-"""How a model takes inputs of several named tensors: as its arguments, or all in one mapping."""
+Call = Literal["tensor", "arguments", "mapping"]
+"""How a model takes its inputs: a single tensor, several as its arguments, or several in one mapping."""
 
 _HALF = (torch.float16, torch.bfloat16)
 _TOKENS = (torch.int32, torch.int64)
@@ -33,7 +33,7 @@ class Reading:
 
     likelihood: Likelihood
     cast: Cast = "none"
-    call: Call = "arguments"
+    call: Call = "tensor"
     at: str | int | None = None
     """The key, position or attribute of the logits; None: the outputs are a tensor, or have something called logits."""
     single: bool = False
@@ -50,7 +50,7 @@ class Reading:
             InputError: it needs one, but is a scripted module, whose inputs and outputs cannot be changed.
         """
         if isinstance(model, torch.jit.ScriptModule):
-            if self == Reading(self.likelihood) and self.likelihood.logits is None:
+            if (self.cast, self.call) == ("none", "tensor") and not self.single and self.likelihood.logits is None:
                 return model
             raise InputError(
                 f"the model is a {type(model).__name__}, which supports only the softmax likelihood, and inputs and "
@@ -72,7 +72,7 @@ class Reading:
         """What the model is called with: positional arguments, and those with names."""
         if isinstance(inputs, Tensor):
             return (inputs,), {}
-        return inputs.arguments if self.call == "arguments" else ((dict(inputs.parts),), {})
+        return ((dict(inputs.parts),), {}) if self.call == "mapping" else inputs.arguments
 
     def converted(self, model: nn.Module, inputs: Batch) -> Batch:
         """The inputs in the types that the model reads."""
@@ -104,6 +104,8 @@ class Reading:
     @property
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is converted, as pairs of a subject and a sentence."""
+        if self.call == "mapping":
+            yield "inputs", "the model takes them in one mapping"
         if self.cast == "integer":
             yield "inputs", "the model reads integers: they are converted to int64, exactly"
         if self.cast == "float":
@@ -200,7 +202,7 @@ def off(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _found(model: nn.Module, inputs: Batch, classes: int, likelihood: Likelihood) -> Reading:
-    calls: tuple[Call, ...] = ("arguments", "mapping") if isinstance(inputs, NamedTensors) else ("arguments",)
+    calls: tuple[Call, ...] = ("arguments", "mapping") if isinstance(inputs, NamedTensors) else ("tensor",)
     for reading in (Reading(likelihood, cast, call) for call in calls for cast in _casts(inputs)):
 
         def returned_for(count: int, reading: Reading = reading) -> Any:

@@ -185,8 +185,8 @@ def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> It
     rows = rows.to(classifier.theta_hat.device)
     fisher = squared_gradients(classifier, classifier.theta_hat, rows)
     if classifier.way(rows.inputs) != "batched":
-        says = "taken one row at a time, which is slower: torch.func.vmap does not run the model"
-        yield Finding("gradients", says)
+        how = "from what each layer reads" if classifier.way(rows.inputs) == "layers" else "one row at a time, slower"
+        yield Finding("gradients", f"taken {how}: torch.func.vmap does not run the model")
     share = (fisher > 0).double().mean().item()
     says = f"the Fisher of {len(rows)} rows is above 0 in {share:.0%} of the adapted parameters"
     yield Finding("fisher", says if share else f"{says}: the model is saturated, the penalty would be 0", share > 0)

@@ -31,7 +31,7 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.room import require_room
 from repair_pipeline.tracking.attempts import begin_attempt
 from repair_pipeline.tracking.store import embedded, is_server, masked, models_page, runs_page, tracking_uri, using
-from repair_pipeline.tracking.weights_only import log_weights, quiet_export
+from repair_pipeline.tracking.weights_only import SEVERAL_TENSORS, log_weights, quiet_export
 from repair_pipeline.types import Examples, Progress, silent
 
 log = logging.getLogger(__name__)
@@ -245,7 +245,8 @@ def _experiment(layout: Layout) -> str:
 def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> ModelInfo:
     """Log a model to the active run in MLflow's format for serving (pt2, no pickle).
 
-    If torch.export cannot export the model, only its weights are logged, with a warning.
+    If torch.export cannot export the model, or its inputs are several tensors, which MLflow does not export, only its
+    weights are logged, with a warning.
 
     Args:
         model: the model.
@@ -266,6 +267,9 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
     model = copied(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         signature = infer_signature(example, model(inputs).numpy())
+    if isinstance(inputs, NamedTensors):
+        _warn_weights_only(SEVERAL_TENSORS)
+        return log_weights(model, name, signature, **more)
     try:
         with quiet_export():
             return mlflow.pytorch.log_model(
@@ -279,13 +283,14 @@ def log_model(model: nn.Module, tests: Examples, name: str, **more: Any) -> Mode
     except (mlflow.MlflowException, OSError):
         raise
     except Exception as error:  # torch.export raises whatever the model's code raises
-        _warn_weights_only(" ".join(f"{type(error).__name__}: {error}".split())[:160])
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        _warn_weights_only(f"torch.export fails ({why})")
         return log_weights(model, name, signature, **more)
 
 
 @cache
 def _warn_weights_only(reason: str) -> None:
-    log.warning("MLflow gets only the weights of the model and cannot serve it: torch.export fails (%s)", reason)
+    log.warning("MLflow gets only the weights of the model and cannot serve it: %s", reason)
 
 
 def git_sha() -> str | None:

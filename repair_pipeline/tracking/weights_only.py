@@ -21,6 +21,7 @@ from repair_pipeline.named_tensors import NamedTensors
 from repair_pipeline.storage.files import write_tensors
 from repair_pipeline.types import Examples
 
+SEVERAL_TENSORS = "MLflow exports models of one input tensor, and this one has several"
 _FLAVOUR, _FOLDER = "safetensors", "extra_files"
 
 
@@ -77,13 +78,13 @@ def not_exported(model: nn.Module, rows: Examples) -> str | None:
         model: the model.
         rows: examples of its input.
     """
-    inputs = rows[:2].inputs.cpu()
-    example = dict(inputs.parts) if isinstance(inputs, NamedTensors) else inputs
+    example = rows[:2].inputs.cpu()
+    if isinstance(example, NamedTensors):
+        return SEVERAL_TENSORS
     any_batch_size = {0: torch.export.Dim.AUTO}
-    shapes = dict.fromkeys(example, any_batch_size) if isinstance(example, dict) else any_batch_size
     try:
         with quiet_export():
-            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(shapes,))
+            torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch_size,))
     except Exception as error:  # torch.export raises whatever the model's code raises
         return " ".join(f"{type(error).__name__}: {error}".split())[:160]
     return None

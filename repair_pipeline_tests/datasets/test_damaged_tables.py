@@ -58,7 +58,7 @@ WRONG = {
     "bytes as ids": ({"pid": [b"a", b"b", b"c", b"d"]}, {"id": "pid"}, "'pid' holds binary: give ids as text"),
     "lists as ids": ({"pid": [[1], [2], [3], [4]]}, {"id": "pid"}, "'pid' holds list<element: int64>: give ids"),
     "paths as images": ({"image": ["x.png"] * 4}, {"image": "image"}, "dataset.image is 'image', which holds string"),
-    "no number": ({"a": ["1,5", "2", "3", "4"]}, {}, "no numeric column, but a (string): set dataset.image or"),
+    "no number": ({"a": ["1,5", "2", "3", "4"]}, {}, "no numeric column, but a (string): set dataset.image,"),
 }  # fmt: skip
 
 
