@@ -47,7 +47,7 @@ def write_case(file: Path, given: Mapping[str, str | None]) -> None:
         if not Path(path).exists():
             raise InputError(f"{path} does not exist: paths are relative to {Path.cwd()}")
     registered = (answers["weights"] or "").startswith("models:/")
-    if not (answers["factory"] or answers["torchvision"] or registered):
+    if not (answers["factory"] or answers["torchvision"] or answers["transformers"] or registered):
         model = _ask(
             "The function that makes your model (package.module:function), or a torchvision architecture", "--factory"
         )

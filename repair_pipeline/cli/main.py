@@ -203,8 +203,14 @@ def init(
     test: Annotated[str | None, typer.Option(help="Labelled test data, in the same format.")] = None,
     factory: Annotated[str | None, typer.Option(help="package.module:function that makes the model.")] = None,
     torchvision: Annotated[str | None, typer.Option(help="A torchvision architecture, instead of --factory.")] = None,
+    transformers: Annotated[
+        str | None, typer.Option(help="The folder of a model of transformers, instead of --factory.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Trained weights: .safetensors, or models:/NAME@champion.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The column of text; the tokenizer is in the folder of --transformers.")
     ] = None,
     transform: Annotated[str | None, typer.Option(help="package.module:function that prepares one input.")] = None,
     label: Annotated[str, typer.Option(help="The column with the labels.")] = "label",
@@ -219,8 +225,19 @@ def init(
     """Write a case FILE for your own model and data. Asks for what the options leave out."""
     from repair_pipeline.cli.init import write_case
 
-    required = {"train": train, "test": test, "factory": factory, "torchvision": torchvision, "weights": weights}
-    optional = {"transform": transform, "label": label, "id": id, "classes": classes, "list": failures, "where": where}
+    required = {
+        **{"train": train, "test": test, "factory": factory, "torchvision": torchvision},
+        **{"transformers": transformers, "weights": weights},
+    }
+    optional = {
+        "text": text,
+        "transform": transform,
+        "label": label,
+        "id": id,
+        "classes": classes,
+        "list": failures,
+        "where": where,
+    }
     with one_line():
         write_case(file, {**required, **optional})
 

@@ -88,8 +88,8 @@ class Classifier:
         """How this model's per-sample gradients are computed: tested on a few rows at the first call, then kept.
 
         ``torch.func.vmap`` does not support models that branch on values, write in place, or use ``.item()``, recurrent
-        cells or a custom ``autograd.Function``. ``LayerGradients`` does, if all adapted parameters belong to common layers
-        and it gives the same values as ordinary autograd, one row at a time, which is the last resort.
+        cells or a custom ``autograd.Function``. Then ``LayerGradients`` is used, if all adapted parameters belong to
+        common layers and it gives what ordinary autograd gives, one row at a time, which is the last resort.
 
         Raises:
             Exception: the model's own, if neither can differentiate it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,20 +87,25 @@ def _factory(transformers: Any, config: Any) -> Any:
 
 def _with_adapters(model: nn.Module, lora: Lora) -> nn.Module:
     peft = package("peft", "transformers", "model.lora")
-    fields = asdict(lora)
-    try:
-        return peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                task_type=peft.TaskType.SEQ_CLS,
-                r=fields["rank"],
-                lora_alpha=fields["alpha"],
-                lora_dropout=fields["dropout"],
-                target_modules=fields["targets"],
-            ),
+    linear = sorted({name.split(".")[-1] for name, layer in model.named_modules() if isinstance(layer, nn.Linear)})
+    if unknown := [target for target in lora.targets or () if target.split(".")[-1] not in linear]:
+        raise InputError(
+            f"model.lora: no linear layer of {type(model).__name__} has the name {unknown[0]!r}: set "
+            f"model.lora.targets to some of {', '.join(linear)}"
         )
-    except ValueError as error:  # no layer has one of these names
-        raise InputError(f"model.lora: {one_line(error)}: set model.lora.targets") from error
+    settings = peft.LoraConfig(
+        task_type=peft.TaskType.SEQ_CLS,  # the head is trained, too
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets and list(lora.targets),
+    )
+    try:
+        return peft.get_peft_model(model, settings)
+    except ValueError as error:  # peft has no choice of its own for the architecture
+        raise InputError(
+            f"model.lora: {one_line(error)}: set model.lora.targets to some of {', '.join(linear)}"
+        ) from error
 
 
 def adapter_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -198,7 +198,7 @@ def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> It
         elif auxiliary := auxiliary_outputs(model, rows):
             yield Finding("training", f"of the {auxiliary} that the model returns, the logits alone are trained")
     if reason := not_exported(model, rows):
-        yield Finding("tracking", f"MLflow gets the weights alone, no program to serve: torch.export fails ({reason})")
+        yield Finding("tracking", f"MLflow gets the weights alone, no program to serve: {reason}")
 
 
 def _training(case: Case, model: nn.Module, rows: Examples) -> Iterator[Finding]:

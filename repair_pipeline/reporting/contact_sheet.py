@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repair_pipeline.reporting.contents import Contents
 from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import CONTACTS, Evidence
 from repair_pipeline.reporting.gallery import draw
@@ -30,17 +31,21 @@ def shown_failures(failures: Examples, paired: Collection[str]) -> list[int]:
 
 
 def listed(evidence: Evidence) -> Numbers:
-    """The contact sheet as a table, without the model's predictions, which only the alt text has."""
+    """Failures beside the rows that oppose them, as a table, without the model's predictions."""
     fit, names, failures = evidence.data.fit.examples, evidence.data.classes, evidence.partition.query
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
-    rows = []
+    contents, rows = Contents(evidence.data), []
     for at in shown_failures(failures, {pair["failure_id"] for pair in evidence.opposing}):
         failure, label = str(failures.ids[at]), names[failures.labels[at]]
         pairs = [pair for pair in evidence.opposing if pair["failure_id"] == failure]
+        [of_failure] = contents.cells(failures[at : at + 1])
         for pair in sorted(pairs, key=lambda pair: pair["rank"]):
-            given = names[fit.labels[row_of[pair["example_id"]]]]
-            rows.append((failure, label, pair["example_id"], given, signed(pair["influence"])))
-    return Numbers(("Failure", "Its label", "Training row", "Given label", "Influence on the failure"), rows)
+            row = row_of[pair["example_id"]]
+            [of_row] = contents.cells(fit[row : row + 1])
+            beside = (pair["example_id"], *of_row, names[fit.labels[row]], signed(pair["influence"]))
+            rows.append((failure, *of_failure, label, *beside))
+    head = ("Failure", *contents.head, "Its label", "Training row", *contents.head, "Given label")
+    return Numbers((*head, "Influence on the failure"), rows)
 
 
 def contact_sheet(

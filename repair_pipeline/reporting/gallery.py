@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.reporting.contents import Contents
 from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import Evidence
 from repair_pipeline.reporting.picture import FAINT, VERMILLION, WIDTH, Numbers, Picture
@@ -78,18 +79,24 @@ def listed(evidence: Evidence, positions: NDArray[np.int64]) -> Numbers:
         return (suggestion(evidence, row),) if evidence.patch else ()
 
     more_heads = ("True label", "Planted") if evidence.planted else ("Suggested label",) if evidence.patch else ()
+    contents = Contents(evidence.data)
+    cells = contents.cells(fit.examples[torch.from_numpy(positions)])
     rows = [
-        (str(fit.examples.ids[row]), names[fit.examples.labels[row]], *more_cells(row), signed(values[row].item()))
-        for row in positions
+        (
+            *(str(fit.examples.ids[row]), *cell, names[fit.examples.labels[row]]),
+            *(*more_cells(row), signed(values[row].item())),
+        )
+        for row, cell in zip(positions, cells, strict=True)
     ]
-    return Numbers(("Row", "Given label", *more_heads, "Influence"), rows)
+    return Numbers(("Row", *contents.head, "Given label", *more_heads, "Influence"), rows)
 
 
 def listed_failures(evidence: Evidence) -> Numbers:
     """The failures that ``failures`` shows, as a table."""
     shown = evidence.partition.query[:_FAILURES]
-    labels = [evidence.data.classes[label] for label in shown.labels]
-    return Numbers(("Test row", "Label"), list(zip(map(str, shown.ids), labels, strict=True)))
+    labels, contents = [evidence.data.classes[label] for label in shown.labels], Contents(evidence.data)
+    rows = zip(map(str, shown.ids), contents.cells(shown), labels, strict=True)
+    return Numbers(("Test row", *contents.head, "Label"), [(name, *cell, label) for name, cell, label in rows])
 
 
 def failures(evidence: Evidence) -> Picture:

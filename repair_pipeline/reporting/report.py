@@ -42,7 +42,8 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         failures=gallery.listed_failures(evidence),
         doubts=Doubts.of(evidence),
         patch=Patch.of(layout, evidence),
-        sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet, evidence),
+        sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet),
+        opposing=contact_sheet.listed(evidence),
         methods={name: method.line for name, method in METHODS.items()},
         spec=yaml.safe_dump(dict(evidence.spec), sort_keys=False, default_flow_style=None, allow_unicode=True),
         queries=queries(evidence),
@@ -117,14 +118,13 @@ class Sheet:
     width: int
     height: int
     alt_text: str
-    numbers: Numbers
 
     @staticmethod
-    def of(path: Path, evidence: Evidence) -> Sheet:
+    def of(path: Path) -> Sheet:
         """The sheet that the patch step has drawn."""
         source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
         width, height = size_of(path)
-        return Sheet(source, width, height, description_of(path), contact_sheet.listed(evidence))
+        return Sheet(source, width, height, description_of(path))
 
 
 def queries(evidence: Evidence) -> dict[str, str]:

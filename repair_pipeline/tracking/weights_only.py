@@ -72,7 +72,7 @@ def log_weights(
 
 
 def not_exported(model: nn.Module, rows: Examples) -> str | None:
-    """Why torch.export cannot export the model; None if it can.
+    """Why MLflow cannot export the model; None if it can.
 
     Args:
         model: the model.
@@ -86,5 +86,6 @@ def not_exported(model: nn.Module, rows: Examples) -> str | None:
         with quiet_export():
             torch.export.export(copied(model).cpu().eval(), (example,), dynamic_shapes=(any_batch_size,))
     except Exception as error:  # torch.export raises whatever the model's code raises
-        return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        return f"torch.export fails ({why})"
     return None

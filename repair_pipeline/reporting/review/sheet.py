@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from repair_pipeline.reporting.contents import text_column
 from repair_pipeline.reporting.gallery import are_images
 from repair_pipeline.storage.records import OWN
 from repair_pipeline.types import CorruptedDataset, Examples
@@ -33,8 +34,6 @@ COLUMNS = pa.schema(
     ]
 )
 """The columns of a sheet, before the owner's."""
-_TEXT = 25
-"""Letters that the values of a column of text have on average."""
 _TYPICAL = 200
 """Rows of a class that its usual values are taken from."""
 _UNUSUAL = 12
@@ -94,14 +93,8 @@ class Sheet:
 
     @cached_property
     def text_column(self) -> str | None:
-        """The owner's column of texts, if she has one: the one whose values are longest on average."""
-        lengths = {}
-        for name in self.own_columns:
-            column = self.rows[OWN + name]
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                lengths[name] = pc.mean(pc.utf8_length(column)).as_py() or 0
-        longest = max(lengths, key=lambda name: lengths[name], default=None)
-        return longest if longest is not None and lengths[longest] >= _TEXT else None
+        """The owner's column of texts, if she has one."""
+        return text_column(self.rows, self.own_columns, OWN)
 
     @cached_property
     def has_images(self) -> bool:
