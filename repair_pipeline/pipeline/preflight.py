@@ -38,11 +38,12 @@ from repair_pipeline.pipeline.standing import applied_patch_of_another, require_
 from repair_pipeline.pipeline.trials import auxiliary_outputs, fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
+from repair_pipeline.reporting.slices import about, query_side, sentences, slices
 from repair_pipeline.tracking.weights_only import not_exported
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.training.function import TrainingFunction
 from repair_pipeline.training.recipe import Recipe
-from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup
+from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup, TestPartition
 
 _ASSUMED_WRONG = 0.05
 """The query failures assumed before the model is trained, as a share of the test rows."""
@@ -242,10 +243,21 @@ def _failures(
     for name, tests in parts.items():
         yield from _power(case, name, tests.failure_share, len(tests.holdout), len(remaining))
     yield from _provable(case, next(iter(parts.values())).failure_share, len(remaining))
+    yield from _slices(case, data, parts)
     thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
         yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {shown(thin)}", fine=False)
     return {FailureGroup(name): len(tests.query) for name, tests in parts.items()}
+
+
+def _slices(case: Case, data: CorruptedDataset, parts: Mapping[str, TestPartition]) -> Iterator[Finding]:
+    """Groups of failures that could be repaired one at a time, where the case names none."""
+    if len(parts) > 1 or case.spec.failures is not None:
+        return
+    rows, failed = query_side(next(iter(parts.values())))
+    found = slices(about(data, rows), failed)
+    for says in sentences(found, int(failed.sum()), "failures"):
+        yield Finding("slice", f"{says}; failures: {{groups: {{NAME: …}}}} repairs it by itself")
 
 
 def _provable(case: Case, failure_share: float, remaining: int, at_most: str = "") -> Iterator[Finding]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+import pyarrow as pa
 import yaml
+from jaxtyping import Bool
 
 from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.influence.methods import METHODS
@@ -19,6 +22,7 @@ from repair_pipeline.reporting.evidence import Evidence, Row, read_evidence
 from repair_pipeline.reporting.figures import pictures
 from repair_pipeline.reporting.page import render
 from repair_pipeline.reporting.picture import Numbers, description_of, size_of
+from repair_pipeline.reporting.slices import about, query_side, slices
 from repair_pipeline.reporting.verdict import decisions, verdict
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.types import CorruptedDataset, TestPartition
@@ -40,6 +44,7 @@ def render_report(layout: Layout, case_id: str, data: CorruptedDataset, partitio
         recovery={title: [(mark, row) for mark, row in numbered if kind(row) == name] for name, title in KINDS.items()},
         extremes={} if evidence.scores is None else _extremes(evidence),
         failures=gallery.listed_failures(evidence),
+        slices=_slices(evidence),
         doubts=Doubts.of(evidence),
         patch=Patch.of(layout, evidence),
         sheet=None if evidence.contact_sheet is None else Sheet.of(evidence.contact_sheet),
@@ -146,6 +151,25 @@ def queries(evidence: Evidence) -> dict[str, str]:
             f"WHERE dataset = '{dataset}' GROUP BY ALL ORDER BY holdout DESC"
         ),
     }
+
+
+def _slices(evidence: Evidence) -> dict[str, Numbers | None]:
+    """What the failures have in common, and what the rows of the patch have; None where that is nothing."""
+    rows, failed = query_side(evidence.partition)
+    fit = evidence.data.fit.examples
+    return {
+        "failures": _sliced(about(evidence.data, rows), failed),
+        "patch": _sliced(about(evidence.data, fit), fit.having(frozenset(evidence.suggested)).numpy()),
+    }
+
+
+def _sliced(table: pa.Table, marked: Bool[np.ndarray, " n"]) -> Numbers | None:
+    found, total = slices(table, marked), int(marked.sum())
+    rows = [
+        (each.predicate, f"{each.marked} of {total}", each.rows, f"{each.marked / each.rows:.0%}", f"{each.p:.1g}")
+        for each in found
+    ]
+    return Numbers(("Rows where", "Of them", "All such rows", "Share", "p"), rows) if found else None
 
 
 def _extremes(evidence: Evidence) -> dict[str, Numbers]:
