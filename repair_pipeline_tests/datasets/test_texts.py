@@ -79,9 +79,12 @@ def test_a_transform_gets_several_columns_as_a_dict(tmp_path, monkeypatch):
     [
         ('return {"a b": [1.0]}', "a tensor named 'a b' on training row 0: use the names of the model's arguments"),
         ("return {}", "returns nothing on training row 0: return a tensor, or several"),
-        ('return {"n": [0.0] * len(row)}', "inputs of mixed size: training row"),
+        ('return {"n": [0.0] * (2 if "visa" in row else 3)}', "inputs of mixed size: training row"),
         ('return {"n": [len(row) if len(row) % 2 else 0.5]}', "return numbers of one type"),
-        ('return {"n": [1.0], "m" if "visa" in row else "n": [2.0]}', "inputs of mixed size: training row"),
+        (
+            'return {"n": [1.0], "m": [2.0]} if "visa" in row else {"n": [1.0]}',
+            "returns n float32 and m float32 on training row",
+        ),
     ],
 )
 def test_a_transform_that_returns_something_else_is_refused(tmp_path, monkeypatch, code, message):
@@ -104,7 +107,7 @@ def test_a_transform_that_returns_something_else_is_refused(tmp_path, monkeypatc
 )
 def test_roles_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
-        parse_spec({"dataset": {"train": "a.csv", "test": "b.csv", **fields}, "model": {"factory": "m:f"}})
+        parse_spec({"name": "a", "dataset": {"train": "a.csv", "test": "b.csv", **fields}, "model": {"factory": "m:f"}})
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,6 @@ def test_a_text_that_is_none_is_refused(tmp_path, values, message):
 
 
 def test_keys_that_a_case_does_not_have_leave_its_id_alone():
-    spec = parse_spec({"dataset": {"train": "a.csv", "test": "b.csv"}, "model": {"factory": "m:f"}})
+    spec = parse_spec({"name": "a", "dataset": {"train": "a.csv", "test": "b.csv"}, "model": {"factory": "m:f"}})
     assert not {"text", "tokenizer", "max_length", "inputs"} & spec.resolved["dataset"].keys()
     assert not {"transformers", "lora"} & spec.resolved["model"].keys()

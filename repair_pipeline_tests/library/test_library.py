@@ -388,8 +388,8 @@ def test_inputs_of_several_tensors_score_as_the_same_numbers_in_one(model, rows)
     given = {part: rows[part] for part in ("train", "failures", "guard", "validation")}
     whole = problem_of(model, given)
     parts = problem_of(OfTwo(model), {part: parted(pair) for part, pair in given.items()})
-    assert torch.allclose(rp.attribute(whole, "loss").values, rp.attribute(parts, "loss").values)
-    one, other = (rp.attribute(problem, "ewc").values for problem in (whole, parts))
+    assert torch.allclose(rp.attribute(whole, "loss").influence.values, rp.attribute(parts, "loss").influence.values)
+    one, other = (rp.attribute(problem, "ewc").influence.values for problem in (whole, parts))
     assert torch.allclose(one, other, atol=1e-6)
 
 

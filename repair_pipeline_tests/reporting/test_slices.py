@@ -50,7 +50,7 @@ def test_a_planted_slice_is_found_and_its_predicate_selects_what_is_counted(seed
 def test_slices_do_not_overlap():
     values = table(9)
     ages = np.array(values["age"])
-    mask = marked(values, (ages > 70) | (np.array(values["night"]) & (ages < 30)), 9)
+    mask = marked(values, (ages > 75) | (np.array(values["night"]) & (ages < 35)), 9, often=0.8)
     found = slices(values, mask)
     held = [np.array(ask_rows(values, each.predicate, "predicate")) for each in found]
     assert len(found) == 2

@@ -121,7 +121,7 @@ def test_partial_files_of_killed_processes_are_removed_and_no_others(tmp_path):
 
 def test_an_array_that_is_written_in_parts_is_as_numpy_writes_it(tmp_path):
     whole = torch.randn(7, 2, 3, generator=torch.Generator().manual_seed(0))
-    write_inputs(tmp_path / "a.npy", whole.shape, [whole[:3], whole[3:3], whole.transpose(1, 2)[3:].transpose(1, 2)])
+    write_inputs(tmp_path / "a.npy", len(whole), [whole[:3], whole[3:3], whole.transpose(1, 2)[3:].transpose(1, 2)])
     np.save(tmp_path / "b.npy", whole.numpy())
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
     assert torch.equal(map_inputs(tmp_path / "a.npy"), whole)

@@ -13,6 +13,7 @@ from repair_pipeline.defs.assets.links import link_back
 from repair_pipeline.defs.assets.measures import measures
 from repair_pipeline.defs.resources import Device, Store
 from repair_pipeline.errors import InputError
+from repair_pipeline.pipeline.engine import chosen_engine
 from repair_pipeline.pipeline.inputs import require_unchanged
 from repair_pipeline.pipeline.run import StepError, run_case
 from repair_pipeline.pipeline.status import note_failed
@@ -57,7 +58,8 @@ def materialise(
     selection = context.run.asset_selection
     whole = context.job_name != "base" and (selection is None or dg.AssetKey("evaluation") in selection)
     force = store.force and context.retry_number == 0  # or a retry would make finished methods once more
-    outcome = run_case(case, partial(_watch, context.log), force, asset.steps, whole)
+    with chosen_engine(case.device):
+        outcome = run_case(case, partial(_watch, context.log), force, asset.steps, whole)
     for name, error in outcome.failed.items():
         context.log.error("%s failed: %s: %s", name, type(error).__name__, error)
         if context.retry_number < RETRY.max_retries:
