@@ -56,7 +56,8 @@ class Examples:
 
     ids: NDArray[np.str_]
     source: Inputs
-    labels: Int64[Tensor, " n"]
+    labels: Shaped[Tensor, "n *l"]
+    """Class numbers, or numbers."""
     rows: Int64[Tensor, " n"] | None = None
     """Positions of these examples in ``source``; None: all of them, in order."""
 
@@ -172,7 +173,7 @@ class TrainingRows:
     """Training examples with their ground truth, which only a method of the role ``reference`` may read."""
 
     examples: Examples
-    clean_labels: Int64[Tensor, " n"]
+    clean_labels: Shaped[Tensor, "n *l"]
     corrupted: Bool[Tensor, " n"]
     """Intervened upon, whether or not the label changed."""
 
@@ -281,13 +282,13 @@ class QuerySide:
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """p(y|x) of rows by models that were not trained on them."""
+    """Predictions of rows, of classes p(y|x), by models that were not trained on them."""
 
-    fit: Float64[Tensor, "n k"]
+    fit: Float64[Tensor, "n *k"]
     """Of the rows of D."""
-    clean: Float64[Tensor, "m k"]
+    clean: Float64[Tensor, "m *k"]
     """Of clean rows: query failures, followed by guard rows."""
-    clean_labels: Int64[Tensor, " m"]
+    clean_labels: Shaped[Tensor, "m *l"]
     failures: int
     """How many of the clean rows are query failures."""
 

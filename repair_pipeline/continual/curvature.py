@@ -96,7 +96,7 @@ def empirical_fisher(log_lik: LogLikelihood, theta: Theta, examples: Examples) -
 
 
 def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
-    """The generalised Gauss-Newton matrix (1/N) Σ_z Jᵀ(diag π − ππᵀ)J, J the Jacobian of the logits, π = softmax.
+    """The generalised Gauss-Newton matrix (1/N) Σ_z JᵀHJ: J the Jacobian of the logits, H as ``curved`` defines it.
 
     It equals the expected Fisher. It uses no labels, so wrong labels do not inflate it.
     """
@@ -104,7 +104,6 @@ def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
 
     def of_rows(rows: Examples, v: Vector) -> Vector:
         logits, change, pull = jacobian.pulled(theta, rows.to(theta.device), v.to(theta.dtype))
-        probabilities = logits.softmax(dim=1)
-        return pull(probabilities * (change - (probabilities * change).sum(dim=1, keepdim=True))).double()
+        return pull(classifier.likelihood.curved(logits, change)).double()
 
     return Curvature(of_rows, examples)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -85,8 +84,6 @@ class Directional:
         if forward is None:
             return
         difference = forward - self.by_rows(theta, some, v)
-        if difference.dim() > 1:  # of logits: equal up to a number for each row, see of_logits
-            difference, forward = (value - value.mean(dim=1, keepdim=True) for value in (difference, forward))
         if float(difference.abs().max()) > 1e-2 * float(forward.abs().max()):
             self._forward.clear()
 
@@ -130,18 +127,21 @@ def of_log_p(log_lik: LogLikelihood) -> Directional:
 
 
 def of_logits(classifier: Classifier) -> Directional:
-    """J of the logits, k values per row.
+    """J of the logits, k values per row."""
 
-    With per-sample gradients it is J of the log-probabilities instead. They differ from the logits by one number per
-    row, so (diag π − ππᵀ)J is the same.
-    """
-
-    def logits(theta: Theta, rows: Examples) -> Float[Tensor, "n k"]:
+    def logits(theta: Theta, rows: Examples) -> Float[Tensor, "n *k"]:
         return classifier.logits(theta, rows.inputs)
 
-    def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n k"]:
-        log_p, k = of_log_p(classifier), classifier.logits(theta, rows[:1].inputs).shape[1]
-        relabelled = (replace(rows, labels=torch.full_like(rows.labels, label)) for label in range(k))
-        return torch.stack([log_p.by_rows(theta, each, v) for each in relabelled], dim=1)
+    def by_rows(theta: Theta, rows: Examples, v: Theta) -> Float[Tensor, "n *k"]:
+        like = classifier.logits(theta, rows.inputs)
+
+        def change(of_one: int) -> Float[Tensor, " n"]:
+            def value(outputs: Tensor, labels: Tensor) -> Tensor:
+                return outputs.reshape(len(outputs), -1)[:, of_one]
+
+            batches = rows.batches(gradients_at_once(theta))
+            return torch.cat([classifier.gradients(theta, batch, of=value) @ v for batch in batches])
+
+        return torch.stack([change(at) for at in range(like.numel() // len(like))], dim=1).view_as(like)
 
     return Directional(logits, by_rows)

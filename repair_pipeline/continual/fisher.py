@@ -17,10 +17,11 @@ from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
 FisherKind = Literal["empirical", "expected", "monte_carlo"]
-"""Labels used for the Fisher: the given ones, all classes weighted by p(y|x,θ), or one per row drawn from p(y|x,θ)."""
+"""Labels used for the Fisher: the given ones; those whose weighted squares are its expectation over p(y|x,θ), of classes
+all of them; or one per row drawn from p(y|x,θ)."""
 
 Labels = Callable[[Theta, Examples], Iterator[tuple[Examples, Float[Tensor, " n"]]]]
-"""(θ, rows) → copies of the rows with the labels to use, each with a weight per row. A row's weights sum to 1."""
+"""(θ, rows) → copies of the rows with the labels to use, each with a weight per row."""
 
 
 def given_labels(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
@@ -32,15 +33,15 @@ def labels_of(kind: FisherKind, classifier: Classifier, generator: torch.Generat
     """The labels for this kind of Fisher; ``generator`` draws those of ``monte_carlo``."""
 
     @torch.no_grad()
-    def probabilities(theta: Theta, examples: Examples) -> Float[Tensor, "n k"]:
-        return classifier.logits(theta, examples.inputs).softmax(dim=1)
+    def outputs(theta: Theta, examples: Examples) -> Float[Tensor, "n *k"]:
+        return classifier.logits(theta, examples.inputs)
 
     def every(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
-        for label, weights in enumerate(probabilities(theta, examples).unbind(dim=1)):
-            yield replace(examples, labels=torch.full_like(examples.labels, label)), weights
+        for labels, weights in classifier.likelihood.expected(outputs(theta, examples)):
+            yield replace(examples, labels=labels), weights
 
     def drawn(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
-        labels = torch.multinomial(probabilities(theta, examples).cpu(), 1, generator=generator)[:, 0]
+        labels = classifier.likelihood.drawn(outputs(theta, examples), generator)
         yield from given_labels(theta, replace(examples, labels=labels.to(theta.device)))
 
     return {"empirical": given_labels, "expected": every, "monte_carlo": drawn}[kind]

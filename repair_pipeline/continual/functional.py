@@ -38,9 +38,9 @@ class FunctionalPosterior:
         """
         inputs = self.examples[rows].to(theta.device).inputs
         with torch.no_grad():
-            log_p_mean = self.classifier.logits(self.mean, inputs).log_softmax(dim=1)
-        log_p = self.classifier.logits(theta, inputs).log_softmax(dim=1)
-        return -2 / self.gamma * (log_p_mean.exp() * (log_p_mean - log_p)).sum(dim=1).mean()
+            before = self.classifier.logits(self.mean, inputs)
+        after = self.classifier.logits(theta, inputs)
+        return -2 / self.gamma * self.classifier.likelihood.divergence(before, after).mean()
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
         """log p(z|θ) at the mean, as for ``Laplace``."""

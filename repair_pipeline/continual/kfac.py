@@ -15,6 +15,7 @@ from repair_pipeline.continual.fisher import Labels, fisher_diagonal, given_labe
 from repair_pipeline.continual.layers import is_matrix, layer_inputs, second_moment
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
 
@@ -206,6 +207,7 @@ class _Watched:
         self._model, self._layers, self._with_bias = model, layers, with_bias
         self._inputs: dict[str, Tensor] = {}
         self._probes: dict[str, Tensor] = {}
+        self._log_p = likelihood_of(model).log_p
         for name, layer in layers.items():
             layer.register_forward_hook(partial(self._watch, name), prepend=True)  # before a likelihood's hook
 
@@ -214,7 +216,7 @@ class _Watched:
         self._inputs.clear()
         self._probes.clear()
         self.batch = batch
-        self._log_p = self._model(batch.inputs).log_softmax(dim=1)
+        self._outputs = self._model(batch.inputs)
         return self._inputs
 
     def backward(
@@ -222,7 +224,7 @@ class _Watched:
     ) -> Iterator[tuple[Float[Tensor, " n"], dict[str, Float[Tensor, "n t g"]]]]:
         """For each labelling of the batch its weights, and the gradients of log p by each layer's output."""
         for labelled, weights in labellings:
-            total = self._log_p.gather(1, labelled.labels[:, None]).sum()
+            total = self._log_p(self._outputs, labelled.labels).sum()
             gradients = torch.autograd.grad(total, list(self._probes.values()), retain_graph=True)
             named = zip(self._probes, gradients, strict=True)
             yield weights, {name: _by_position(self._layers[name], gradient) for name, gradient in named}

@@ -1,4 +1,4 @@
-"""p(z|θ) = p(y|x,θ) of a classifier, as a function of its flat parameter vector."""
+"""p(z|θ) = p(y|x,θ) of a model, as a function of its flat parameter vector."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from repair_pipeline.continual.backward import gradient
 from repair_pipeline.continual.in_place import InPlace
 from repair_pipeline.continual.layer_gradients import LayerGradients
 from repair_pipeline.errors import InputError
-from repair_pipeline.likelihoods.protocol import Likelihood, log_p
-from repair_pipeline.likelihoods.softmax import SOFTMAX
+from repair_pipeline.likelihoods.protocol import Likelihood
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.named_tensors import Batch, joined
 from repair_pipeline.types import Examples, Progress, Theta
@@ -36,7 +36,7 @@ class LogLikelihood(Protocol):
 
 
 Outputs = Callable[[Theta, Batch], Tensor]
-"""(θ, inputs) → a classifier's outputs."""
+"""(θ, inputs) → a model's outputs."""
 
 Value = Callable[[Tensor, Tensor], Tensor]
 """(logits, labels) → a value of every row."""
@@ -53,7 +53,7 @@ _OWNERS = (torch.jit.ScriptModule, nn.DataParallel)
 
 
 class Classifier:
-    """The log-likelihood of a torch classifier in eval mode with frozen buffers.
+    """The log-likelihood of a torch model in eval mode with frozen buffers.
 
     Frozen, because batch statistics would make the examples of a batch dependent (p(D|θ) = ∏ p(z|θ) would not hold)
     and running statistics would drift with every pass. θ consists of the parameters that require a gradient; the others
@@ -61,17 +61,19 @@ class Classifier:
 
     Args:
         model: is copied.
-        likelihood: how the model's outputs are converted to logits.
+        likelihood: p(y|x,θ) of the model's outputs; None: that which was added to the model, or else the softmax.
 
     Raises:
         InputError: no parameter requires a gradient, or the model does not support the likelihood.
     """
 
-    def __init__(self, model: nn.Module, likelihood: Likelihood = SOFTMAX) -> None:
+    def __init__(self, model: nn.Module, likelihood: Likelihood | None = None) -> None:
         self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         if not self._names:
             raise InputError("no parameter of the model requires a gradient: unfreeze those to be adapted")
-        self._model = likelihood.on(copied(model)).eval()
+        self._model = (likelihood.on(copied(model)) if likelihood else copied(model)).eval()
+        self.likelihood = likelihood_of(self._model)
+        """p(y|x,θ) of the model's outputs."""
         for parameter in self._model.parameters():  # a scripted module cannot freeze itself
             parameter.requires_grad_(False)
         self._adapted = _named(self._model, self._names)
@@ -98,24 +100,25 @@ class Classifier:
             self._way = self._supported_way(inputs[:_TRIED])
         return self._way
 
-    def logits(self, theta: Theta, inputs: Batch) -> Float[Tensor, "n k"]:
-        """log p(y|x,θ) of every class, up to a constant per row."""
+    def logits(self, theta: Theta, inputs: Batch) -> Float[Tensor, "n *k"]:
+        """What the likelihood reads: of a softmax log p(y|x,θ) of every class, up to a constant per row."""
         differentiated = theta.requires_grad and torch.is_grad_enabled()
         if (self.way(inputs) if differentiated else self._way) == "in_place":
             return self._in_place(theta, inputs)
         return self._functional(theta, inputs)
 
     def __call__(self, theta: Theta, examples: Examples) -> Float[Tensor, " n"]:
-        return log_p(self.logits(theta, examples.inputs), examples.labels)
+        return self.likelihood.log_p(self.logits(theta, examples.inputs), examples.labels)
 
-    def gradients(self, theta: Theta, examples: Examples, of: Value = log_p) -> Float[Tensor, "n p"]:
+    def gradients(self, theta: Theta, examples: Examples, of: Value | None = None) -> Float[Tensor, "n p"]:
         """∇_θ of every example's log p(z|θ), or of another function of its logits.
 
         Args:
             theta: where the gradients are taken.
             examples: n rows.
-            of: the function, of logits and labels, one value a row.
+            of: the function, of logits and labels, one value a row; None: log p.
         """
+        of = of or self.likelihood.log_p
         if self.way(examples.inputs) == "batched":
             return self._batched(theta, examples.inputs, examples.labels, of)
         if self._way == "layers":
@@ -139,7 +142,7 @@ class Classifier:
             self._owner = self.module(self.theta_hat)
         return InPlace.apply(self._owner, inputs, *self._shaped(theta))
 
-    def _batched(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
+    def _batched(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value) -> Float[Tensor, "n p"]:
         def of_row(theta: Tensor, x: Batch, y: Tensor) -> Tensor:
             return of(self._functional(theta, x[None]), y[None])[0]
 
@@ -148,26 +151,26 @@ class Classifier:
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
-    def _by_layers(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value = log_p) -> Float[Tensor, "n p"]:
+    def _by_layers(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value) -> Float[Tensor, "n p"]:
         at = theta.detach().requires_grad_(True)  # so that every layer's output has a gradient
         layers = LayerGradients(self._model, self._names)
         return layers(lambda: of(self._functional(at, inputs), labels), len(labels), theta)
 
-    def _of_row(self, logits: Outputs, theta: Theta, x: Batch, y: Tensor, of: Value = log_p) -> Theta:
+    def _of_row(self, logits: Outputs, theta: Theta, x: Batch, y: Tensor, of: Value) -> Theta:
         with torch.enable_grad():
             at = theta.detach().requires_grad_(True)
             return gradient(of(logits(at, x), y)[0], at)
 
     def _supported_way(self, some: Batch) -> Way:
-        row, label = some[:1], torch.zeros(1, dtype=torch.int64, device=some.device)
+        row, label, log_p = some[:1], torch.zeros(1, dtype=torch.int64, device=some.device), self.likelihood.log_p
 
         def of_row(logits: Outputs) -> Theta:
             torch.manual_seed(0)  # the model may use random numbers
-            return self._of_row(logits, self.theta_hat, row, label)
+            return self._of_row(logits, self.theta_hat, row, label, log_p)
 
         with torch.random.fork_rng():
             try:
-                self._batched(self.theta_hat, joined([row, row]), torch.cat([label, label]))
+                self._batched(self.theta_hat, joined([row, row]), torch.cat([label, label]), log_p)
                 return "batched"
             except Exception:  # any error: if ordinary autograd fails as well, its error is raised
                 reference = of_row(self._in_place)
@@ -183,13 +186,13 @@ class Classifier:
 
     def _layers_agree(self, some: Batch) -> bool:
         """Whether gradients from what each layer reads are those of ordinary autograd, on a few rows."""
-        labels = torch.zeros(len(some), dtype=torch.int64, device=some.device)
+        labels, log_p = torch.zeros(len(some), dtype=torch.int64, device=some.device), self.likelihood.log_p
         with torch.random.fork_rng():
             try:
-                by_layers = self._by_layers(self.theta_hat, some, labels)
+                by_layers = self._by_layers(self.theta_hat, some, labels, log_p)
             except Exception:  # any error: not all models run as the layers' hooks need it
                 return False
-            rows = [self._of_row(self._functional, self.theta_hat, row, labels[:1]) for row in some.split(1)]
+            rows = [self._of_row(self._functional, self.theta_hat, row, labels[:1], log_p) for row in some.split(1)]
         by_rows = torch.stack(rows)
         return torch.allclose(by_layers, by_rows, rtol=1e-3, atol=1e-3 * float(by_rows.abs().max()))
 

@@ -13,7 +13,7 @@ from torch import nn
 from repair_pipeline.datasets.ids import digest
 from repair_pipeline.evaluation.gate import Gate, Outcomes
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import right
 from repair_pipeline.treatment.control import control
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.training import Finetune
@@ -61,14 +61,11 @@ def outcomes(
         progress: called for each batch of predictions.
     """
 
-    def correct(model: nn.Module, rows: Examples) -> Bool[np.ndarray, " n"]:
-        return (predictions(model, rows, progress) == rows.labels).numpy()
-
     reused = bool(unseen.read.all())
     unread = unseen.holdout if reused else unseen.holdout[torch.from_numpy(~unseen.read)]
 
     def on_both(model: nn.Module) -> tuple[Bool[np.ndarray, " h"], Bool[np.ndarray, " r"]]:
-        return correct(model, unread), correct(model, unseen.remaining)
+        return right(model, unread, progress).numpy(), right(model, unseen.remaining, progress).numpy()
 
     judged = on_both(repaired)
     of_repairs = [*([judged] if counts else []), *map(on_both, repairs)]

@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.influence.baselines import lost_by
 from repair_pipeline.models.copying import copied
 from repair_pipeline.problem.anew import beginning
 from repair_pipeline.problem.task import RepairTask
@@ -50,7 +49,7 @@ class AUM:
                 now._forward_pre_hooks.clear()
                 total, checks, checked = total + lost_by(logits(now, task.fit), labels).double(), checks + 1, done / of
 
-        labels = task.fit.labels.cpu()
+        labels, lost_by = task.fit.labels.cpu(), task.classifier.likelihood.lost_by
         # Training changes a copy of the model, which has the hook too: so it is seen whoever trains it.
         model.register_forward_pre_hook(see)
         task.training.fit(model, task.fit, task.validation, task.generator, start=start, progress=measure)

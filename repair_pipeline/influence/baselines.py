@@ -1,10 +1,8 @@
 """Simple baselines, the random control and the oracle."""
 
 import torch
-from jaxtyping import Float, Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
 
 from repair_pipeline.problem.reading import UNLIKELY
 from repair_pipeline.problem.task import RepairTask
@@ -47,11 +45,6 @@ class Margin:
         margins = []
         for batch in task.fit.batches(500):
             batch = batch.to(task.theta_hat.device)
-            margins.append(lost_by(task.classifier.logits(task.theta_hat, batch.inputs), batch.labels).double().cpu())
+            outputs = task.classifier.logits(task.theta_hat, batch.inputs)
+            margins.append(task.classifier.likelihood.lost_by(outputs, batch.labels).double().cpu())
         return InfluenceScores(task.fit.ids, torch.cat(margins), unit="logits")
-
-
-def lost_by(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """By how much each row's label loses: the largest logit of another class minus the label's logit."""
-    given = nn.functional.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(given, -torch.inf).amax(dim=1) - logits[given]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from repair_pipeline.continual.ewc import EWC
@@ -61,7 +61,7 @@ class CleanReference(QueryBased):
             shaped = {name: part.view_as(like) for name, part, like in zip(names, parts, parameters, strict=True)}
             rows = examples[batch].to(device)
             logits = functional_call(model, shaped, (rows.inputs,))
-            return -nn.functional.cross_entropy(logits, rows.labels)
+            return -task.classifier.likelihood.loss(logits, rows.labels)
 
         maximise = OneCycle(task.generator, self.steps, self.peak, progress=task.progress)
         with torch.random.fork_rng():

@@ -20,6 +20,6 @@ class CrossFitInfluence:
 
     def scores(self, task: RepairTask) -> InfluenceScores:
         predicted = out_of_fold(task)
-        values, harmful = harm(predicted, task.fit.labels.cpu(), task.tests.failure_share)
+        values, harmful = harm(task.classifier.likelihood, predicted, task.fit.labels.cpu(), task.tests.failure_share)
         notes = {"calibration_rows": len(predicted.clean)}
         return InfluenceScores(task.fit.ids, values, notes=notes, neutral=UNLIKELY, probability=harmful)

@@ -32,7 +32,7 @@ class OutOfBag:
             for bag, out in (halves, halves[::-1]):
                 rows = task.fit[out]
                 outputs = logits(trained_anew(task, task.fit[bag], task.validation), rows).double()
-                values[out] = -torch.nn.functional.cross_entropy(outputs, rows.labels.cpu(), reduction="none")
+                values[out] = task.classifier.likelihood.log_p(outputs, rows.labels.cpu())
             log_p.append(values)
             task.progress(number + 1, self.rounds)
         mean = torch.stack(log_p).logsumexp(dim=0) - log(self.rounds)

@@ -11,7 +11,7 @@ from torch import nn
 
 from repair_pipeline.errors import InputError
 from repair_pipeline.library.rows import Part
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import right as gets_right
 from repair_pipeline.types import Examples
 
 
@@ -29,7 +29,7 @@ def require_outcome(model: nn.Module, where: str, rows: Examples, right: bool) -
     """
     if not len(rows):
         raise InputError(f"{where} has no rows: give at least one")
-    unexpected = (predictions(model, rows) == rows.labels).numpy() != right
+    unexpected = gets_right(model, rows).numpy() != right
     if unexpected.any():
         actual, required = ("wrong", "right") if right else ("right", "wrong")
         raise InputError(

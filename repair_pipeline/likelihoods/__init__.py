@@ -1,1 +1,1 @@
-"""Likelihoods p(z|θ): how a model's outputs define class probabilities."""
+"""Likelihoods p(z|θ): what a task is, one file each."""

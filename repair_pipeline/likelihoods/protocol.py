@@ -1,30 +1,39 @@
-"""The catalogue entry of a likelihood."""
+"""What a task is: p(y|x,θ) of a model's outputs, and what right, wrong and another label mean for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxtyping import Float, Int64
+import torch
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError
 
+Outputs = Float[Tensor, "n *k"]
+"""What a model returns for n rows, after the conversion: logits of k classes, or a number."""
+Labels = Shaped[Tensor, "n *l"]
+"""The labels of n rows: class numbers (n,), or numbers (n,)."""
 
-@dataclass(frozen=True)
+
 class Likelihood:
-    """p(y|x,θ), defined by how a model's outputs are converted to logits (``docs/adr/0022``).
+    """p(y|x,θ) of one task (``docs/adr/0022``). As it stands: one label among k classes, by a softmax over logits.
 
-    The conversion is a forward hook. So training, Fisher, curvature, methods and verdicts, which all use logits, work
-    with every likelihood.
+    Another task derives from it and says again what differs. Outputs may be converted before: the conversion is a
+    forward hook. So training, Fisher, curvature, methods and verdicts, which all use logits, work with every one.
+
+    Args:
+        logits: maps a batch of outputs to logits: log p(y|x,θ) of every class, up to a constant per row. Must be
+            differentiable and treat each row separately. None: the outputs already are logits.
+        line: one-line description.
     """
 
-    logits: Callable[[Tensor], Float[Tensor, "n k"]] | None
-    """Maps a batch of outputs to logits: log p(y|x,θ) of every class, up to a constant per row. Must be differentiable
-    and treat each row separately. None: the outputs already are logits."""
-    line: str
-    """One-line description."""
+    classes: bool = True
+    """Whether a label is one of several classes."""
+
+    def __init__(self, logits: Callable[[Tensor], Tensor] | None, line: str) -> None:
+        self.logits, self.line = logits, line
 
     def on(self, model: nn.Module) -> nn.Module:
         """Add the conversion to the model, in place; returns the same model.
@@ -47,7 +56,85 @@ class Likelihood:
         # Outputs that are not a tensor are refused when the model is checked.
         return self.logits(outputs) if self.logits and isinstance(outputs, Tensor) else outputs
 
+    # The probability of a label.
 
-def log_p(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """log p(y|x,θ) of the given labels, in nats, one value a row."""
-    return -nn.functional.cross_entropy(logits, labels, reduction="none")
+    def log_p(self, outputs: Outputs, labels: Labels) -> Float[Tensor, " n"]:
+        """log p(y|x,θ) of the given labels, in nats, one value a row; at most 0 (a density is relative to its mode)."""
+        return -nn.functional.cross_entropy(outputs, labels, reduction="none")
+
+    def probability(self, outputs: Outputs, labels: Labels) -> Float64[Tensor, " n"]:
+        """From 0 to 1, how near each label the model is: p(y|x). Its mean stops trainings, as it bears wrong labels."""
+        return self.log_p(outputs, labels).double().exp()
+
+    def loss(self, outputs: Outputs, targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
+        """The mean loss of a batch in training: cross-entropy.
+
+        Args:
+            outputs: of the model.
+            targets: labels, or soft labels: see ``soft``; of classes each may be multiplied by the weight of its row.
+            smoothing: of the labels.
+        """
+        if smoothing and targets.is_floating_point():  # cross_entropy's own would lose the weight of each row
+            targets = (1 - smoothing) * targets + smoothing * targets.mean(dim=1, keepdim=True)
+            smoothing = 0.0
+        return nn.functional.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    # Right and wrong.
+
+    def said(self, outputs: Outputs) -> Labels:
+        """The label that the model predicts."""
+        return outputs.argmax(dim=1)
+
+    def agree(self, said: Labels, labels: Labels) -> Bool[Tensor, " n"]:
+        """Whether each predicted label counts as the given one: a failure is a row where it does not."""
+        return said == labels
+
+    def lost_by(self, outputs: Outputs, labels: Labels) -> Float[Tensor, " n"]:
+        """By how much each label loses, above 0 where the row is wrong: the best other logit minus the label's."""
+        given = nn.functional.one_hot(labels, outputs.shape[1]).bool()
+        return outputs.masked_fill(given, -torch.inf).amax(dim=1) - outputs[given]
+
+    # Its curvature.
+
+    def expected(self, outputs: Outputs) -> Iterator[tuple[Labels, Float[Tensor, " n"]]]:
+        """Labels with a weight a row, under which the squares of ∇ log p add up to the expected Fisher: all classes."""
+        for label, weights in enumerate(outputs.softmax(dim=1).unbind(dim=1)):
+            yield torch.full_like(weights, label, dtype=torch.int64), weights
+
+    def drawn(self, outputs: Outputs, generator: torch.Generator) -> Labels:
+        """A label of each row from p(y|x,θ), on the CPU."""
+        return torch.multinomial(outputs.softmax(dim=1).cpu(), 1, generator=generator)[:, 0]
+
+    def curved(self, outputs: Outputs, change: Outputs) -> Outputs:
+        """The product of each row's expected −∂² log p by the outputs with ``change``: (diag π − ππᵀ) v."""
+        shares = outputs.softmax(dim=1)
+        return shares * (change - (shares * change).sum(dim=1, keepdim=True))
+
+    def divergence(self, before: Outputs, after: Outputs) -> Float[Tensor, " n"]:
+        """KL(p(·|x) before ‖ after) of each row, in nats."""
+        log_before, log_after = before.log_softmax(dim=1), after.log_softmax(dim=1)
+        return (log_before.exp() * (log_before - log_after)).sum(dim=1)
+
+    # Another label, as models say that were not trained on the row.
+
+    def predicted(self, outputs: Outputs) -> Float64[Tensor, "n *k"]:
+        """What is kept of a prediction: p(y|x) of every class."""
+        return outputs.double().softmax(dim=1)
+
+    def unlikelihood(self, predicted: Float64[Tensor, "n *k"], labels: Labels) -> Float64[Tensor, " n"]:
+        """−log p of the labels in nats, by what was kept of a prediction."""
+        tiny = torch.finfo(torch.float64).tiny
+        return -predicted.gather(1, labels[:, None]).flatten().clamp_min(tiny).log()
+
+    def others(self, predicted: Float64[Tensor, "n *k"], given: Labels) -> Float64[Tensor, "n *k"]:
+        """The soft label of each row if the given one is wrong: p(y | x, y ≠ given)."""
+        others = predicted.clamp_min(torch.finfo(torch.float64).tiny).scatter(1, given[:, None], 0.0)
+        return others / others.sum(dim=1, keepdim=True)
+
+    def likeliest(self, soft: Float64[Tensor, "n *k"]) -> tuple[Float64[Tensor, " n"], Labels]:
+        """The likeliest label under a soft one, and the confidence in it, by which P(it is right) is calibrated."""
+        return soft.max(dim=1)  # type: ignore[return-value]  # a named tuple
+
+    def soft(self, labels: Labels, like: Float64[Tensor, "m *k"]) -> Float64[Tensor, "n *k"]:
+        """Labels as soft ones, in the form of ``like``."""
+        return nn.functional.one_hot(labels, like.shape[1]).to(like)

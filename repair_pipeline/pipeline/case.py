@@ -22,6 +22,8 @@ from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.models.user_model import freeze
 from repair_pipeline.problem.task import RepairTask, in_fair_order
 from repair_pipeline.storage.files import read_parquet, read_tensors
@@ -106,6 +108,11 @@ class Case:
     @cached_property
     def data(self) -> CorruptedDataset:
         return load_dataset(self.dataset_path)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What the case's task is: p(y|x,θ) of the model's outputs."""
+        return LIKELIHOODS[self.spec.likelihood or "softmax"]
 
     def untrained(self, generator: torch.Generator) -> nn.Module:
         """A newly initialised model of the case, on its device."""

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import nn
 
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
 from repair_pipeline.pipeline.case import Case
@@ -21,7 +20,7 @@ from repair_pipeline.storage.files import read_parquet, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import right
 from repair_pipeline.types import Examples, Progress
 
 AS_IS, PATCHED, TRUE = "as_is", "patched", "true_labels"
@@ -84,11 +83,10 @@ def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -
     failures = sum(tests.failures for tests in partitions)
     share = failures / (failures + len(partitions[0].guard) + len(remaining))
 
-    def right(model: nn.Module, rows: Examples) -> Bool[np.ndarray, " n"]:
-        return (predictions(model, rows, progress) == rows.labels).numpy()
-
     def outcomes(arm: str, rows: Examples) -> Bool[np.ndarray, "k n"]:
-        return np.stack([right(case.model(_path(case, arm, number)), rows) for number in range(trainings)])
+        return np.stack(
+            [right(case.model(_path(case, arm, number)), rows, progress).numpy() for number in range(trainings)]
+        )
 
     verdict = judge_patch(
         Trainings(

@@ -162,8 +162,8 @@ def harm_and_suggestions(view: GroupView) -> tuple[Float64[Tensor, " n"] | None,
     if not view.spec.cross_fits:
         return None, None
     predicted, given, share = view.out_of_fold(), view.data.fit.examples.labels, view.partition.query_side.failure_share
-    _, harmful = harm(predicted, given, share)
-    return harmful, suggestions(predicted, given, harmful, share)
+    _, harmful = harm(view.likelihood, predicted, given, share)
+    return harmful, suggestions(view.likelihood, predicted, given, harmful, share)
 
 
 def _paired(view: GroupView) -> list[dict[str, Any]]:

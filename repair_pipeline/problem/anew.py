@@ -25,7 +25,7 @@ def trained_anew(
     task: RepairTask,
     rows: Examples,
     validation: Examples,
-    targets: Float[Tensor, "n k"] | None = None,
+    targets: Float[Tensor, "n *k"] | None = None,
     progress: Progress = silent,
 ) -> nn.Module:
     """A model trained on ``rows`` by the case's training, from its ``beginning``.

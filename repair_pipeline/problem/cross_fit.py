@@ -35,7 +35,7 @@ def cross_fit(task: RepairTask, watch: Callable[[nn.Module], None] | None = None
         model = trained_anew(task, rows[fold_of != fold], task.validation)
         if watch:
             watch(model)
-        predicted.append(logits(model, rows[fold_of == fold]).double().softmax(dim=1))
+        predicted.append(task.classifier.likelihood.predicted(logits(model, rows[fold_of == fold])))
         at.append(torch.nonzero(fold_of == fold).flatten())
         task.progress(fold + 1, FOLDS)
     probabilities = torch.cat(predicted)[torch.cat(at).argsort()]

@@ -4,13 +4,13 @@ import copy
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Shaped
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError, one_line
-from repair_pipeline.likelihoods.protocol import log_p
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.training.outputs import require_tensor
 from repair_pipeline.training.protocol import Start, seeded
@@ -35,7 +35,7 @@ class Schedule:
         generator: torch.Generator,
         *,
         start: Start,
-        targets: Float[Tensor, "n k"] | None = None,
+        targets: Float[Tensor, "n *k"] | None = None,
         progress: Progress = silent,
     ) -> nn.Module:
         """A copy of ``model`` trained on ``train``, with the weights of the best epoch on ``validation``.
@@ -63,7 +63,7 @@ class Schedule:
             InputError: the model does not return a tensor, for example one with auxiliary outputs in train mode.
         """
         device = next(model.parameters()).device
-        model = copied(model)
+        model, likelihood = copied(model), likelihood_of(model)
         optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
         patience = Patience(self.patience)
         best: dict[str, Any] | None = None
@@ -75,7 +75,7 @@ class Schedule:
                     optimiser.zero_grad()
                     outputs = require_tensor(model(batch.inputs), mode=" in train mode" if start == "new" else "")
                     labels = batch.labels if targets is None else targets[chosen].to(outputs)
-                    nn.functional.cross_entropy(outputs, labels).backward()
+                    likelihood.loss(outputs, labels).backward()
                     optimiser.step()
                 progress(epoch + 1, self.max_epochs)
                 if patience.improves(mean_probability(model, validation)):
@@ -94,7 +94,7 @@ class Schedule:
 @torch.no_grad()
 def logits(
     model: nn.Module, examples: Examples, batch_size: int = 500, progress: Progress = silent
-) -> Float[Tensor, "n k"]:
+) -> Float[Tensor, "n *k"]:
     """The model's outputs, in eval mode and on the CPU.
 
     Raises:
@@ -118,16 +118,21 @@ def logits(
     return torch.cat(outputs)
 
 
-def predictions(model: nn.Module, examples: Examples, progress: Progress = silent) -> Int64[Tensor, " n"]:
-    """The predicted classes, on the CPU."""
-    return logits(model, examples, progress=progress).argmax(dim=1)
+def predictions(model: nn.Module, examples: Examples, progress: Progress = silent) -> Shaped[Tensor, "n *l"]:
+    """The predicted labels, such as classes, on the CPU."""
+    return likelihood_of(model).said(logits(model, examples, progress=progress))
+
+
+def right(model: nn.Module, examples: Examples, progress: Progress = silent) -> Bool[Tensor, " n"]:
+    """Whether the model gets each row right, on the CPU; a row that it does not is a failure."""
+    return likelihood_of(model).agree(predictions(model, examples, progress), examples.labels.cpu())
 
 
 def accuracy(model: nn.Module, examples: Examples) -> float:
-    """The share of ``examples`` whose prediction equals the label."""
-    return (predictions(model, examples) == examples.labels.cpu()).double().mean().item()
+    """The share of ``examples`` that the model gets right."""
+    return right(model, examples).double().mean().item()
 
 
 def mean_probability(model: nn.Module, examples: Examples) -> float:
-    """The mean of p(y|x) over ``examples``: one minus the mean absolute error, which is robust to label noise."""
-    return log_p(logits(model, examples), examples.labels.cpu()).double().exp().mean().item()
+    """The mean of p(y|x) over ``examples``: of classes one minus the mean absolute error, which bears wrong labels."""
+    return likelihood_of(model).probability(logits(model, examples), examples.labels.cpu()).mean().item()

@@ -56,7 +56,7 @@ class Rows(Dataset[tuple[Row, Tensor]]):
         targets: y of each row, in place of its class number: a distribution over the classes times the row's weight.
     """
 
-    def __init__(self, examples: Examples, targets: Float[Tensor, "n k"] | None = None) -> None:
+    def __init__(self, examples: Examples, targets: Float[Tensor, "n *k"] | None = None) -> None:
         self._examples = examples
         self._targets = examples.labels if targets is None else targets
 
@@ -101,7 +101,7 @@ class TrainingFunction:
         generator: torch.Generator,
         *,
         start: Start,
-        targets: Float[Tensor, "n k"] | None = None,
+        targets: Float[Tensor, "n *k"] | None = None,
         progress: Progress = silent,
     ) -> nn.Module:
         """A copy of ``model`` with the weights of the model that the function returns, in eval mode.

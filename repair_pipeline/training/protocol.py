@@ -28,7 +28,7 @@ class Training(Protocol):
         generator: torch.Generator,
         *,
         start: Start,
-        targets: Float[Tensor, "n k"] | None = None,
+        targets: Float[Tensor, "n *k"] | None = None,
         progress: Progress = silent,
     ) -> nn.Module:
         """A trained copy of ``model``, in eval mode and on its device.

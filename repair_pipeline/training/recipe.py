@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.likelihoods.reading import reading_of
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.named_tensors import Batch, NamedTensors, tensors_of
 from repair_pipeline.training.outputs import require_tensor
@@ -106,7 +107,7 @@ class Recipe:
         generator: torch.Generator,
         *,
         start: Start,
-        targets: Float[Tensor, "n k"] | None = None,
+        targets: Float[Tensor, "n *k"] | None = None,
         progress: Progress = silent,
     ) -> nn.Module:
         """A trained copy of ``model``, in eval mode. ``validation`` and ``start`` make no difference to it.
@@ -125,8 +126,7 @@ class Recipe:
             InputError: the model returns no tensor in train mode, or the augmentation fails.
         """
         fields, device = self.fields, next(model.parameters()).device
-        smoothing = fields.label_smoothing
-        model = copied(model).train()
+        model, likelihood = copied(model).train(), likelihood_of(model)
         optimiser = fields.optimiser_of(model)
         steps = fields.epochs * len(_batches(torch.arange(len(train)), fields.batch_size))
         scheduler = fields.scheduler_of(optimiser, steps)
@@ -140,12 +140,8 @@ class Recipe:
                         inputs = _augmented(self.augment, str(fields.augment), inputs, generator)
                     optimiser.zero_grad()
                     outputs = require_tensor(model(inputs.to(device)), mode=" in train mode")
-                    if targets is None:
-                        labels = batch.labels.to(device)
-                        loss = nn.functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
-                    else:
-                        loss = nn.functional.cross_entropy(outputs, _smoothed(targets[chosen].to(outputs), smoothing))
-                    loss.backward()
+                    labels = batch.labels.to(device) if targets is None else targets[chosen].to(outputs)
+                    likelihood.loss(outputs, labels, fields.label_smoothing).backward()
                     optimiser.step()
                     if scheduler:
                         scheduler.step()
@@ -164,11 +160,6 @@ def _batches(order: Int64[Tensor, " n"], size: int) -> list[Int64[Tensor, " b"]]
     if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _smoothed(targets: Float[Tensor, "b k"], smoothing: float) -> Float[Tensor, "b k"]:
-    """Label smoothing that keeps the weight of each row, as ``cross_entropy``'s own does not."""
-    return (1 - smoothing) * targets + smoothing * targets.mean(dim=1, keepdim=True)
 
 
 def _augmented(augment: Augment, name: str, inputs: Batch, generator: torch.Generator) -> Batch:

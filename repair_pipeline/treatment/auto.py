@@ -15,7 +15,7 @@ from torch import nn
 from repair_pipeline.problem.calibration import FALSE_SHARE, within_false_share
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import Schedule, predictions
+from repair_pipeline.training.fit import Schedule, right
 from repair_pipeline.treatment.candidates import Candidate, Choice
 from repair_pipeline.treatment.correct import Correct
 from repair_pipeline.treatment.ewc_deletion import EWCDeletion
@@ -138,6 +138,6 @@ def _evaluate(task: RepairTask, method: str | None, treatment: str, causes: Caus
 
 
 def _sign_test(tuning: Examples, model: nn.Module, control: nn.Module) -> float:
-    right, control_right = (predictions(one, tuning) == tuning.labels.cpu() for one in (model, control))
-    gained, lost = int((right & ~control_right).sum()), int((control_right & ~right).sum())
+    repaired, controlled = right(model, tuning), right(control, tuning)
+    gained, lost = int((repaired & ~controlled).sum()), int((controlled & ~repaired).sum())
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0

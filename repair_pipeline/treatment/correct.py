@@ -31,14 +31,15 @@ class Correct:
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
         predicted, labels = out_of_fold(task), task.fit.labels.cpu()
-        _, harmful = harm(predicted, labels, task.tests.failure_share)
-        suggested = suggestions(predicted, labels, harmful, task.tests.failure_share)
+        likelihood, share = task.classifier.likelihood, task.tests.failure_share
+        _, harmful = harm(likelihood, predicted, labels, share)
+        suggested = suggestions(likelihood, predicted, labels, harmful, share)
         corrected = suggested.soft_labels(labels, harmful.where(task.fit.having(causes.as_set), torch.zeros(())))
         rows, targets = [task.fit], [corrected]
         if self.pool == "all":
             clean = clean_rows(task)
             rows.append(clean)
-            targets.append(nn.functional.one_hot(clean.labels.cpu(), corrected.shape[1]).to(corrected))
+            targets.append(likelihood.soft(clean.labels.cpu(), corrected))
         learnt, soft = Examples.concat(rows), torch.cat(targets).float()
         validation = task.validation.without(causes.as_set)
         if task.classifier.partial or self.start == "trained":

@@ -37,7 +37,7 @@ def finetuned(
     task: RepairTask,
     rows: Examples,
     validation: Examples,
-    targets: Float[Tensor, "n k"] | None = None,
+    targets: Float[Tensor, "n *k"] | None = None,
     models: int = 1,
 ) -> nn.Module:
     """The model after training from θ̂ on ``rows``.
@@ -67,7 +67,7 @@ def finetuned(
     return between(task, reached) if task.monitored else reached
 
 
-def careful(task: RepairTask, rows: Examples, targets: Float[Tensor, "n k"] | None = None) -> nn.Module:
+def careful(task: RepairTask, rows: Examples, targets: Float[Tensor, "n *k"] | None = None) -> nn.Module:
     """Adam from θ̂ with frozen buffers, at the rate that is best after one epoch, stopped four times an epoch.
 
     Rates, and the point that is returned, are compared by ``clean_score``.
@@ -139,7 +139,7 @@ class _Run:
         score: float,
         rate: float,
         rows: Examples,
-        targets: Float[Tensor, "n k"] | None,
+        targets: Float[Tensor, "n *k"] | None,
     ) -> None:
         self._task, self._rows, self._targets = task, rows, targets
         self._model = copied(start)
@@ -169,7 +169,7 @@ class _Run:
                 self._optimiser.zero_grad()
                 outputs = require_tensor(self._model.eval()(batch.inputs))
                 labels = batch.labels if self._targets is None else self._targets[chosen].to(outputs)
-                nn.functional.cross_entropy(outputs, labels).backward()
+                self._task.classifier.likelihood.loss(outputs, labels).backward()
                 self._optimiser.step()
                 if number % every == 0:
                     self._check()

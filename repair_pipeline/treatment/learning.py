@@ -75,16 +75,17 @@ class LearnGuard(LearnQuery):
 
 @dataclass(frozen=True, config=_strict)
 class Relabel(LearnQuery):
-    """Relabel the causes by argmax p(y|x,θ*) of the model that learnt the failures, then fine-tune on all of D.
+    """Give the causes the likeliest labels, argmax p(y|x,θ*), of the model that learnt the failures, then fine-tune on all of D.
 
     Validation rows get no new labels, so causes among them are excluded from early stopping.
     """
 
     def repaired(self, task: RepairTask, causes: Causes) -> nn.Module:
-        labels = predictions(self.learnt(task), task.fit).to(task.fit.labels.device)
+        labels, at = task.fit.labels.clone(), task.fit.having(causes.as_set)
+        labels[at] = predictions(self.learnt(task), task.fit)[at].to(labels)
         relabelled = replace(
             task,
-            fit=replace(task.fit, labels=torch.where(task.fit.having(causes.as_set), labels, task.fit.labels)),
+            fit=replace(task.fit, labels=labels),
             validation=task.validation.without(causes.as_set),
         )
         return Finetune().repaired(relabelled, Causes(()))

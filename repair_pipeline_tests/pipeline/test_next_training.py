@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from repair_pipeline.cases.resolve import with_settings
 from repair_pipeline.cli.main import app
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
+from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.pipeline import gate, patch
 from repair_pipeline.pipeline.next_training import patch_verdict, patched_rows
 from repair_pipeline.pipeline.patch import write_patch
@@ -80,8 +81,8 @@ def table(case, name):
 def predicted(done):
     """P(harmful), and suggestions, from the stored predictions."""
     given, share = done.data.fit.examples.labels, done.partition.query_side.failure_share
-    _, harmful = harm(done.out_of_fold(), given, share)
-    return harmful, suggestions(done.out_of_fold(), given, harmful, share)
+    _, harmful = harm(SOFTMAX, done.out_of_fold(), given, share)
+    return harmful, suggestions(SOFTMAX, done.out_of_fold(), given, harmful, share)
 
 
 def test_the_patch_changes_the_rows_within_the_false_share_and_relabels_where_the_suggestion_is_sure(done, predicted):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.problem.cross_fit import cross_fit
 from repair_pipeline.problem.suggestions import harm, suggestions
 from repair_pipeline.types import OutOfFold
@@ -30,7 +31,7 @@ def made(model, given):
     """Suggestions of a model, whose confidence is as right on clean rows as it says."""
     clean = torch.tensor([[0.9, 0.1, 0.0], [0.1, 0.8, 0.1]], dtype=torch.float64)
     predicted = OutOfFold(model, clean, torch.tensor([0, 1]), failures=1)
-    return suggestions(predicted, given, torch.ones(len(given), dtype=torch.float64), 0.1)
+    return suggestions(SOFTMAX, predicted, given, torch.ones(len(given), dtype=torch.float64), 0.1)
 
 
 def test_a_suggestion_is_the_likeliest_of_the_other_labels():
@@ -66,7 +67,7 @@ def world(seed, sharpness, rows=20_000, clean=8_000, noise=0.3):
 @pytest.mark.parametrize(("sharpness", "within"), [(1.0, 0.03), (2.0, 0.03), (0.5, 0.07)])
 def test_suggestions_are_right_as_often_as_said(sharpness, within):
     predicted, given, true, harmful = world(0, sharpness)
-    made = suggestions(predicted, given, harmful, 0.25)
+    made = suggestions(SOFTMAX, predicted, given, harmful, 0.25)
     said, right = made.probability.numpy(), (made.labels == true).double().numpy()
     for part in np.array_split(np.argsort(said), 8):
         assert abs(said[part].mean() - right[part].mean()) < within
@@ -75,14 +76,14 @@ def test_suggestions_are_right_as_often_as_said(sharpness, within):
 
 def test_the_probability_of_a_suggestion_is_at_most_that_of_harm():
     predicted, given, _, harmful = world(1, 1.0, rows=500, clean=400)
-    made = suggestions(predicted, given, harmful, 0.25)
+    made = suggestions(SOFTMAX, predicted, given, harmful, 0.25)
     assert ((made.probability >= 0) & (made.probability <= harmful)).all()
-    assert (suggestions(predicted, given, torch.zeros_like(harmful), 0.25).probability == 0).all()
+    assert (suggestions(SOFTMAX, predicted, given, torch.zeros_like(harmful), 0.25).probability == 0).all()
 
 
 def test_harm_is_minus_log_p_in_nats_and_comes_as_often_as_said():
     predicted, given, true, exact = world(2, 1.0)
-    values, harmful = harm(predicted, given, 0.25)
+    values, harmful = harm(SOFTMAX, predicted, given, 0.25)
     assert values[:50].tolist() == pytest.approx(
         [-np.log(float(predicted.fit[row, given[row]])) for row in range(50)], rel=1e-12
     )
@@ -97,10 +98,13 @@ def test_neither_depends_on_the_order_of_rows_and_a_probability_of_zero_is_finit
     predicted.fit[0, given[0]] = 0.0
     order, clean = torch.randperm(300), torch.cat([torch.randperm(50), 50 + torch.randperm(150)])
     moved = OutOfFold(predicted.fit[order], predicted.clean[clean], predicted.clean_labels[clean], predicted.failures)
-    values, harmful = harm(predicted, given, 0.25)
-    for one, other in zip((values, harmful), harm(moved, given[order], 0.25), strict=True):
+    values, harmful = harm(SOFTMAX, predicted, given, 0.25)
+    for one, other in zip((values, harmful), harm(SOFTMAX, moved, given[order], 0.25), strict=True):
         torch.testing.assert_close(one[order], other, rtol=1e-10, atol=1e-12)
-    one, other = suggestions(predicted, given, harmful, 0.25), suggestions(moved, given[order], harmful[order], 0.25)
+    one, other = (
+        suggestions(SOFTMAX, predicted, given, harmful, 0.25),
+        suggestions(SOFTMAX, moved, given[order], harmful[order], 0.25),
+    )
     torch.testing.assert_close(one.probability[order], other.probability, rtol=1e-10, atol=1e-12)
     assert torch.equal(one.others[order], other.others)
     assert values.isfinite().all()
@@ -109,8 +113,8 @@ def test_neither_depends_on_the_order_of_rows_and_a_probability_of_zero_is_finit
 def test_copies_of_failures_are_suggested_their_true_label(task):
     given, planted = task.fit.labels, task.fit.having(task.corrupted)
     predicted = cross_fit(task)
-    _, harmful = harm(predicted, given, task.tests.failure_share)
-    made = suggestions(predicted, given, harmful, task.tests.failure_share)
+    _, harmful = harm(SOFTMAX, predicted, given, task.tests.failure_share)
+    made = suggestions(SOFTMAX, predicted, given, harmful, task.tests.failure_share)
     assert (given[planted] == 1).all()
     assert (made.labels[planted] == 0).double().mean() > 0.9
     assert harmful[planted].mean() > 5 * harmful[~planted].mean()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.problem.cross_fit import clean_rows, cross_fit
 from repair_pipeline.problem.query import watched_and_trained
 from repair_pipeline.problem.suggestions import harm, suggestions
@@ -53,8 +54,8 @@ def test_with_no_causes_and_ds_rows_alone_it_is_plain_training(task):
 def test_causes_get_soft_labels_and_all_other_rows_keep_theirs(task, predicted):
     _, rows, _, _, targets = asked(task, Correct(pool="data_only"), SOME)
     given, share = task.fit.labels, task.tests.failure_share
-    _, harmful = harm(predicted, given, share)
-    others = suggestions(predicted, given, harmful, share).others.numpy()
+    _, harmful = harm(SOFTMAX, predicted, given, share)
+    others = suggestions(SOFTMAX, predicted, given, harmful, share).others.numpy()
     assert rows.ids.tolist() == task.fit.ids.tolist()
     for row, name in enumerate(rows.ids):
         wrong = float(harmful[row]) if name in SOME.ids else 0.0
