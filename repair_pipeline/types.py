@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
@@ -23,6 +24,16 @@ Theta = Float[Tensor, " p"]
 Role = Literal["repair", "control", "reference", "baseline"]
 """The purpose of a method or treatment: ``repair`` repairs the model; ``control`` is what a repair must beat;
 ``reference`` shows what knowing the planted rows achieves, and alone may read them; ``baseline`` is a comparison."""
+
+
+class LabelForm(Enum):
+    """What a label is. It is seen from a tensor of labels too: class numbers are integers, numbers are floats."""
+
+    CLASS = "class"
+    """One of several classes: its number, int64."""
+    NUMBER = "number"
+    """A number, float64."""
+
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a long step advances."""
@@ -156,6 +167,7 @@ class Dataset:
     train: Examples
     test: Examples
     classes: tuple[str, ...]
+    """Class names, in the order of the model's outputs; empty if labels are numbers."""
     mean: Float[Tensor, " channels"]
     """Subtracted from every input (App. C); added back to display one."""
     metadata: pa.Table | None = None

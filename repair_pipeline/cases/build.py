@@ -26,7 +26,7 @@ from repair_pipeline.corruption.poison import Poison
 from repair_pipeline.datasets.known import DATASETS
 from repair_pipeline.datasets.user_data import TorchvisionData, UserData, read, read_torchvision
 from repair_pipeline.errors import InputError
-from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.likelihoods.reading import with_logits
 from repair_pipeline.models.cnn import cnn, cnn8, cnn_compact
 from repair_pipeline.models.mlp import mlp
@@ -51,7 +51,7 @@ def load_dataset(spec: CaseSpec, data_dir: Path, rng: np.random.Generator) -> Da
     """
     match spec.dataset:
         case UserData():
-            return read(spec.dataset, spec.root)
+            return read(spec.dataset, spec.root, spec.task.form)
         case TorchvisionData():
             return read_torchvision(spec.dataset, data_dir, spec.root)
         case KnownData(name, train_size):
@@ -105,23 +105,29 @@ def _annotated(
 
 
 def build_model(
-    spec: CaseSpec, like: Examples, classes: int, device: torch.device, generator: torch.Generator
+    spec: CaseSpec,
+    like: Examples,
+    classes: int,
+    device: torch.device,
+    generator: torch.Generator,
+    likelihood: Likelihood | None = None,
 ) -> nn.Module:
     """A newly initialised model of the case, which reads the case's inputs and returns logits.
 
     Args:
         spec: the case.
         like: examples of the model's inputs.
-        classes: number of classes.
+        classes: number of classes; 0 for a regression, whose models have one output.
         device: where the model is put.
         generator: seeds the initial weights.
+        likelihood: of the outputs; None: the case's, before anything is learnt of it from a model.
 
     Raises:
         InputError: the model has no parameters, or needs conversions that it does not support.
     """
     with seeded(generator):
-        model = _architecture(spec, like, classes).to(device)
-        return with_logits(model, like[:3].inputs, classes, LIKELIHOODS[spec.likelihood or "softmax"])
+        model = _architecture(spec, like, classes or 1).to(device)
+        return with_logits(model, like[:3].inputs, classes, likelihood or spec.task)
 
 
 def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:

@@ -39,13 +39,15 @@ from repair_pipeline.cases.sources import (
     TrainingSpec,
     UserModel,
 )
+from repair_pipeline.cases.tasks import require_fit
 from repair_pipeline.cases.yaml_values import KEY, NO_SPELLINGS, Spellings
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
-from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.likelihoods import canonical, likelihood
+from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.problem.calibration import FALSE_SHARE
 from repair_pipeline.problem.causes import CausesRule
 from repair_pipeline.training.fit import Schedule
@@ -103,8 +105,8 @@ class CaseSpec:
     model: ModelSpec = Field(default_factory=KnownModel)
     parameters: Adapted | None = None
     """The parameters to adapt, among those that require a gradient; None: all of these."""
-    likelihood: str | None = None
-    """Name of the likelihood p(z|θ) of the model's outputs; None: softmax."""
+    likelihood: str | dict[str, Settings] | None = None
+    """What the task is: the likelihood p(z|θ) of the model's outputs, by name or with its settings; None: softmax."""
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
     """Which failures to repair; None: all."""
@@ -138,12 +140,15 @@ class CaseSpec:
     inputs: dict[str, str] | None = None
     """Content digests of the user's files and code, by the key that names each; None: not computed yet."""
 
-    @field_validator("likelihood")
+    @field_validator("likelihood", mode="before")
     @classmethod
-    def _known_likelihood(cls, name: str | None) -> str | None:
-        if name is not None:
-            LIKELIHOODS.named(name)
-        return None if name == "softmax" else name  # naming the default must not change the hash
+    def _known_likelihood(cls, given: Any) -> Any:
+        return canonical(given)
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> CaseSpec:
+        require_fit(self)
+        return self
 
     @field_validator("influence")
     @classmethod
@@ -196,6 +201,11 @@ class CaseSpec:
                     f"auto tries {unknown[0]!r}, which is not in influence ({', '.join(self.influence)}): add it there"
                 )
         return self
+
+    @property
+    def task(self) -> Likelihood:
+        """What the case's task is, before anything is learnt of it from a model."""
+        return likelihood(self.likelihood)
 
     @property
     def model_name(self) -> str:

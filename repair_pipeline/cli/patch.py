@@ -18,7 +18,7 @@ from repair_pipeline.cli.run import interruptible
 from repair_pipeline.cli.verdicts import print_patch_verdict
 from repair_pipeline.compute.bars import bar
 from repair_pipeline.compute.device import DeviceName
-from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.labels import shown, texts
 from repair_pipeline.datasets.patching import apply_patch, require_unapplied, revert_patch
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
@@ -77,7 +77,8 @@ def _apply(
 ) -> None:
     require_unapplied(source, spec.root, key)
     table = read_parquet(layout.table("patch", key))[0]
-    data, patch = read(source, spec.root), table.to_pylist()
+    form = spec.task.form
+    data, patch = read(source, spec.root, form), table.to_pylist()
     gated = _gated(layout, key)
     groups = {row["failure_group"] for row in gated}
     next_training = patch_verdict(layout, key)
@@ -97,7 +98,7 @@ def _apply(
         after = digests(spec, layout, ["dataset.train"])["dataset.train"]
         save_decisions(layout, key, decided, patch, before, after)
 
-    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run, note) if len(rows) else (0, 0)
+    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run, note, form) if len(rows) else (0, 0)
     for line in unfollowed_edits(layout, key, table, data):
         typer.echo(line)
     if edited:
@@ -190,11 +191,11 @@ def _left_alone(decided: ByExample) -> str:
 
 def _by_class(rows: pa.Table, data: Dataset) -> list[str]:
     """The numbers of rows to drop of each class, and to relabel from one class to another, as lines."""
-    label_of = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
+    label_of = dict(zip(data.train.ids.tolist(), texts(data.train.labels, data.classes), strict=True))
     counts = Counter[str]()
     for row in rows.to_pylist():
         new = f" to {shown([row['suggested_label']])}" if row["action"] == "relabel" else ""
-        counts[f"{row['action']} {shown([data.classes[label_of[row['example_id']]]])}{new}"] += 1
+        counts[f"{row['action']} {shown([label_of[row['example_id']]])}{new}"] += 1
     return [f"{what}: {count}" for what, count in sorted(counts.items())]
 
 

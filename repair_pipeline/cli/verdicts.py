@@ -18,10 +18,11 @@ from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.next_training import patch_verdict
+from repair_pipeline.pipeline.summary import unseen_errors
 from repair_pipeline.reporting.descriptions import plain
 from repair_pipeline.reporting.next_moves import next_moves
 from repair_pipeline.tracking.registry import candidate
-from repair_pipeline.types import FailureGroup
+from repair_pipeline.types import FailureGroup, LabelForm
 
 
 def explain(source: str) -> None:
@@ -46,13 +47,17 @@ def print_verdicts(console: Console, case: Case) -> None:
     """Print the gate's verdicts on a case, what can be done after each, and the verdict on the next training."""
     patched = patch_verdict(case.layout, case.id) if case.spec.patch else None
     own_data, verdicts = isinstance(case.spec.dataset, UserData), gate_verdicts(case)
+    classes = case.spec.task.form is LabelForm.CLASS
     for row in verdicts:
         print_verdict(console, row)
+    if not classes and (measured := unseen_errors(case)):
+        before, after = (f"{error:.3g}" for error in measured)
+        console.print(f"error    mean absolute error on unseen rows: {before} before, {after} after the repair")
     if patched:
         print_patch_verdict(console, patched)
     for row in verdicts:
         if row["verdict"] != "accepted":
-            for move in next_moves(row, patched, case.id, case.spec.model_name, own_data):
+            for move in next_moves(row, patched, case.id, case.spec.model_name, own_data, classes):
                 console.print(f"next     {move}", soft_wrap=True)
     if _is_candidate(case):
         console.print(f"promote  repair promote {case.spec.model_name}")

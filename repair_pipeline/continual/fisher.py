@@ -17,8 +17,8 @@ from repair_pipeline.continual.likelihood import Classifier, LogLikelihood
 from repair_pipeline.types import Examples, Progress, Theta, silent
 
 FisherKind = Literal["empirical", "expected", "monte_carlo"]
-"""Labels used for the Fisher: the given ones; those whose weighted squares are its expectation over p(y|x,θ), of classes
-all of them; or one per row drawn from p(y|x,θ)."""
+"""Labels used for the Fisher: the given ones; those whose weighted squares are the expectation over p(y|x,θ) (all, if
+they are classes); or one per row drawn from p(y|x,θ)."""
 
 Labels = Callable[[Theta, Examples], Iterator[tuple[Examples, Float[Tensor, " n"]]]]
 """(θ, rows) → copies of the rows with the labels to use, each with a weight per row."""

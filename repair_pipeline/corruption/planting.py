@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.datasets.labels import strata
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples
 
@@ -47,16 +48,16 @@ def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) 
     """A seeded, class-stratified split of n rows.
 
     Args:
-        labels: (n,) class numbers.
+        labels: (n,) class numbers, or numbers, whose quarters are the classes.
         fraction: the share of each class in the second part.
         rng: draws the rows of the second part.
 
     Returns:
         The sorted positions of the rest, and of the part with round(fraction × n_class) rows of each class.
     """
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        rows = rng.permutation(np.flatnonzero((labels == label).numpy()))
+    chosen, classes = torch.zeros(len(labels), dtype=torch.bool), strata(labels)
+    for label in classes.unique():
+        rows = rng.permutation(np.flatnonzero((classes == label).numpy()))
         chosen[torch.from_numpy(rows[: round(fraction * len(rows))])] = True
     return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
 

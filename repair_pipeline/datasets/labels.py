@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
 
 from repair_pipeline.datasets.column_values import holds_bytes, values_of
@@ -133,6 +134,67 @@ class Labels:
                 "fix the row, or set dataset.classes"
             )
         return torch.tensor(numbers)
+
+    def floats(self, where: str) -> Float64[Tensor, " n"]:
+        """The labels of a regression.
+
+        Args:
+            where: ``training`` or ``test``, for error messages.
+
+        Raises:
+            InputError: they are no numbers.
+        """
+        numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+        if self._numbered or not any(is_kind(self.kind) for is_kind in numeric):
+            raise InputError(
+                f"{where} rows have labels such as {shown(map(str, self.names[:1]))} of type {self.kind}, but the "
+                "case's likelihood reads numbers: set dataset.label to a column of numbers, or leave likelihood out"
+            )
+        return torch.tensor([float(value) for value in self.values], dtype=torch.float64)
+
+
+def texts(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str]:
+    """Labels as tables and patches have them: by the class's name, or as a number.
+
+    Args:
+        labels: class numbers, or numbers.
+        classes: class names; empty for numbers.
+    """
+    if labels.is_floating_point():
+        return [class_name(value) for value in labels.tolist()]
+    return [classes[label] for label in labels.tolist()]
+
+
+def label_of(text: str, classes: tuple[str, ...]) -> int | float | None:
+    """The label that ``texts`` writes so; None if there is none.
+
+    Args:
+        text: of one label.
+        classes: class names; empty for numbers.
+    """
+    if classes:
+        return classes.index(text) if text in classes else None
+    try:
+        return float(text) if isfinite(float(text)) else None
+    except ValueError:
+        return None
+
+
+def strata(labels: Shaped[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """The class of each row, by which splits are stratified; of numbers the quarter by size, from 0."""
+    if not labels.is_floating_point():
+        return labels
+    inner = np.quantile(labels.double().numpy(), [0.25, 0.5, 0.75])
+    return torch.bucketize(labels.double(), torch.from_numpy(inner))
+
+
+def members(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> dict[str, Bool[Tensor, " n"]]:
+    """The rows of each class by its name; of numbers those of each quarter by size, named by its ends."""
+    if not labels.is_floating_point():
+        return {name: labels == label for label, name in enumerate(classes)}
+    quarters = strata(labels)
+    masks = [quarters == quarter for quarter in quarters.unique()]
+    return {f"{labels[mask].min().item():g} to {labels[mask].max().item():g}": mask for mask in masks}
 
 
 def _spellings(name: str) -> Iterable[str]:

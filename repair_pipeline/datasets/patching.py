@@ -24,13 +24,13 @@ from repair_pipeline.datasets.applications import (
     take_back,
     undo,
 )
-from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.labels import label_of, shown, texts
 from repair_pipeline.datasets.rewriting import Change, labels_of, rewrite, unpatch
 from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table, schema
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.datasets.user_tables import class_places, image_files, is_image_folder
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset
+from repair_pipeline.types import Dataset, LabelForm
 
 
 def require_unapplied(spec: UserData, folder: Path, name: str) -> None:
@@ -54,6 +54,7 @@ def apply_patch(
     name: str,
     dry_run: bool = False,
     note: Callable[[], None] = lambda: None,
+    form: LabelForm = LabelForm.CLASS,
 ) -> tuple[int, int]:
     """Drop and relabel training rows, all or none; the originals are kept as ``<train>.before-<name>``.
 
@@ -63,11 +64,12 @@ def apply_patch(
     Args:
         spec: the user's data.
         folder: what the paths in ``spec`` are relative to.
-        patch: ``example_id``, ``action`` (drop, relabel), ``suggested_label`` (a class name) and ``label``, the class
-            that the row had when it was judged.
+        patch: ``example_id``, ``action`` (drop, relabel), ``suggested_label`` (as ``texts`` writes it) and ``label``,
+            which the row had when it was judged.
         name: the patch's name.
         dry_run: whether to check the patch and change nothing.
         note: called when the files are replaced and before that is final; if it raises, they are put back.
+        form: what a label is.
 
     Returns:
         The numbers of rows dropped and relabelled.
@@ -82,19 +84,18 @@ def apply_patch(
     changes = {row["example_id"]: row for row in patch.to_pylist()}
     files = [] if is_image_folder(train) else parquet_files(train)
     before = {file: content_digest(file) for file in files}
-    data = read(spec, folder)
+    data = read(spec, folder, form)
     ids = data.train.ids.tolist()
     if missing := changes.keys() - set(ids):
         raise InputError(
             f"{train} has no row {min(missing)!r}, one of {len(missing)} rows of the patch {name} that are missing: "
             "the data have changed since the patch was made, run the case again"
         )
-    classes = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
-    if unknown := sorted(classes - set(data.classes)):
-        raise InputError(
-            f"the patch {name} gives rows the class {unknown[0]!r}, but the classes are {shown(data.classes)}: "
-            "use one of them"
-        )
+    new = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
+    if unknown := sorted(text for text in new if label_of(text, data.classes) is None):
+        known = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
+        kind = "class" if data.classes else "label"
+        raise InputError(f"the patch {name} gives rows the {kind} {unknown[0]!r}, but {known}")
     if changed := [f"{example_id} {what}" for example_id, what in changed_labels(data, patch).items()]:
         raise InputError(
             f"{len(changed)} of {len(changes)} rows of the patch {name} have a different label in {train} than when "
@@ -128,11 +129,11 @@ def changed_labels(data: Dataset, patch: pa.Table) -> dict[str, str]:
     Returns:
         ``is <new>, was <old>`` by example id.
     """
-    labels = dict(zip(data.train.ids.tolist(), data.train.labels.tolist(), strict=True))
+    labels = dict(zip(data.train.ids.tolist(), texts(data.train.labels, data.classes), strict=True))
     changed = {}
     for row in patch.to_pylist():
         judged = row.get("label")
-        current = data.classes[labels[row["example_id"]]] if row["example_id"] in labels else None
+        current = labels.get(row["example_id"])
         if None not in (judged, current) and judged != current:
             changed[row["example_id"]] = f"is {current}, was {judged}"
     return changed
@@ -150,11 +151,11 @@ def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
         changes = {row["example_id"]: row for row in patch.to_pylist()}
         by_row = [changes.get(example_id) for example_id in train.ids.tolist()]
         labels = [
-            data.classes.index(change["suggested_label"]) if change and change["action"] == "relabel" else label
+            label_of(change["suggested_label"], data.classes) if change and change["action"] == "relabel" else label
             for change, label in zip(by_row, train.labels.tolist(), strict=True)
         ]
         kept = torch.tensor([change is None or change["action"] != "drop" for change in by_row])
-        train = replace(train, labels=torch.tensor(labels))[kept]
+        train = replace(train, labels=torch.tensor(labels, dtype=train.labels.dtype))[kept]
     return replace(data, train=train)
 
 
@@ -286,9 +287,9 @@ def _places(train: Path, label: str) -> tuple[str, ...] | None:
 def _require_written(
     file: Path, changes: Sequence[Change], label: str, classes: tuple[str, ...], places: tuple[str, ...] | None
 ) -> None:
-    """Check that the new file, read anew, has just the classes that the patch says."""
+    """Check that the new file, read anew, has just the labels that the patch says."""
     expected = [
-        classes.index(change["suggested_label"]) if change and change["action"] == "relabel" else number
+        label_of(change["suggested_label"], classes) if change and change["action"] == "relabel" else number
         for number, change in zip(_numbers(file, label, classes, places), changes, strict=True)
         if change is None or change["action"] != "drop"
     ]
@@ -303,8 +304,9 @@ def _require_written(
         )
 
 
-def _numbers(file: Path, label: str, classes: tuple[str, ...], places: tuple[str, ...] | None) -> list[int]:
-    return labels_of(file, label, places).numbers(classes, "training").tolist()
+def _numbers(file: Path, label: str, classes: tuple[str, ...], places: tuple[str, ...] | None) -> list[float]:
+    labels = labels_of(file, label, places)
+    return (labels.numbers(classes, "training") if classes else labels.floats("training")).tolist()
 
 
 # Images.

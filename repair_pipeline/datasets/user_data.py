@@ -26,7 +26,7 @@ from repair_pipeline.datasets.tokenizing import Tokenizer
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset, Examples, Remark
+from repair_pipeline.types import Dataset, Examples, LabelForm, Remark
 
 
 def _is_none(value: object) -> bool:
@@ -121,12 +121,13 @@ class TorchvisionData:
     transform: str | None = None
 
 
-def read(spec: UserData, folder: Path) -> Dataset:
+def read(spec: UserData, folder: Path, form: LabelForm = LabelForm.CLASS) -> Dataset:
     """Read user data. Images without a transform are scaled to [0, 1]; features are used unchanged.
 
     Args:
         spec: the files, the roles of their columns and the transform.
         folder: what relative paths are relative to.
+        form: what a label is.
 
     Raises:
         InputError: the data cannot be used; the message names the file, column or row.
@@ -141,7 +142,15 @@ def read(spec: UserData, folder: Path) -> Dataset:
     train, test = parts
     if train.features != test.features:
         raise InputError(_other_features(spec, train, test))
-    classes = spec.classes or train.labels.places or train.labels.sorted_names
+    if form is LabelForm.NUMBER:
+        if spec.classes:
+            raise InputError(
+                f"dataset.classes names {shown(spec.classes, 4)}, but the case's likelihood reads numbers: leave it out"
+            )
+        classes: Sequence[str] = ()
+    else:
+        classes = spec.classes or train.labels.places or train.labels.sorted_names
+        _require_classes(tuple(classes))
     return _dataset(train, test, tuple(classes), transform_of(spec, folder, train), spec.id)
 
 
@@ -197,7 +206,9 @@ def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dat
     places = tuple(str(name) for name in getattr(splits[0], "classes", ())) or None
     train, test = (_torchvision_rows(split, places) for split in splits)
     transform = entry_point("dataset.transform", spec.transform, folder) if spec.transform else None
-    return _dataset(train, test, places or train.labels.sorted_names, transform)
+    classes = places or train.labels.sorted_names
+    _require_classes(classes)
+    return _dataset(train, test, classes, transform)
 
 
 def torchvision_folder(name: str, data_dir: Path) -> Path:
@@ -238,17 +249,28 @@ def transform_of(spec: UserData, folder: Path, train: Rows, key: str = "dataset.
     return entry_point(key, spec.transform, folder) if spec.transform else None
 
 
-def _dataset(
-    train: Rows, test: Rows, classes: tuple[str, ...], transform: Transform, id_column: str | None = None
-) -> Dataset:
+def _require_classes(classes: tuple[str, ...]) -> None:
+    """Refuse a single class, or a name of two classes.
+
+    Raises:
+        InputError: says which.
+    """
     if len(classes) < 2:
         raise InputError(f"the training rows have only one class ({classes[0]}): give two or more")
     if repeated := [name for name, count in Counter(classes).items() if count > 1]:
         raise InputError(f"two of the classes have the name {repeated[0]!r}: rename one, or set dataset.classes")
+
+
+def _dataset(
+    train: Rows, test: Rows, classes: tuple[str, ...], transform: Transform, id_column: str | None = None
+) -> Dataset:
     digests = [[digest(content(row)) for row in rows.inputs] for rows in (train, test)]
     all_digests = [name for part in digests for name in part]
     ids = numbered(all_digests) if id_column is None else _column_ids(id_column, [*train.names, *test.names])
-    labels = [rows.labels.numbers(classes, where) for rows, where in ((train, "training"), (test, "test"))]
+    labels = [
+        rows.labels.numbers(classes, where) if classes else rows.labels.floats(where)
+        for rows, where in ((train, "training"), (test, "test"))
+    ]
     inputs, scaling = _prepared(train, test, transform)
     _require_alike(train, *inputs, transform)
     columns = joined(train.metadata, test.metadata)

@@ -38,6 +38,8 @@ RESERVED = (
     "split",
     "label",
     "clean_label",
+    "label_value",
+    "clean_label_value",
     "corrupted",
     "label_changed",
     "failure_group",

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+import torch
+from jaxtyping import Bool, Float64, Shaped
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings
 from scipy.stats import binom
 
+from repair_pipeline.datasets.labels import members
 from repair_pipeline.evaluation.interval import CONFIDENCE, POWER, Difference, Part, difference
 from repair_pipeline.evaluation.margins import LEVELS, Level, least_broken, margin, most_broken
 
@@ -69,7 +71,8 @@ class Outcomes:
     controls_holdout: Bool[np.ndarray, "s h"]
     """One row for each control."""
     controls_remaining: Bool[np.ndarray, "s r"]
-    remaining_labels: Int64[np.ndarray, " r"]
+    remaining_labels: Shaped[np.ndarray, " r"]
+    """Class numbers, or numbers, whose quarters by size are the classes."""
     share: float
     """The share of failures among the test rows: the natural mix."""
     removed: int | None
@@ -363,8 +366,8 @@ def _by_class(
     """
     counts = {
         name: (int((~kept).sum()), len(kept))
-        for label, name in enumerate(classes)
-        for kept in [outcomes.repaired_remaining[outcomes.remaining_labels == label]]
+        for name, mask in members(torch.from_numpy(outcomes.remaining_labels), tuple(classes)).items()
+        for kept in [outcomes.repaired_remaining[mask.numpy()]]
     }
     p_values = holm([float(binom.sf(broken - 1, rows, bound)) for broken, rows in counts.values()])
     shown = [

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 from torch import Tensor
 
 from repair_pipeline.corruption.planting import stratified_split
@@ -16,7 +16,7 @@ FEWEST_FAILURES = 6
 
 
 def partition(
-    predicted: Int64[Tensor, " n"],
+    right: Bool[Tensor, " n"],
     test: Examples,
     query_fraction: float,
     rng: np.random.Generator,
@@ -25,11 +25,11 @@ def partition(
 ) -> dict[str, TestPartition]:
     """Half of a group's failures become its holdout; of ``query_fraction`` of the others, a tenth is query_tuning.
 
-    A class-stratified half of the correctly classified rows is the guard, in every case and for every group, so that
+    A stratified half of the correctly classified rows is the guard, in every case and for every group, so that
     ``remaining`` does not depend on whether the guard is used.
 
     Args:
-        predicted: the base model's predicted classes.
+        right: whether the base model gets each row right.
         test: the test set.
         query_fraction: the share of the query-side failures to use.
         rng: draws the split.
@@ -43,8 +43,8 @@ def partition(
     Raises:
         InputError: a group has too few failures.
     """
-    wrong, seen = predicted != test.labels, test.having(also_in_training)
-    right = torch.nonzero(~wrong & ~seen).flatten()
+    wrong, seen = ~right, test.having(also_in_training)
+    fresh = torch.nonzero(right & ~seen).flatten()
     failing, assigned = {}, torch.zeros_like(wrong)
     for name, mask in (groups or {ALL_FAILURES: torch.ones_like(wrong)}).items():
         failing[name], assigned = wrong & mask & ~assigned, assigned | mask
@@ -53,20 +53,20 @@ def partition(
         where = FailureGroup(name).phrase(" in the group {!r}") or selection
         _require_enough(int((failures & ~seen).sum()), len(test), where)
     sides = {name: _split_failures(failures, seen, query_fraction, rng) for name, failures in failing.items()}
-    remaining, guard = stratified_split(test.labels[right], 0.5, rng)
+    remaining, guard = stratified_split(test.labels[fresh], 0.5, rng)
 
     def rows(at: np.ndarray) -> Examples:
         return test[torch.from_numpy(np.sort(at))]
 
     in_guard = ~wrong & seen
-    in_guard[right[guard]] = True
+    in_guard[fresh[guard]] = True
     return {
         name: TestPartition(
             query=rows(query),
             query_tuning=rows(tuning),
             holdout=rows(holdout),
             guard=test[in_guard],
-            remaining=test[right[remaining]],
+            remaining=test[fresh[remaining]],
             unused_query=rows(unused),
             other_failures=test[wrong & ~failing[name]],
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from repair_pipeline.training.fit import accuracy
+from repair_pipeline.training.fit import accuracy, mean_error
 from repair_pipeline.types import TestPartition
 
 
@@ -17,6 +17,10 @@ class Recovery:
     remaining_accuracy: float
     unseen_accuracy: float
     """Holdout and remaining together, weighted by the test set's natural share of failures."""
+    holdout_error: float | None
+    """The mean absolute error, in the label's unit; None where labels are classes."""
+    remaining_error: float | None
+    unseen_error: float | None
 
 
 def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
@@ -24,9 +28,14 @@ def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
     share = partition.failure_share
     holdout = accuracy(model, partition.holdout)
     remaining = accuracy(model, partition.remaining)
+    errors = [mean_error(model, rows) for rows in (partition.holdout, partition.remaining)]
+    weighted = [weight * error for weight, error in zip((share, 1 - share), errors, strict=True) if error is not None]
     return Recovery(
         query_accuracy=accuracy(model, partition.query),
         holdout_accuracy=holdout,
         remaining_accuracy=remaining,
         unseen_accuracy=share * holdout + (1 - share) * remaining,
+        holdout_error=errors[0],
+        remaining_error=errors[1],
+        unseen_error=sum(weighted) if weighted else None,
     )

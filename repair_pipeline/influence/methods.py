@@ -110,15 +110,21 @@ _BUILTIN = {
         ConfidentLearning,
         "confident learning (cleanlab): rows unlikely to models trained without them rank first",
         "baseline",
+        needs_classes=True,
         cost=Cost(trainings=4, forward=1),
     ),
     "trak": Method(
-        TRAK, "TRAK (traker): rows whose projected gradients oppose the failures'", "baseline", cost=Cost(gradients=2)
+        TRAK,
+        "TRAK (traker): rows whose projected gradients oppose the failures'",
+        "baseline",
+        needs_classes=True,
+        cost=Cost(gradients=2),
     ),
     "ekfac": Method(
         EKFAC,
         "influence functions with an EK-FAC Fisher (kronfluence): rows whose gradients oppose the failures'",
         "baseline",
+        needs_classes=True,
         cost=Cost(gradients=3),
     ),
     "random": Method(Random, "any order, as good as chance", "control"),

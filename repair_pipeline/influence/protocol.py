@@ -30,6 +30,8 @@ class Method:
     """Whether its scores have probabilities already, so that they are not calibrated again."""
     version: int = 1
     """Code version: increased when a change of the code changes scores, so that stored scores are recomputed."""
+    needs_classes: bool = False
+    """Whether it works only where a label is one of several classes."""
     cost: Cost = field(default_factory=Cost)
     """What it computes with its default settings; the time that ``repair check`` predicts is based on it."""
 

@@ -23,17 +23,18 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import with_tuning
 from repair_pipeline.library.holdout import Holdouts, require_outcome
 from repair_pipeline.library.rows import Part, Reader, Source, examples_of
-from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.likelihoods import Given
+from repair_pipeline.likelihoods.likelihoods import likelihood as likelihood_given
 from repair_pipeline.likelihoods.protocol import Likelihood
-from repair_pipeline.likelihoods.reading import precision, with_logits
+from repair_pipeline.likelihoods.reading import off, precision, with_logits
 from repair_pipeline.models.copying import copied
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.problem.task import RepairTask, in_fair_order
-from repair_pipeline.training.fit import Schedule
+from repair_pipeline.training.fit import Schedule, logits
 from repair_pipeline.training.function import TrainingFunction
 from repair_pipeline.training.protocol import Training, seeded
 from repair_pipeline.training.recipe import UserRecipe
-from repair_pipeline.types import Examples, Progress, QuerySide, Role
+from repair_pipeline.types import Examples, LabelForm, Progress, QuerySide, Role
 
 
 class RepairProblem:
@@ -46,7 +47,7 @@ class RepairProblem:
     device.
 
     Args:
-        model: a trained classifier that returns one logit per class.
+        model: a trained model that returns one logit per class, or what its ``likelihood`` reads.
         train: the rows it was trained on. All but the validation rows are scored: D, N rows.
         failures: rows that it gets wrong, with their correct labels: F_q.
         guard: rows that it gets right and must keep right. Most methods learn them together with the failures.
@@ -55,8 +56,9 @@ class RepairProblem:
         tuning: failures for early stopping and for choosing settings. None: a random tenth of ``failures``, at least
             one.
         classes: class names, in the order of the model's outputs. None: the names in the file, or the class numbers.
-        likelihood: p(z|θ) of the model's outputs, by name or as an instance. With another likelihood than softmax the
-            model returns what that likelihood expects instead of one logit per class.
+        likelihood: what the task is: p(z|θ) of the model's outputs, by name, as in a case file with its settings
+            (``{"gaussian": {"tolerance": 0.5}}``), or as an instance. With another likelihood than softmax the model
+            returns what that likelihood expects instead of one logit per class; of a regression y is n numbers.
         columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
         corrupted: ids of training rows that are known to be wrong. Only ``oracle`` and ``semi_oracle`` read them.
         untrained: returns a new, untrained model, for treatments that train from scratch.
@@ -80,7 +82,7 @@ class RepairProblem:
         validation: Source | None = None,
         tuning: Source | None = None,
         classes: Sequence[str] | None = None,
-        likelihood: str | Likelihood = "softmax",
+        likelihood: Given | Likelihood = "softmax",
         columns: Mapping[str, Any] | None = None,
         corrupted: Iterable[str] = (),
         untrained: Callable[[], nn.Module] | None = None,
@@ -95,16 +97,16 @@ class RepairProblem:
         self.seed, self._untrained, self._progress = seed, untrained, progress
         self.training = _training(training)
         """How models are trained."""
-        self.likelihood = LIKELIHOODS.named(likelihood) if isinstance(likelihood, str) else likelihood
+        self.likelihood = likelihood if isinstance(likelihood, Likelihood) else likelihood_given(likelihood)
         """p(z|θ) of the outputs of the problem's models."""
         model = copied(model)
-        self._reader = Reader(columns or {}, classes, precision(model), seed)
+        self._reader = Reader(columns or {}, classes, precision(model), seed, self.likelihood.form)
         sources = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
         parts = {"train": self._reader("train", sources.pop("train"))}
-        self.classes = self._reader.classes = self._reader.classes or _class_numbers(
-            model, parts["train"], self.likelihood
-        )
-        """Class names, in the order of the model's outputs."""
+        if self.likelihood.form is LabelForm.CLASS and not self._reader.classes:
+            self._reader.classes = _class_numbers(model, parts["train"], self.likelihood)
+        self.classes = self._reader.classes or ()
+        """Class names, in the order of the model's outputs; empty if labels are numbers."""
         self._example = parts["train"].inputs[:3]
         self.classifier = Classifier(self.with_logits(model))
         """log p(z|θ), and the model's parameters θ̂."""
@@ -113,12 +115,17 @@ class RepairProblem:
         parts |= {where: self._reader(where, source) for where, source in sources.items() if source is not None}
         rows = examples_of(parts)
         for where, part in rows.items():
-            _require_labels(where, part, len(self.classes))
+            self._require_labels(where, part)
         require_fitting(self.base, rows["train"], self.classes)
         for where, right in (("failures", False), ("tuning", False), ("guard", True)):
             if where in rows:
                 require_outcome(self.base, where, rows[where], right)
         self.positions, self.fit, self.validation = _fit_and_validation(rows, seed)
+        fitted = self.likelihood.fitted(logits(self.base, self.validation), self.validation.labels)
+        if fitted is not self.likelihood:  # from here on with what it has learnt from the model's errors
+            self.likelihood = fitted
+            self.classifier = Classifier(self.with_logits(off(self.base)))
+            self.base = self.classifier.module(self.classifier.theta_hat)
         self.tests = in_fair_order(_query_side(rows, seed), seed)
         self.corrupted = frozenset(map(str, corrupted))
         if unknown := self.corrupted - set(rows["train"].ids.tolist()) - set(self.validation.ids.tolist()):
@@ -139,8 +146,12 @@ class RepairProblem:
             InputError: the rows cannot be used.
         """
         part = self._reader(where, source)
-        _require_labels(where, examples_of({where: part})[where], len(self.classes))
+        self._require_labels(where, examples_of({where: part})[where])
         return part
+
+    def _require_labels(self, where: str, rows: Examples) -> None:
+        if self.classes:
+            _require_labels(where, rows, len(self.classes))
 
     def task(self, step: str, progress: Progress, role: Role = "repair") -> RepairTask:
         """All that a method may read. The first call computes the Fisher, which costs a gradient pass over D.
@@ -197,7 +208,8 @@ class RepairProblem:
         query, tuning, guard = map(len, (self.tests.query, self.tests.query_tuning, self.tests.guard))
         return (
             f"RepairProblem: {len(self.fit)} training rows and {len(self.validation)} for validation, "
-            f"{query} failures and {tuning} for tuning, {guard} guard rows, {len(self.classes)} classes"
+            f"{query} failures and {tuning} for tuning, {guard} guard rows, "
+            + (f"{len(self.classes)} classes" if self.classes else "labels are numbers")
         )
 
 

@@ -23,7 +23,7 @@ from repair_pipeline.datasets.user_tables import rows_at
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.library.settings import configured
 from repair_pipeline.named_tensors import Batch, NamedTensors, joined
-from repair_pipeline.types import Examples
+from repair_pipeline.types import Examples, LabelForm
 
 Source = Any
 """``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of these, or the path of a table or a folder of images.
@@ -63,12 +63,23 @@ class Reader:
         classes: class names in the order of the model's outputs; None: those of the first file.
         dtype: dtype of the model's parameters, to which inputs of floating point are converted.
         seed: for a data set that draws at random while it is read.
+        form: what a label is.
+
+    Raises:
+        InputError: classes are given for labels that are none.
     """
 
     def __init__(
-        self, columns: Mapping[str, Any], classes: Sequence[str] | None, dtype: torch.dtype, seed: int
+        self,
+        columns: Mapping[str, Any],
+        classes: Sequence[str] | None,
+        dtype: torch.dtype,
+        seed: int,
+        form: LabelForm = LabelForm.CLASS,
     ) -> None:
-        names = tuple(classes) if classes else None
+        if classes and form is not LabelForm.CLASS:
+            raise InputError("classes are given, but the likelihood reads numbers: leave classes out")
+        self._form, names = form, tuple(classes) if classes else None
         self._columns = configured("columns", partial(UserData, train="", test="", classes=names), columns)
         self.classes = self._columns.classes
         self._dtype, self._seed = dtype, seed
@@ -108,7 +119,8 @@ class Reader:
                 f"{path} has the features {', '.join(rows.features)}, but the files before it have "
                 f"{', '.join(self._features)}: name features that all have, with columns={{'features': [...]}}"
             )
-        self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
+        if self._form is LabelForm.CLASS:
+            self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
         if self._transform is None:
             self._transform = transform_of(self._columns, Path.cwd(), rows, "columns.transform")
         scale = None
@@ -116,7 +128,7 @@ class Reader:
             self._scale = scale = Scale(rows.inputs, where, self._scale)
         inputs = Prepared(rows.inputs, self._transform, where, scale)[torch.arange(len(rows.labels.values))]
         hashes = [digest(content(row)) for row in rows.inputs]
-        labels = rows.labels.numbers(self.classes, where)
+        labels = rows.labels.numbers(self.classes, where) if self.classes else rows.labels.floats(where)
         return Part(self._converted(inputs), labels, hashes, list(rows.names) or None)
 
     def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
@@ -154,6 +166,8 @@ class Reader:
             ) from error
         ids = _texts(given[2]) if len(given) == 3 else None
         assert isinstance(labels, Tensor)
+        if self._form is LabelForm.NUMBER and labels.dim() == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
         vectors = isinstance(inputs, Tensor) and inputs.dim() == 2
         if (
             (isinstance(inputs, Tensor) and inputs.dim() < 2)
@@ -165,13 +179,16 @@ class Reader:
                 f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{and_ids}: "
                 "give (n, ...) inputs and n labels"
             )
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        if self._form is LabelForm.NUMBER:
+            labels = _numbers(where, labels)
+        elif labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise InputError(
                 f"{where} has labels of dtype {labels.dtype}: give integer class numbers, such as labels.long()"
             )
         # Hash vectors as files of features are hashed: their numbers are read as float64.
         raw = inputs.to(torch.float64) if vectors else inputs
-        return Part(self._converted(inputs), labels.long(), input_digests(raw), ids)
+        labels = labels if self._form is LabelForm.NUMBER else labels.long()
+        return Part(self._converted(inputs), labels, input_digests(raw), ids)
 
     def _converted(self, inputs: Batch) -> Batch:
         floats = isinstance(inputs, NamedTensors) or inputs.is_floating_point()
@@ -216,6 +233,20 @@ def examples_of(parts: Mapping[str, Part]) -> dict[str, Examples]:
     if count > 1:
         raise InputError(f"the id {name!r} is given {count} times: give every row a unique id, or give no ids")
     return examples
+
+
+def _numbers(where: str, labels: Tensor) -> Tensor:
+    """The labels of a regression, float64.
+
+    Raises:
+        InputError: one is no finite number.
+    """
+    if labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(f"{where} has labels of dtype {labels.dtype}, but the likelihood reads numbers: give floats")
+    labels = labels.double()
+    if bad := int((~labels.isfinite()).sum()):
+        raise InputError(f"{where} has {bad} labels that are not finite: fix or drop these rows")
+    return labels
 
 
 def _texts(ids: Any) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
@@ -30,7 +31,7 @@ class Scores(Shown):
     influence: InfluenceScores
     """The values in the order of the rows, the neutral value if there is one, and the method's notes."""
     labels: tuple[str, ...]
-    """The given class of each row, by name."""
+    """The given label of each row: the class's name, or the number."""
     positions: np.ndarray
     """Position of each row in ``train``, from 0."""
 
@@ -109,7 +110,7 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
     require_guard(problem, name, scorer)
     with problem.watched(name) as progress:
         influence = scorer.scores(problem.task(f"influence/{name}", progress, role))
-    labels = tuple(problem.classes[label] for label in problem.fit.labels.tolist())
+    labels = tuple(texts(problem.fit.labels, problem.classes))
     return Scores(name, influence, labels, problem.positions)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import LabelForm
 
 Outputs = Float[Tensor, "n *k"]
 """What a model returns for n rows, after the conversion: logits of k classes, or a number."""
@@ -29,8 +30,8 @@ class Likelihood:
         line: one-line description.
     """
 
-    classes: bool = True
-    """Whether a label is one of several classes."""
+    form: LabelForm = LabelForm.CLASS
+    """What a label is."""
 
     def __init__(self, logits: Callable[[Tensor], Tensor] | None, line: str) -> None:
         self.logits, self.line = logits, line
@@ -55,6 +56,14 @@ class Likelihood:
     def _after(self, model: nn.Module, inputs: Any, outputs: Any) -> Any:
         # Outputs that are not a tensor are refused when the model is checked.
         return self.logits(outputs) if self.logits and isinstance(outputs, Tensor) else outputs
+
+    def expected_outputs(self, rows: int, classes: int) -> tuple[tuple[int, ...], ...]:
+        """The shapes that outputs of ``rows`` rows may have."""
+        return ((rows, classes),)
+
+    def fitted(self, outputs: Outputs, labels: Labels) -> Likelihood:
+        """The likelihood with what it learns from the base model's outputs on the validation rows: nothing."""
+        return self
 
     # The probability of a label.
 
@@ -93,6 +102,10 @@ class Likelihood:
         """By how much each label loses, above 0 where the row is wrong: the best other logit minus the label's."""
         given = nn.functional.one_hot(labels, outputs.shape[1]).bool()
         return outputs.masked_fill(given, -torch.inf).amax(dim=1) - outputs[given]
+
+    def errors(self, said: Shaped[Tensor, "n *k"], labels: Labels) -> Float64[Tensor, " n"] | None:
+        """The distance of each prediction from the label, in the label's unit; None: labels have no distance."""
+        return None
 
     # Its curvature.
 
@@ -133,7 +146,7 @@ class Likelihood:
 
     def likeliest(self, soft: Float64[Tensor, "n *k"]) -> tuple[Float64[Tensor, " n"], Labels]:
         """The likeliest label under a soft one, and the confidence in it, by which P(it is right) is calibrated."""
-        return soft.max(dim=1)  # type: ignore[return-value]  # a named tuple
+        return soft.max(dim=1)
 
     def soft(self, labels: Labels, like: Float64[Tensor, "m *k"]) -> Float64[Tensor, "n *k"]:
         """Labels as soft ones, in the form of ``like``."""

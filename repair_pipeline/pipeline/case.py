@@ -22,11 +22,11 @@ from repair_pipeline.compute.streams import torch_stream
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.patching import patched
 from repair_pipeline.errors import InputError
-from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.number import Number
 from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.models.user_model import freeze
 from repair_pipeline.problem.task import RepairTask, in_fair_order
-from repair_pipeline.storage.files import read_parquet, read_tensors
+from repair_pipeline.storage.files import read_parquet, read_tensor_notes, read_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import fingerprint, load_dataset, load_partition, save_rows
 from repair_pipeline.training.protocol import Training
@@ -111,13 +111,19 @@ class Case:
 
     @property
     def likelihood(self) -> Likelihood:
-        """What the case's task is: p(y|x,θ) of the model's outputs."""
-        return LIKELIHOODS[self.spec.likelihood or "softmax"]
+        """What the case's task is: p(y|x,θ) of the outputs, with the scale that the base model's errors give."""
+        task = self.spec.task
+        return task.at(read_tensor_notes(self.base_model_path)["sigma"]) if isinstance(task, Number) else task
 
-    def untrained(self, generator: torch.Generator) -> nn.Module:
-        """A newly initialised model of the case, on its device."""
+    def untrained(self, generator: torch.Generator, likelihood: Likelihood | None = None) -> nn.Module:
+        """A newly initialised model of the case, on its device.
+
+        Args:
+            generator: seeds its weights.
+            likelihood: of its outputs; None: the case's, before anything is learnt of it from a model.
+        """
         data = self.data
-        return build.build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator)
+        return build.build_model(self.spec, data.fit.examples, len(data.classes), self.device, generator, likelihood)
 
     @property
     def training(self) -> Training:
@@ -126,7 +132,7 @@ class Case:
 
     def model(self, path: Path) -> nn.Module:
         """The case's architecture with the weights in ``path``, in eval mode on the case's device."""
-        model = self.untrained(torch.Generator())
+        model = self.untrained(torch.Generator(), self.likelihood)
         model.load_state_dict(read_tensors(path)[0])
         return freeze(model, self.spec.parameters or "all").eval()
 

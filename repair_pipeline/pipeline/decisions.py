@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.labels import label_of, shown, texts
 from repair_pipeline.datasets.table_files import UNREADABLE, as_listed, read_table
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.decision_log import DecisionLog
@@ -124,10 +124,9 @@ def decide(
     suggested = {name: row for name, row in of_proven.items() if name not in by_person and name not in others}
     decided |= {name: RowDecision(name, "keep", None, "data", "changed since they were judged") for name in others}
     decided |= {decision.example_id: decision for decision in choice.of(suggested.values())}
-    names = (data.classes[label] for label in data.train.labels.tolist())
-    label_of = dict(zip(data.train.ids.tolist(), names, strict=True))
+    given = dict(zip(data.train.ids.tolist(), texts(data.train.labels, data.classes), strict=True))
     for example_id, decision in by_person.items():
-        if decision.label is not None and decision.label == label_of[example_id]:
+        if decision.label is not None and decision.label == given[example_id]:
             decision = replace(decision, decision="keep", label=None, left="that have their new class already")
         decided[example_id] = decision
     return decided
@@ -280,10 +279,9 @@ def _listed(
                 f"{where} has the {decision_column} {decision!r} and the {label_column} {label!r}: write drop or keep "
                 f"without a class, or relabel with one in the column {label_column}"
             )
-        if label and label not in data.classes:
-            raise InputError(
-                f"{where} has the {label_column} {label!r}, but the classes are {shown(data.classes)}: use one of them"
-            )
+        if label and label_of(label, data.classes) is None:
+            due = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
+            raise InputError(f"{where} has the {label_column} {label!r}, but {due}")
         if group and group not in groups:
             raise InputError(
                 f"{where} has the failure_group {group!r}, but the case has {shown(groups)}: use one of them, or leave "

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.evaluation.doubtful_labels import SURE, doubtful_labels
 from repair_pipeline.evaluation.near_duplicates import near_duplicates
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.gate import compared, repair, selected_variant
@@ -21,7 +23,7 @@ from repair_pipeline.storage.files import read_parquet, read_tensors
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.training.fit import logits
-from repair_pipeline.types import Examples, Progress, silent
+from repair_pipeline.types import Examples, LabelForm, Progress, silent
 
 
 def doubtful(case: Case, cross_fit: Iterable[File]) -> list[File]:
@@ -48,16 +50,21 @@ def doubtful(case: Case, cross_fit: Iterable[File]) -> list[File]:
 
 
 def _write(case: Case, path: Path, progress: Progress) -> None:
-    """Write ``doubtful_tests``. It reads the holdout, and is read by what judges and tells, never by what repairs."""
+    """Write ``doubtful_tests``; doubtful labels are sought among classes only.
+
+    It reads the holdout, and is read by what judges and tells, never by what repairs.
+    """
     watch = Stopwatch(case.device)
     examples = read_parquet(case.partition_path)[0]
     split_of = dict(zip(examples["example_id"].to_pylist(), examples["split"].to_pylist(), strict=True))
     right = frozenset(name for name, split in split_of.items() if split in ("guard", "remaining"))
-    label_of = dict(zip(case.data.test.ids.tolist(), case.data.test.labels.tolist(), strict=True))
-    rows: list[dict[str, Any]] = [*_near(case, progress), *(row for view in case.views for row in _doubted(view))]
+    label_of = dict(zip(case.data.test.ids.tolist(), texts(case.data.test.labels, case.data.classes), strict=True))
+    rows: list[dict[str, Any]] = [*_near(case, progress)]
+    if case.likelihood.form is LabelForm.CLASS:
+        rows += [row for view in case.views for row in _doubted(view)]
     for row in rows:
         name = row["example_id"]
-        row |= {"split": split_of[name], "failed": name not in right, "label": case.data.classes[label_of[name]]}
+        row |= {"split": split_of[name], "failed": name not in right, "label": label_of[name]}
     save_rows(path, "doubtful_tests", rows, watch.notes())
 
 
@@ -118,6 +125,7 @@ def _judged_models(view: GroupView) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def log_p(model: nn.Module, rows: Examples) -> Float64[Tensor, "n k"]:
-    """log p(y|x) of every class."""
-    return logits(model, rows).double().log_softmax(dim=1)
+def log_p(model: nn.Module, rows: Examples) -> Float64[Tensor, "n *k"]:
+    """log p(y|x) of every class; of a regression the predicted numbers."""
+    outputs, likelihood = logits(model, rows), likelihood_of(model)
+    return outputs.double().log_softmax(dim=1) if likelihood.form is LabelForm.CLASS else likelihood.predicted(outputs)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from repair_pipeline.cases.sources import (
@@ -19,6 +19,7 @@ from repair_pipeline.cases.sources import (
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.datasets.failures_list import read_failures
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
@@ -28,8 +29,16 @@ from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples, Test
 Masks = Mapping[str, Bool[Tensor, " n"]]
 
 
-def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> Masks | None:
+def group_masks(
+    spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, " n"], right: Bool[Tensor, " n"]
+) -> Masks | None:
     """A mask of test rows for each failure group, right or wrong ones; None: the case takes all rows.
+
+    Args:
+        spec: the case.
+        data: its data.
+        predicted: the base model's predictions of the test rows.
+        right: whether each counts as right.
 
     Raises:
         InputError: the case's list or a predicate cannot be used, no row is of a group, or a listed failure is none.
@@ -38,7 +47,7 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
         case FailuresOfClasses(classes):
             return {ALL_FAILURES: torch.isin(data.test.labels, torch.tensor(sorted(classes)))}
         case ListedFailures(file):
-            return {ALL_FAILURES: _wrong(_listed(file, spec, data), file, data, predicted)}
+            return {ALL_FAILURES: _wrong(_listed(file, spec, data), file, data, right)}
         case ReportedFailures(file):
             return {ALL_FAILURES: _listed(file, spec, data, strangers=True)}
         case FailuresWhere(predicate):
@@ -51,15 +60,15 @@ def group_masks(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor,
     return None
 
 
-def failure_parts(spec: CaseSpec, data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> dict[str, TestPartition]:
+def failure_parts(spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> dict[str, TestPartition]:
     """The partition of the test set for each failure group, by what the base model predicts.
 
     Raises:
         InputError: the failures cannot be used, or a group has too few.
     """
-    rng = numpy_stream(spec.seed, "failure_partition")
-    groups = group_masks(spec, data, predicted)
-    return partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
+    rng, right = numpy_stream(spec.seed, "failure_partition"), spec.task.agree(predicted, data.test.labels)
+    groups = group_masks(spec, data, predicted, right)
+    return partition(right, data.test, spec.query_fraction, rng, groups, data.also_in_training)
 
 
 def group_of(groups: Masks, test: Examples) -> dict[str, str]:
@@ -70,14 +79,13 @@ def group_of(groups: Masks, test: Examples) -> dict[str, str]:
     return group_by_id
 
 
-def about_test_rows(data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> pa.Table:
-    """The table that predicates are evaluated on: labels by name, and the user's columns."""
-    names = data.classes
+def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> pa.Table:
+    """The table that predicates are evaluated on: labels by the class's name or as numbers, and the user's columns."""
     table = pa.table(
         {
             "example_id": data.test.ids.tolist(),
-            "label": [names[label] for label in data.test.labels.tolist()],
-            "predicted": [names[label] for label in predicted.tolist()],
+            "label": _shown(data.test.labels, data.classes),
+            "predicted": _shown(predicted, data.classes),
         }
     )
     if data.metadata is not None:
@@ -86,6 +94,10 @@ def about_test_rows(data: CorruptedDataset, predicted: Int64[Tensor, " n"]) -> p
         for name in own.column_names[1:]:
             table = table.append_column(name, own[name])
     return table
+
+
+def _shown(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str] | list[float]:
+    return texts(labels, classes) if classes else labels.double().tolist()
 
 
 def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
@@ -105,14 +117,14 @@ def _listed(file: str, spec: CaseSpec, data: CorruptedDataset, strangers: bool =
     return data.test.having(frozenset(ids.tolist()))
 
 
-def _wrong(mask: Tensor, file: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:
+def _wrong(mask: Tensor, file: str, data: CorruptedDataset, right: Tensor) -> Tensor:
     """The mask, after checking that the base model gets none of the rows right."""
-    right = mask & (predicted == data.test.labels)
-    if right.any():
-        first = torch.nonzero(right)[0, 0]
+    unexpected = mask & right
+    if unexpected.any():
+        first = torch.nonzero(unexpected)[0, 0]
         raise InputError(
-            f"{file} lists {int(right.sum())} of {int(mask.sum())} rows that the base model gets right, "
-            f"{data.test.ids[first]} the first (label {data.classes[data.test.labels[first]]}): "
+            f"{file} lists {int(unexpected.sum())} of {int(mask.sum())} rows that the base model gets right, "
+            f"{data.test.ids[first]} the first (label {texts(data.test.labels[first : first + 1], data.classes)[0]}): "
             "take them off the list, or check that these are the weights that failed"
         )
     return mask

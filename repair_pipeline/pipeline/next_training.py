@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from repair_pipeline.datasets.labels import label_of
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
@@ -67,11 +68,11 @@ def _train(case: Case, arm: str, number: int, path: Path, progress: Progress) ->
 
 def patched_rows(case: Case) -> Examples:
     """The fit rows after the case's patch: without those that it drops, and with new labels for those it relabels."""
-    rows, names = case.data.fit.examples, case.data.classes
+    rows, classes = case.data.fit.examples, case.data.classes
     patch = _patch(case)
-    new = {name: names.index(row["suggested_label"]) for name, row in patch.items() if row["action"] == "relabel"}
+    new = {name: label_of(row["suggested_label"], classes) for name, row in patch.items() if row["action"] == "relabel"}
     labels = [new.get(name, label) for name, label in zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)]
-    relabelled = replace(rows, labels=torch.tensor(labels))
+    relabelled = replace(rows, labels=torch.tensor(labels, dtype=rows.labels.dtype))
     return relabelled.without(frozenset(name for name, row in patch.items() if row["action"] == "drop"))
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from jaxtyping import Float64
 from torch import Tensor
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.influence.pairs import affordable_rows, pairs
 from repair_pipeline.pipeline.case import Case, GroupView
 from repair_pipeline.pipeline.gate import Repair, repair
@@ -109,7 +110,7 @@ def _keep_edits(case: Case, path: Path) -> None:
 
 
 def _patch(view: GroupView, repaired: Repair) -> list[dict[str, Any]]:
-    fit, names = view.data.fit.examples, view.data.classes
+    fit, classes = view.data.fit.examples, view.data.classes
     scores = load_scores(view.influence_path(repaired.influence_method or view.spec.treat[0]), fit)
     at = {example_id: row for row, example_id in enumerate(fit.ids.tolist())}
     rank_of = {row: rank for rank, row in enumerate(scores.order.tolist(), start=1)}
@@ -117,17 +118,18 @@ def _patch(view: GroupView, repaired: Repair) -> list[dict[str, Any]]:
     harmful, suggested = harm_and_suggestions(view)
     probability = harmful if scores.probability is None else scores.probability
     certain = _certain(probability, causes)
+    given, new = texts(fit.labels, classes), texts(suggested.labels, classes) if suggested else None
     opposed, rows = _opposed(view), []
     for place, row in enumerate(causes):
-        example_id, given = str(fit.ids[row]), int(fit.labels[row])
-        label, right = (int(suggested.labels[row]), suggested.probability[row].item()) if suggested else (given, None)
+        example_id = str(fit.ids[row])
+        label, right = (new[row], suggested.probability[row].item()) if suggested and new else (given[row], None)
         relabel = right is not None and right >= _SURE
         failures = opposed.get(example_id, [])
         reason = f"rank {rank_of[row]} of {len(fit)} by influence"
         reason += "" if probability is None else f", harmful with probability {probability[row].item():.2f}"
         reason += f", opposes {len(failures)} of {len(view.partition.query)} failures" if failures else ""
         if right is not None:
-            reason += f"; models that did not learn it say {names[label]}, right with probability {right:.2f}"
+            reason += f"; models that did not learn it say {label}, right with probability {right:.2f}"
         rows.append(
             {
                 "failure_group": view.group,
@@ -136,8 +138,8 @@ def _patch(view: GroupView, repaired: Repair) -> list[dict[str, Any]]:
                 "influence": scores.values[row].item(),
                 "rank": rank_of[row],
                 "probability": None if probability is None else probability[row].item(),
-                "label": names[given],
-                "suggested_label": names[label] if relabel and place < certain else None,
+                "label": given[row],
+                "suggested_label": label if relabel and place < certain else None,
                 "suggestion_probability": right,
                 "failures": ", ".join(failures[:_NAMED]),
                 "reason": reason,
@@ -185,7 +187,7 @@ def contact_sheet_of(view: GroupView) -> Picture:
     failures, paired = view.partition.query, dict[str, list[tuple[str, float]]]()
     for row in _paired(view):
         paired.setdefault(row["failure_id"], []).append((row["example_id"], row["influence"]))
-    predicted = predictions(view.model(view.base_model_path), failures)
-    predicted_by_id = dict(zip(failures.ids.tolist(), predicted.tolist(), strict=True))
+    predicted = texts(predictions(view.model(view.base_model_path), failures), view.data.classes)
+    predicted_by_id = dict(zip(failures.ids.tolist(), predicted, strict=True))
     with drawn():
         return contact_sheet(view.data, failures, paired, predicted_by_id)

@@ -20,13 +20,13 @@ from repair_pipeline.continual.fisher import gradients_at_once, squared_gradient
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.datasets.known import DATASETS
-from repair_pipeline.datasets.labels import shown
+from repair_pipeline.datasets.labels import members, shown
 from repair_pipeline.datasets.prepared import kind, size
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.evaluation.gate import FEWEST_ROWS, expected_detectable
 from repair_pipeline.evaluation.margins import breakable, provable_loss, rows_to_prove
 from repair_pipeline.evaluation.near_duplicates import near_duplicates
-from repair_pipeline.likelihoods.likelihoods import LIKELIHOODS
+from repair_pipeline.likelihoods.number import Number
 from repair_pipeline.likelihoods.reading import reading_of
 from repair_pipeline.models.user_model import freeze, load_weights
 from repair_pipeline.named_tensors import NamedTensors, tensors_of
@@ -43,10 +43,13 @@ from repair_pipeline.tracking.weights_only import not_exported
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.training.function import TrainingFunction
 from repair_pipeline.training.recipe import Recipe
-from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup, TestPartition
+from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup, LabelForm, TestPartition
 
 _ASSUMED_WRONG = 0.05
 """The query failures assumed before the model is trained, as a share of the test rows."""
+
+_FEW_VALUES = 5
+"""Different labels up to which a regression may be meant as a classification."""
 
 _PAIRS = 10**8
 """Pairs of a training and a test row that are searched for near duplicates: some seconds."""
@@ -83,7 +86,7 @@ def preflight(case: Case) -> Iterator[Finding]:
         if isinstance(spec.dataset, KnownData):
             yield Finding("data", DATASETS[spec.dataset.name].line)
         if spec.likelihood:
-            yield Finding("likelihood", LIKELIHOODS[spec.likelihood].line)
+            yield Finding("likelihood", spec.task.line)
         for remark in dataset.remarks:
             yield Finding("data", remark.says, remark.fine)
         yield from _data(data, named)
@@ -94,6 +97,10 @@ def preflight(case: Case) -> Iterator[Finding]:
         if weights:
             load_weights(model, read_file(weights), str(weights))
         model = freeze(model, spec.parameters or "all").eval()
+        if weights and isinstance(spec.task, Number) and spec.task.sigma is None:
+            rows = data.validation.examples
+            sigma = spec.task.fitted(logits(model, rows), rows.labels).sigma
+            yield Finding("sigma", f"{sigma:.3g}, estimated from the median error on {len(rows)} validation rows")
         yield from (Finding(f"model: {subject}", says) for subject, says in reading_of(model).lines)
         yield from _model(spec, model, data.fit.examples[:8], trains=weights is None)
         yield from _training(case, model, data.fit.examples[:8])
@@ -111,7 +118,7 @@ def preflight(case: Case) -> Iterator[Finding]:
 
 
 def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
-    fit, sizes = data.fit.examples, Counter(data.fit.examples.labels.tolist())
+    fit = data.fit.examples
     shape = _shape(fit)
     shape += f" ({shown(data.features, 4)})" if data.features else ""
     counted = f"{len(fit)} fit, {len(data.validation.examples)} validation, {len(data.test)} test"
@@ -120,14 +127,7 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     flags = [field.name for field in known if pa.types.is_boolean(field.type)]
     if data.features and flags:
         yield Finding("features", f"truth values are none unless dataset.features names them: {shown(flags, 4)}")
-    classes = ", ".join(f"{at} = {shown([name])} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
-    rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
-    yield Finding("labels", f"output = class (fit rows): {classes}{rest}")
-    absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
-    if absent:
-        yield Finding("labels", f"no fit row is of {shown(absent)}: give some, or leave the class out", fine=False)
-    if untested := [name for at, name in enumerate(data.classes) if not int((data.test.labels == at).sum())]:
-        yield Finding("labels", f"no test row is of {shown(untested)}: nothing is judged on it", fine=False)
+    yield from _classes(data) if data.classes else _numbers(data)
     parts = (fit, data.validation.examples, data.test)  # all of them: an image may fail only where it is decoded
     finite = all(
         bool(tensor.isfinite().all())
@@ -154,6 +154,27 @@ def _shape(rows: Examples) -> str:
     return "×".join(map(str, rows.shape)) + (" features" if len(rows.shape) == 1 else "")
 
 
+def _classes(data: CorruptedDataset) -> Iterator[Finding]:
+    sizes = Counter(data.fit.examples.labels.tolist())
+    classes = ", ".join(f"{at} = {shown([name])} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
+    rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
+    yield Finding("labels", f"output = class (fit rows): {classes}{rest}")
+    absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
+    if absent:
+        yield Finding("labels", f"no fit row is of {shown(absent)}: give some, or leave the class out", fine=False)
+    if untested := [name for at, name in enumerate(data.classes) if not int((data.test.labels == at).sum())]:
+        yield Finding("labels", f"no test row is of {shown(untested)}: nothing is judged on it", fine=False)
+
+
+def _numbers(data: CorruptedDataset) -> Iterator[Finding]:
+    labels = data.fit.examples.labels
+    low, middle, high = labels.min().item(), labels.median().item(), labels.max().item()
+    yield Finding("labels", f"numbers from {low:g} to {high:g}, the median is {middle:g}")
+    if (count := len(labels.unique())) <= _FEW_VALUES:
+        says = f"only {count} different numbers: if they stand for classes, leave likelihood out"
+        yield Finding("labels", says, fine=False)
+
+
 def _near_duplicates(data: CorruptedDataset) -> Iterator[Finding]:
     seen = Examples.concat([data.fit.examples, data.validation.examples])
     searched = data.test.without(data.also_in_training)
@@ -176,7 +197,7 @@ def _model(spec: CaseSpec, model: nn.Module, rows: Examples, trains: bool) -> It
     if same and not moved and mixes_rows(model, rows):
         says = "a row's outputs change with the rows beside it: let the model read each row by itself in eval mode"
         yield Finding("batches", says, fine=False)
-    if squashed(model, rows):
+    if spec.task.form is LabelForm.CLASS and squashed(model, rows):
         says = "all lie within [0, 1], as a Sigmoid's, where logits are due: end the model before it"
         yield Finding("outputs", says, fine=False)
     own = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -219,11 +240,16 @@ def _failures(
 ) -> Generator[Finding, None, dict[FailureGroup, int]]:
     """The findings, and the number of query failures by group."""
     predicted = predictions(model, data.test)
-    wrong = int((predicted != data.test.labels).sum())
-    right, usual = 1 - wrong / len(data.test), max(Counter(data.test.labels.tolist()).values()) / len(data.test)
-    says = f"wrong on {wrong} of {len(data.test)} test rows ({right:.1%} right)"
+    task, labels = case.spec.task, data.test.labels
+    wrong = int((~task.agree(predicted, labels)).sum())
+    always, name = (labels.mode().values, "commonest class") if data.classes else (labels.median(), "median")
+    right, usual = 1 - wrong / len(labels), task.agree(always.expand(len(labels)), labels).double().mean().item()
+    says = f"wrong on {wrong} of {len(labels)} test rows ({right:.1%} right)"
+    if (errors := task.errors(predicted, labels)) is not None:
+        says += f", mean absolute error {errors.mean().item():.3g}"
     if right < usual:
-        says += f": saying the commonest class always is right on {usual:.1%}. Are the outputs in the order of labels?"
+        says += f": saying the {name} always is right on {usual:.1%}. "
+        says += "Are the outputs in the order of labels?" if data.classes else "Are the outputs in the label's unit?"
     yield Finding("accuracy", says, right >= usual)
     parts = failure_parts(case.spec, data, predicted)
     for name, tests in parts.items():
@@ -244,7 +270,8 @@ def _failures(
         yield from _power(case, name, tests.failure_share, len(tests.holdout), len(remaining))
     yield from _provable(case, next(iter(parts.values())).failure_share, len(remaining))
     yield from _slices(case, data, parts)
-    thin = [name for at, name in enumerate(data.classes) if int((remaining.labels == at).sum()) < FEWEST_ROWS]
+    classes = members(remaining.labels, data.classes)
+    thin = [name for name, mask in classes.items() if int(mask.sum()) < FEWEST_ROWS]
     if case.spec.gate and thin:
         yield Finding("gate", f"fewer than {FEWEST_ROWS} remaining rows, so not judged: {shown(thin)}", fine=False)
     return {FailureGroup(name): len(tests.query) for name, tests in parts.items()}

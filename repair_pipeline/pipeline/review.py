@@ -13,7 +13,7 @@ from repair_pipeline.pipeline.patch import harm_and_suggestions
 from repair_pipeline.reporting.review.sheet import COLUMNS, Sheet
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import OWN, load_scores
-from repair_pipeline.types import Examples
+from repair_pipeline.types import Examples, LabelForm
 
 OPPOSED = 5
 """Failures that are shown beside a row."""
@@ -28,6 +28,11 @@ def review_sheet(case: Case) -> Sheet:
     Raises:
         InputError: the case has no scores yet.
     """
+    if case.spec.task.form is not LabelForm.CLASS:
+        raise InputError(
+            f"repair review needs classes, but the labels of {case.id} are numbers: edit patch.csv, or give "
+            "repair apply --decisions FILE"
+        )
     path = case.first_view.influence_path(case.spec.treat[0]) if case.spec.treat else None
     if not case.dataset_path.exists() or path is None or not path.exists():
         raise InputError(f"case {case.id} has no scored rows to review; to make them: repair run {case.id}")

@@ -18,6 +18,7 @@ from repair_pipeline.corruption.corrupt import corrupt
 from repair_pipeline.evaluation.partition import partition
 from repair_pipeline.influence.calibrated import calibrated
 from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.likelihoods.number import Number
 from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.pipeline import doubtful_tests, evaluation, gate, ledger, patch, repairs
 from repair_pipeline.pipeline.case import Case, GroupView
@@ -37,7 +38,7 @@ from repair_pipeline.storage.files import write_tensors, write_text
 from repair_pipeline.storage.records import inputs_path, save_dataset, save_partition, save_scores
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.treatment.auto import EVALUATED
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress
@@ -73,7 +74,9 @@ def _base_model(case: Case) -> list[File]:
             load_weights(model, read_file(weights), str(weights))
         else:
             model = case.training.fit(model, fit_rows, validation, generator, start="new", progress=progress)
-        write_tensors(path, model.state_dict(), watch.notes())
+        task = spec.task.fitted(logits(model, validation), validation.labels)
+        notes = watch.notes(sigma=task.sigma) if isinstance(task, Number) else watch.notes()
+        write_tensors(path, model.state_dict(), notes)
 
     return [File(case.base_model_path, (case.dataset_path,), make, inputs=_MODEL)]
 
@@ -94,8 +97,9 @@ def _failure_partition(case: Case) -> list[File]:
         watch, spec, data = Stopwatch(case.device), case.spec, case.data
         predicted = predictions(case.model(case.base_model_path), data.test, progress)
         rng = numpy_stream(spec.seed, "failure_partition")
-        groups = group_masks(spec, data, predicted)
-        tests = partition(predicted, data.test, spec.query_fraction, rng, groups, data.also_in_training)
+        right = case.likelihood.agree(predicted, data.test.labels)
+        groups = group_masks(spec, data, predicted, right)
+        tests = partition(right, data.test, spec.query_fraction, rng, groups, data.also_in_training)
         save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)
 
     return [File(case.partition_path, (case.base_model_path,), make, inputs=_FAILURES)]

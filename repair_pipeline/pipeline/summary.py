@@ -16,6 +16,8 @@ from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import FailureGroup
 
 _MEASURED = ("query_accuracy", "holdout_accuracy", "remaining_accuracy", "unseen_accuracy")
+_ERRORS = ("holdout_error", "remaining_error", "unseen_error")
+"""Of a regression."""
 _PATCHED = ("as_is", "patched", "difference", "difference_low", "difference_high")
 _JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gain_low", "gain_high")
 
@@ -43,6 +45,7 @@ def summary(case: Case) -> Summary:
     if row is not None:
         repair, rivals = short_name(row), controls(_rows(view, "recovery"), row)
         metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
+        metrics |= {name: row[name] for name in _ERRORS if row.get(name) is not None}
         if rivals:
             best = max(rival["holdout_accuracy"] for rival in rivals)
             metrics["over_best_control"] = row["holdout_accuracy"] - best
@@ -54,6 +57,16 @@ def summary(case: Case) -> Summary:
     detected = [row for row in _rows(view, "detection") if row["method"] == treated]
     metrics |= {name: row[name] for row in detected for name in ("auc", "precision_at_n") if row[name] is not None}
     return Summary(repair, _said({group: row["verdict"] for group, row in verdicts.items()}), metrics)
+
+
+def unseen_errors(case: Case) -> tuple[float, float] | None:
+    """The mean absolute errors of base model and repair on unseen rows; None without a repair, or of classes."""
+    view = case.first_view
+    row = _row(view, selected_variant(view))
+    base = next((row for row in _rows(view, "recovery") if row["treatment"] == "base"), None)
+    if row is None or base is None or row.get("unseen_error") is None:
+        return None
+    return base["unseen_error"], row["unseen_error"]
 
 
 def _said(verdicts: dict[str, str]) -> str:

@@ -13,12 +13,13 @@ from repair_pipeline.datasets.labels import shown
 from repair_pipeline.datasets.prepared import kind
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.likelihoods.reading import precision, reading_of
+from repair_pipeline.likelihoods.softmax import likelihood_of
 from repair_pipeline.models.copying import copied
 from repair_pipeline.models.user_model import Adapted, freeze
 from repair_pipeline.named_tensors import Batch, NamedTensors, tensors_of
 from repair_pipeline.training.fit import logits
 from repair_pipeline.training.outputs import require_tensor
-from repair_pipeline.types import Examples
+from repair_pipeline.types import Examples, LabelForm
 
 _SAMPLE = 256
 """Number of rows used to tell probabilities from logits."""
@@ -31,7 +32,7 @@ def require_fitting(
     features: tuple[str, ...] = (),
     adapted: Adapted = "all",
 ) -> None:
-    """Refuse a model that cannot read the rows, does not return one logit per class, or has no gradients.
+    """Refuse a model that cannot read the rows, does not return what the likelihood reads, or has no gradients.
 
     Args:
         model: as ``with_logits`` returns it; left unchanged.
@@ -44,7 +45,8 @@ def require_fitting(
         InputError: the model does not fit; the message says why.
     """
     require_readable(model, rows[:2], classes, features)
-    require_logits(model, rows)
+    if likelihood_of(model).form is LabelForm.CLASS:
+        require_logits(model, rows)
     if reads_integers(model, rows):
         logits(model, _extremes(rows))
     require_differentiable(freeze(copied(model), adapted), rows[:2])
@@ -52,8 +54,8 @@ def require_fitting(
 
 def require_readable(
     model: nn.Module, rows: Examples, classes: tuple[str, ...], features: tuple[str, ...] = ()
-) -> Float[Tensor, "n k"]:
-    """The model's outputs for these rows, one logit per class, on the CPU.
+) -> Float[Tensor, "n *k"]:
+    """The model's outputs for these rows, on the CPU: one logit per class, or a number for each.
 
     Args:
         model: is put into eval mode.
@@ -71,12 +73,19 @@ def require_readable(
             returned = model(inputs)
     except Exception as error:
         raise InputError(_explanation(model, inputs, error, features)) from error
+    likelihood = likelihood_of(model)
     outputs = require_tensor(returned, len(classes))
     if not outputs.is_floating_point():
         raise InputError(
             f"the model's outputs are {kind(outputs.dtype)}, as class numbers are: return the logits they come from"
         )
-    if outputs.shape != torch.Size([len(rows), len(classes)]):
+    shapes = likelihood.expected_outputs(len(rows), len(classes))
+    if outputs.shape not in shapes and likelihood.form is LabelForm.NUMBER:
+        raise InputError(
+            f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected "
+            f"{' or '.join(map(str, shapes))}, a number for each: let it return one output"
+        )
+    if outputs.shape not in shapes:
         expected = f"({len(rows)}, {len(classes)}), one logit for each of the classes {shown(classes, 10)}"
         hint = "set model.arguments or dataset.classes"
         if len(classes) == 2 and outputs.numel() == len(rows):

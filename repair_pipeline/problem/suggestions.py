@@ -66,8 +66,8 @@ def suggestions(
     """Suggested labels, with P(right) = P(harmful) · P(right | the given label is wrong).
 
     The second factor is calibrated on the clean rows: isotonic regression of "the likeliest label is right" on the
-    confidence in it, with failures at their natural share. It assumes that the models are as reliable on rows with a wrong
-    label as on clean ones of the same confidence.
+    confidence in it, with failures at their natural share. It assumes that the models are as reliable on rows with a
+    wrong label as on clean ones of the same confidence.
 
     Args:
         likelihood: of the models' outputs.

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from repair_pipeline.datasets.labels import members
 from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import YARDSTICKS, Evidence
 from repair_pipeline.reporting.picture import BLUE, GREY, INK, SKY, VERMILLION, Numbers, Picture, canvas
-from repair_pipeline.types import Examples
 
 _MOST_CLASSES = 20
 _PLACES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
@@ -20,9 +20,12 @@ _LONGEST = 20
 
 def failure_classes(evidence: Evidence) -> Picture:
     """Bar chart of failures by class, most failures first."""
-    part, names = evidence.partition, evidence.data.classes
-    failed = Examples.concat([part.query, part.query_tuning, part.unused_query, part.holdout]).labels
-    counts, sizes = (np.bincount(labels, minlength=len(names)) for labels in (failed, evidence.data.test.labels))
+    part, test = evidence.partition, evidence.data.test
+    groups = members(test.labels, evidence.data.classes)
+    parts = (part.query, part.query_tuning, part.unused_query, part.holdout)
+    failed = test.having(frozenset(name for each in parts for name in each.ids.tolist()))
+    names = list(groups)
+    counts, sizes = (np.array([int((mask & of).sum()) for mask in groups.values()]) for of in (failed, failed | True))
     worst = [at for at in np.argsort(-counts, kind="stable")[:_MOST_CLASSES] if counts[at]]
     figure, ax = canvas(0.7 + 0.27 * len(worst))
     bars = ax.barh(range(len(worst)), counts[worst], color=BLUE, height=0.7)

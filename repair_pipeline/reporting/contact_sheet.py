@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.reporting.contents import Contents
 from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import CONTACTS, Evidence
@@ -32,17 +33,18 @@ def shown_failures(failures: Examples, paired: Collection[str]) -> list[int]:
 
 def listed(evidence: Evidence) -> Numbers:
     """Failures beside the rows that oppose them, as a table, without the model's predictions."""
-    fit, names, failures = evidence.data.fit.examples, evidence.data.classes, evidence.partition.query
+    fit, failures, classes = evidence.data.fit.examples, evidence.partition.query, evidence.data.classes
+    given_labels, failure_labels = texts(fit.labels, classes), texts(failures.labels, classes)
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
     contents, rows = Contents(evidence.data), []
     for at in shown_failures(failures, {pair["failure_id"] for pair in evidence.opposing}):
-        failure, label = str(failures.ids[at]), names[failures.labels[at]]
+        failure, label = str(failures.ids[at]), failure_labels[at]
         pairs = [pair for pair in evidence.opposing if pair["failure_id"] == failure]
         [of_failure] = contents.cells(failures[at : at + 1])
         for pair in sorted(pairs, key=lambda pair: pair["rank"]):
             row = row_of[pair["example_id"]]
             [of_row] = contents.cells(fit[row : row + 1])
-            beside = (pair["example_id"], *of_row, names[fit.labels[row]], signed(pair["influence"]))
+            beside = (pair["example_id"], *of_row, given_labels[row], signed(pair["influence"]))
             rows.append((failure, *of_failure, label, *beside))
     head = ("Failure", *contents.head, "Its label", "Training row", *contents.head, "Given label")
     return Numbers((*head, "Influence on the failure"), rows)
@@ -52,7 +54,7 @@ def contact_sheet(
     data: CorruptedDataset,
     failures: Examples,
     paired: Mapping[str, Sequence[tuple[str, float]]],
-    predicted: Mapping[str, int],
+    predicted: Mapping[str, str],
 ) -> Picture:
     """Up to 8 failures, one per line: the failure on the left, and up to 5 rows of D, greatest influence first.
 
@@ -60,9 +62,10 @@ def contact_sheet(
         data: the case's data set; its inputs are images.
         failures: images; those with pairs are shown first.
         paired: by failure id, pairs (id of a row of D, influence on the failure in nats; positive is harmful).
-        predicted: by failure id, the class that the model predicts.
+        predicted: by failure id, the label that the model predicts.
     """
-    fit, names = data.fit.examples, data.classes
+    fit = data.fit.examples
+    given_labels, failure_labels = texts(fit.labels, data.classes), texts(failures.labels, data.classes)
     row_of = {str(example_id): row for row, example_id in enumerate(fit.ids)}
     shown = shown_failures(failures, paired)
     height = _HEAD + len(shown) * _LINE
@@ -82,15 +85,15 @@ def contact_sheet(
     rule((_RULE_AT, _RULE_AT), (0.08, height - 0.06), GREY)
     alt_texts = []
     for line, at in enumerate(shown):
-        example_id, label = str(failures.ids[at]), names[failures.labels[at]]
-        prediction = names[predicted[example_id]]
+        example_id, label = str(failures.ids[at]), failure_labels[at]
+        prediction = predicted[example_id]
         caption = f"label {shortened(label, _LONGEST)}\nmodel {shortened(prediction, _LONGEST)}"
         draw(frame(line, _FAILURE_AT), failures[at : at + 1].tensor[0], data.mean, caption)
         rows = []
         greatest = sorted(paired.get(example_id, ()), key=lambda pair: (-pair[1], pair[0]))[:CONTACTS]
         for place, (row_id, influence) in enumerate(greatest):
             row = row_of[row_id]
-            given = names[fit.labels[row]]
+            given = given_labels[row]
             caption = f"{shortened(given, _LONGEST)}\n{signed(influence)}"
             draw(frame(line, _ROWS_AT + place * _STEP), fit[row : row + 1].tensor[0], data.mean, caption)
             rows.append(f"given {given}, influence {signed(influence)}")

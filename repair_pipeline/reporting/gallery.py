@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.reporting.contents import Contents
 from repair_pipeline.reporting.descriptions import shortened, signed
 from repair_pipeline.reporting.evidence import Evidence
@@ -41,14 +42,14 @@ def most_and_least_harmful(evidence: Evidence) -> tuple[NDArray[np.int64], NDArr
 def training_rows(evidence: Evidence, positions: NDArray[np.int64], title: str) -> Picture:
     """Images of rows of D with their labels and influence; planted rows are framed and captioned as such."""
     assert evidence.scores is not None
-    fit, names = evidence.data.fit, evidence.data.classes
+    fit = evidence.data.fit
     captions, alt_texts = [], []
     for row in positions:
-        given, value = names[fit.examples.labels[row]], evidence.scores.values[row].item()
+        given, value = name_of(fit.examples.labels, row, evidence), evidence.scores.values[row].item()
         lines, planted = [f"given {shortened(given, LONGEST)}"], bool(fit.corrupted[row])
         alt_text = f"given {given}"
         if evidence.planted:  # otherwise the true labels are not known
-            true = names[fit.clean_labels[row]]
+            true = name_of(fit.clean_labels, row, evidence)
             lines.append(f"true {shortened(true, LONGEST)}")
             alt_text += f", true {true}, {'planted' if planted else 'not planted'}"
         elif evidence.patch:
@@ -63,6 +64,11 @@ def training_rows(evidence: Evidence, positions: NDArray[np.int64], title: str) 
     return Picture(figure, f"{title}: {'; '.join(alt_texts)}.", listed(evidence, positions))
 
 
+def name_of(labels: Tensor, row: np.int64, evidence: Evidence) -> str:
+    """The label of one row, as it is shown."""
+    return texts(labels[int(row)][None], evidence.data.classes)[0]
+
+
 def suggestion(evidence: Evidence, row: np.int64) -> str:
     """The label that the repaired model suggests for a row of D, or a dash if it suggests none."""
     return evidence.suggested.get(str(evidence.data.fit.examples.ids[row])) or "–"
@@ -71,11 +77,11 @@ def suggestion(evidence: Evidence, row: np.int64) -> str:
 def listed(evidence: Evidence, positions: NDArray[np.int64]) -> Numbers:
     """Rows of D as a table, with their labels and influence."""
     assert evidence.scores is not None
-    fit, names, values = evidence.data.fit, evidence.data.classes, evidence.scores.values
+    fit, values = evidence.data.fit, evidence.scores.values
 
     def more_cells(row: np.int64) -> tuple[str, ...]:
         if evidence.planted:
-            return names[fit.clean_labels[row]], "planted" if fit.corrupted[row] else "no"
+            return name_of(fit.clean_labels, row, evidence), "planted" if fit.corrupted[row] else "no"
         return (suggestion(evidence, row),) if evidence.patch else ()
 
     more_heads = ("True label", "Planted") if evidence.planted else ("Suggested label",) if evidence.patch else ()
@@ -83,7 +89,7 @@ def listed(evidence: Evidence, positions: NDArray[np.int64]) -> Numbers:
     cells = contents.cells(fit.examples[torch.from_numpy(positions)])
     rows = [
         (
-            *(str(fit.examples.ids[row]), *cell, names[fit.examples.labels[row]]),
+            *(str(fit.examples.ids[row]), *cell, name_of(fit.examples.labels, row, evidence)),
             *(*more_cells(row), signed(values[row].item())),
         )
         for row, cell in zip(positions, cells, strict=True)
@@ -94,7 +100,7 @@ def listed(evidence: Evidence, positions: NDArray[np.int64]) -> Numbers:
 def listed_failures(evidence: Evidence) -> Numbers:
     """The failures that ``failures`` shows, as a table."""
     shown = evidence.partition.query[:_FAILURES]
-    labels, contents = [evidence.data.classes[label] for label in shown.labels], Contents(evidence.data)
+    labels, contents = texts(shown.labels, evidence.data.classes), Contents(evidence.data)
     rows = zip(map(str, shown.ids), contents.cells(shown), labels, strict=True)
     return Numbers(("Test row", *contents.head, "Label"), [(name, *cell, label) for name, cell, label in rows])
 
@@ -102,7 +108,7 @@ def listed_failures(evidence: Evidence) -> Numbers:
 def failures(evidence: Evidence) -> Picture:
     """Images of the first query failures. Held-out failures are never shown."""
     shown = evidence.partition.query[:_FAILURES]
-    labels = [evidence.data.classes[label] for label in shown.labels]
+    labels = texts(shown.labels, evidence.data.classes)
     captions = [f"label {shortened(label, LONGEST)}" for label in labels]
     figure = grid(evidence, shown.tensor, captions, np.zeros(len(shown), dtype=bool))
     alt_text = f"{len(shown)} test images that the model gets wrong, labelled {', '.join(labels)}."

@@ -12,6 +12,7 @@ def next_moves(
     case_id: str,
     model_name: str,
     own_data: bool,
+    classes: bool = True,
 ) -> list[str]:
     """What can be done after the gate's verdict on the repair of one failure group.
 
@@ -21,6 +22,7 @@ def next_moves(
         case_id: id of the case.
         model_name: name of the registered model.
         own_data: whether the training data are the user's files, which a patch can change.
+        classes: whether labels are classes, whose rows ``repair review`` can show.
 
     Returns:
         Sentences with commands: on the model, then on the data, whose patch has a verdict of its own.
@@ -42,7 +44,7 @@ def next_moves(
             ]
         case _:
             moves = _after_not_proven(verdict)
-    return [*moves, *_on_the_data(verdict, patch_verdict, case_id)] if own_data else moves
+    return [*moves, *_on_the_data(verdict, patch_verdict, case_id, classes)] if own_data else moves
 
 
 def _after_not_proven(verdict: Mapping[str, Any]) -> list[str]:
@@ -64,10 +66,15 @@ def _after_not_proven(verdict: Mapping[str, Any]) -> list[str]:
     return moves or ["Report more failures, and run again."]
 
 
-def _on_the_data(verdict: Mapping[str, Any], patch_verdict: Mapping[str, Any] | None, case_id: str) -> list[str]:
+def _on_the_data(
+    verdict: Mapping[str, Any], patch_verdict: Mapping[str, Any] | None, case_id: str, classes: bool
+) -> list[str]:
     if not verdict["removed"]:
         return []
-    look = f"Look at the suspected rows: repair review {case_id}."
+    place = (
+        f"repair review {case_id}" if classes else f"repair query \"SELECT * FROM patch WHERE case_id = '{case_id}'\""
+    )
+    look = f"Look at the suspected rows: {place}."
     if patch_verdict is None:
         return [look, f"Is the next training better without them? repair patch evaluate {case_id}."]
     if patch_verdict["verdict"] == "better":

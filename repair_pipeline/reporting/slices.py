@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 from sklearn.tree import DecisionTreeClassifier
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.storage.sql_names import quoted
 from repair_pipeline.types import CorruptedDataset, Examples, TestPartition
 
@@ -64,7 +65,8 @@ class _Condition:
 
 def about(data: CorruptedDataset, rows: Examples) -> pa.Table:
     """The labels, by name, and the owner's columns of some rows."""
-    table = pa.table({"label": [data.classes[label] for label in rows.labels.tolist()]})
+    named = texts(rows.labels, data.classes) if data.classes else rows.labels.tolist()
+    table = pa.table({"label": named})
     if data.metadata is not None:
         at = {name: row for row, name in enumerate(data.metadata["example_id"].to_pylist())}
         own = data.metadata.take([at[name] for name in rows.ids.tolist()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.reporting.descriptions import shortened
 from repair_pipeline.reporting.evidence import Evidence, Row
 from repair_pipeline.reporting.gallery import LONGEST, grid
@@ -52,7 +53,7 @@ def duplicates(evidence: Evidence) -> Picture | None:
     for row in shown:
         for kind, rows, name in (("test", data.test, "example_id"), ("training", seen, "training_row")):
             at = torch.from_numpy(np.flatnonzero(rows.ids == row[name]))
-            label = data.classes[int(rows.labels[at])]
+            (label,) = texts(rows.labels[at], data.classes)
             images.append(rows[at].tensor)
             captions.append(f"{kind}\n{shortened(label, LONGEST)}")
             alt_texts.append(f"{kind} image labelled {label}")

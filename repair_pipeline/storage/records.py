@@ -156,7 +156,7 @@ def save_partition(
     for split, part in (("fit", data.fit), ("validation", data.validation)):
         columns = (part.examples.ids, part.examples.labels, part.clean_labels, part.corrupted)
         rows += [
-            {"example_id": i, "split": split, "label": y, "clean_label": c, "corrupted": k, "label_changed": y != c}
+            {"example_id": i, "split": split, **_labels(y, c), "corrupted": k, "label_changed": y != c}
             for i, y, c, k in zip(*(column.tolist() for column in columns), strict=True)
         ]
     split_of: dict[str, str] = {}
@@ -173,8 +173,7 @@ def save_partition(
         {
             "example_id": i,
             "split": split_of[i],
-            "label": y,
-            "clean_label": y,
+            **_labels(y, y),
             "corrupted": False,
             "label_changed": False,
             "failure_group": only_group if group_of is None else group_of.get(i),
@@ -190,6 +189,12 @@ def save_partition(
             table = table.append_column(name, user_columns[name])
     unused = [example_id for tests in parts.values() for example_id in tests.unused_query.ids.tolist()]
     write_parquet(path, table, {**notes, "unused_query": unused})
+
+
+def _labels(given: float, clean: float) -> dict[str, float]:
+    """The columns of a row's label: of a class its number, or else the number that is the label."""
+    kind = "label" if isinstance(given, int) else "label_value"
+    return {kind: given, f"clean_{kind}": clean}
 
 
 def _positions(ids: Iterable[str], wanted: Iterable[str]) -> list[int]:

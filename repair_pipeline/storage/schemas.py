@@ -69,12 +69,12 @@ TABLES: dict[str, pa.Schema] = {
             _CASE,
             _field("example_id", pa.string(), "content hash and occurrence; survives subsetting and corruption"),
             _field(
-                "split",
-                pa.string(),
-                "fit, validation, query, query_tuning, holdout, guard, remaining, other_failures",
+                "split", pa.string(), "fit, validation, query, query_tuning, holdout, guard, remaining, other_failures"
             ),
-            _field("label", pa.int64(), "given label"),
+            _field("label", pa.int64(), "given label, the number of a class; null for a regression"),
             _field("clean_label", pa.int64(), "label before corruption"),
+            _field("label_value", pa.float64(), "given label of a regression; null for classes"),
+            _field("clean_label_value", pa.float64(), "the same before corruption"),
             _field("corrupted", pa.bool_(), "changed on purpose by the case's corruption"),
             _field("label_changed", pa.bool_(), "given label differs from the clean one"),
             _field(
@@ -177,6 +177,9 @@ TABLES: dict[str, pa.Schema] = {
                 pa.float64(),
                 "on holdout and remaining rows, weighted by the share of failures in the test set",
             ),
+            _field("holdout_error", pa.float64(), "mean absolute error of a regression there; null for classes"),
+            _field("remaining_error", pa.float64(), "the same on the remaining rows"),
+            _field("unseen_error", pa.float64(), "the same on both, weighted as the accuracy"),
             _SECONDS,
         ]
     ),

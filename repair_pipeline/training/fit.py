@@ -133,6 +133,12 @@ def accuracy(model: nn.Module, examples: Examples) -> float:
     return right(model, examples).double().mean().item()
 
 
+def mean_error(model: nn.Module, examples: Examples) -> float | None:
+    """The mean absolute error over ``examples``, in the label's unit; None where labels have no distance."""
+    errors = likelihood_of(model).errors(logits(model, examples), examples.labels.cpu())
+    return None if errors is None else errors.mean().item()
+
+
 def mean_probability(model: nn.Module, examples: Examples) -> float:
     """The mean of p(y|x) over ``examples``: of classes one minus the mean absolute error, which bears wrong labels."""
     return likelihood_of(model).probability(logits(model, examples), examples.labels.cpu()).mean().item()

@@ -53,12 +53,15 @@ class Rows(Dataset[tuple[Row, Tensor]]):
 
     Args:
         examples: n rows.
-        targets: y of each row, in place of its class number: a distribution over the classes times the row's weight.
+        targets: y of each row, in place of its label: of classes a distribution over them times the row's weight.
     """
 
     def __init__(self, examples: Examples, targets: Float[Tensor, "n *k"] | None = None) -> None:
         self._examples = examples
-        self._targets = examples.labels if targets is None else targets
+        labels = examples.labels
+        # Numbers as her own data sets have them: float64 labels would not go with the outputs of a float32 model.
+        numbers = labels.float() if labels.is_floating_point() else labels
+        self._targets = numbers if targets is None else targets
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -84,6 +87,7 @@ class TrainingFunction:
     ``train`` and ``validation`` are map-style torch data sets of (x, y): x on the CPU, a tensor or a dict of tensors
     that the model takes in batches as it is; y a class number, or for
     ``train`` also a distribution over the classes times the row's weight. ``F.cross_entropy`` takes a batch of either.
+    Of a regression y is a number, float32, and the model returns what its owner's returns.
     ``seed``, below 2³¹, is for what draws from other streams than torch's global one, which is seeded already.
     ``progress`` is called with (done, total). It returns the trained model, or another of the same architecture.
     """

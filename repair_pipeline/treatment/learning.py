@@ -75,7 +75,7 @@ class LearnGuard(LearnQuery):
 
 @dataclass(frozen=True, config=_strict)
 class Relabel(LearnQuery):
-    """Give the causes the likeliest labels, argmax p(y|x,θ*), of the model that learnt the failures, then fine-tune on all of D.
+    """Relabel the causes as the model predicts that learnt the failures, θ*, then fine-tune on all of D.
 
     Validation rows get no new labels, so causes among them are excluded from early stopping.
     """

@@ -71,6 +71,8 @@ class Recipe:
     """The role of a run that removes nothing."""
     version: int = 1
     """Code version: increased when a change of the code changes models, so that stored models are recomputed."""
+    needs_classes: bool = False
+    """Whether it works only where a label is one of several classes."""
     cost: Cost = field(default_factory=Cost)
     """What one run computes with the default settings; the time that ``repair check`` predicts is based on it."""
 

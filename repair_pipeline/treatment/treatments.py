@@ -46,11 +46,18 @@ _BUILTIN = {
         of_rows="selective dampening of {rows}",
         cost=Cost(gradients=0.2),
     ),
-    "scrub": Recipe(Scrub, removes=("causes",), of_rows="SCRUB of {rows}", cost=Cost(epochs=15, checks=11)),
+    "scrub": Recipe(
+        Scrub,
+        removes=("causes",),
+        of_rows="SCRUB of {rows}",
+        needs_classes=True,
+        cost=Cost(epochs=15, checks=11),
+    ),
     "potion": Recipe(
         Potion,
         removes=("causes",),
         of_rows="outlier-resistant dampening of {rows} (Potion)",
+        needs_classes=True,
         cost=Cost(gradients=1, forward=10),
     ),
     "sap": Recipe(

@@ -26,7 +26,7 @@ def outcomes(right, wrong):
 
 def split(right=60, wrong=40, query_fraction=1.0, seed=0):
     test = outcomes(right, wrong)
-    return partition(predicted(test), test, query_fraction, np.random.default_rng(seed))["all"]
+    return partition(predicted(test) == test.labels, test, query_fraction, np.random.default_rng(seed))["all"]
 
 
 counts = st.integers(0, 90), st.integers(6, 90)
@@ -60,9 +60,9 @@ def test_failures_of_other_classes_are_set_aside(right, wrong, targets):
     groups = {"all": torch.isin(test.labels, torch.tensor(sorted(targets)))}
     if int(sum((test.labels[failing(test)] == label).sum() for label in targets)) < 6:
         with pytest.raises(InputError, match="among the rows that the case is about"):
-            partition(predicted(test), test, 1.0, np.random.default_rng(0), groups)
+            partition(predicted(test) == test.labels, test, 1.0, np.random.default_rng(0), groups)
         return
-    parts = partition(predicted(test), test, 1.0, np.random.default_rng(0), groups)["all"]
+    parts = partition(predicted(test) == test.labels, test, 1.0, np.random.default_rng(0), groups)["all"]
     failures = torch.cat([parts.query.labels, parts.query_tuning.labels, parts.holdout.labels])
     assert set(failures.tolist()) <= targets
     assert not targets & set(parts.other_failures.labels.tolist())
@@ -119,7 +119,7 @@ def in_groups(overlap):
     """A test set whose failures are of two groups, the rows of class 0 and, with some of these, those of class 1."""
     test = outcomes(60, 60)
     groups = {"zero": test.labels == 0, "one": (test.labels == 1) | (overlap & (test.labels == 0))}
-    return partition(predicted(test), test, 1.0, np.random.default_rng(0), groups)
+    return partition(predicted(test) == test.labels, test, 1.0, np.random.default_rng(0), groups)
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -138,14 +138,14 @@ def test_a_group_with_too_few_failures_is_named():
     test = outcomes(60, 60)
     groups = {"zero": test.labels == 0, "few": torch.arange(120) < 3}
     with pytest.raises(InputError, match="in the group 'few'"):
-        partition(predicted(test), test, 1.0, np.random.default_rng(0), groups)
+        partition(predicted(test) == test.labels, test, 1.0, np.random.default_rng(0), groups)
 
 
 @given(st.integers(1, 100), st.integers(0, 5))
 def test_rows_that_were_trained_on_are_in_neither_holdout_nor_remaining(count, seed):
     test = outcomes(60, 60)
     known = frozenset(np.random.default_rng(seed).permutation(test.ids)[:count].tolist())
-    parts = partition(predicted(test), test, 1.0, np.random.default_rng(0), None, known)["all"]
+    parts = partition(predicted(test) == test.labels, test, 1.0, np.random.default_rng(0), None, known)["all"]
     assert not known & {*parts.holdout.ids.tolist(), *parts.remaining.ids.tolist()}
     ids = [example_id for part in parts.parts().values() for example_id in part.ids]
     assert sorted(ids) == sorted(test.ids)

@@ -1,0 +1,37 @@
+"""What a case cannot have where its labels are no classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repair_pipeline.cases.sources import FailuresOfClasses
+from repair_pipeline.datasets.user_data import UserData
+from repair_pipeline.influence.methods import METHODS
+from repair_pipeline.treatment.treatments import TREATMENTS
+from repair_pipeline.types import LabelForm
+
+if TYPE_CHECKING:
+    from repair_pipeline.cases.spec import CaseSpec
+
+
+def require_fit(spec: CaseSpec) -> None:
+    """Refuse what needs classes where labels are none: data with classes, corruptions, some methods and treatments.
+
+    Raises:
+        ValueError: names the first.
+    """
+    if spec.task.form is LabelForm.CLASS:
+        return
+    name = next(iter(spec.likelihood)) if isinstance(spec.likelihood, dict) else spec.likelihood
+    reads = f"but the likelihood {name} has none"
+    if not isinstance(spec.dataset, UserData):
+        raise ValueError(f"the labels of {spec.data_name} are classes, {reads}: give tables of your own in dataset")
+    if spec.dataset.classes:
+        raise ValueError(f"dataset.classes names classes, {reads}: leave it out")
+    if spec.corruption is not None:
+        raise ValueError(f"corruption needs classes, {reads}: leave it out")
+    if isinstance(spec.failures, FailuresOfClasses):
+        raise ValueError(f"failures.classes needs classes, {reads}: give failures.where, such as label > 200")
+    for key, catalogue, named in (("influence", METHODS, spec.influence), ("treatments", TREATMENTS, spec.treatments)):
+        if needing := [entry for entry in named if catalogue[entry].needs_classes]:
+            raise ValueError(f"{key}.{needing[0]} needs classes, {reads}: leave it out")
