@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -105,7 +106,7 @@ class CaseSpec:
     model: ModelSpec = Field(default_factory=KnownModel)
     parameters: Adapted | None = None
     """The parameters to adapt, among those that require a gradient; None: all of these."""
-    likelihood: str | dict[str, Settings] | None = None
+    likelihood: Annotated[str | dict[str, Settings] | None, BeforeValidator(canonical)] = None
     """What the task is: the likelihood p(z|θ) of the model's outputs, by name or with its settings; None: softmax."""
     corruption: CorruptionSpec | None = None
     failures: FailuresSpec | None = None
@@ -139,11 +140,6 @@ class CaseSpec:
     """The folder for relative paths and for importing modules; None: the current folder."""
     inputs: dict[str, str] | None = None
     """Content digests of the user's files and code, by the key that names each; None: not computed yet."""
-
-    @field_validator("likelihood", mode="before")
-    @classmethod
-    def _known_likelihood(cls, given: Any) -> Any:
-        return canonical(given)
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> CaseSpec:

@@ -165,6 +165,11 @@ def texts(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str]:
     return [classes[label] for label in labels.tolist()]
 
 
+def column_of(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str] | list[float]:
+    """Labels as predicates compare them: the names of classes, or numbers."""
+    return texts(labels, classes) if classes else labels.double().tolist()
+
+
 def label_of(text: str, classes: tuple[str, ...]) -> int | float | None:
     """The label that ``texts`` writes so; None if there is none.
 

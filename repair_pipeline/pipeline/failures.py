@@ -19,7 +19,7 @@ from repair_pipeline.cases.sources import (
 from repair_pipeline.cases.spec import CaseSpec
 from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.datasets.failures_list import read_failures
-from repair_pipeline.datasets.labels import texts
+from repair_pipeline.datasets.labels import column_of, texts
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
@@ -84,8 +84,8 @@ def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> 
     table = pa.table(
         {
             "example_id": data.test.ids.tolist(),
-            "label": _shown(data.test.labels, data.classes),
-            "predicted": _shown(predicted, data.classes),
+            "label": column_of(data.test.labels, data.classes),
+            "predicted": column_of(predicted, data.classes),
         }
     )
     if data.metadata is not None:
@@ -94,10 +94,6 @@ def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> 
         for name in own.column_names[1:]:
             table = table.append_column(name, own[name])
     return table
-
-
-def _shown(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str] | list[float]:
-    return texts(labels, classes) if classes else labels.double().tolist()
 
 
 def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:

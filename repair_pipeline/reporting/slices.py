@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 from sklearn.tree import DecisionTreeClassifier
 
-from repair_pipeline.datasets.labels import texts
+from repair_pipeline.datasets.labels import column_of
 from repair_pipeline.storage.sql_names import quoted
 from repair_pipeline.types import CorruptedDataset, Examples, TestPartition
 
@@ -64,9 +64,8 @@ class _Condition:
 
 
 def about(data: CorruptedDataset, rows: Examples) -> pa.Table:
-    """The labels, by name, and the owner's columns of some rows."""
-    named = texts(rows.labels, data.classes) if data.classes else rows.labels.tolist()
-    table = pa.table({"label": named})
+    """The labels, by name or as numbers, and the owner's columns of some rows."""
+    table = pa.table({"label": column_of(rows.labels, data.classes)})
     if data.metadata is not None:
         at = {name: row for row, name in enumerate(data.metadata["example_id"].to_pylist())}
         own = data.metadata.take([at[name] for name in rows.ids.tolist()])
