@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from repair_pipeline.types import Examples, InfluenceScores
+from repair_pipeline.types import Examples, InfluenceScores, TrainingRows
 from repair_pipeline_tests.problems import blobs
 
 ROWS = blobs(9, seed=1)
@@ -50,8 +50,8 @@ def test_lengths_must_agree():
 
 
 def test_shapes_and_kinds_are_checked_under_test():
-    with pytest.raises(TypeCheckError, match="labels"):
-        Examples(ROWS.ids, ROWS.inputs, ROWS.labels.double())
+    with pytest.raises(TypeCheckError, match="corrupted"):
+        TrainingRows(ROWS, ROWS.labels, ROWS.labels)
 
 
 def test_scores_are_ordered_from_most_to_least_harmful():

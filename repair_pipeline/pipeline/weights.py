@@ -27,12 +27,11 @@ def pinned(spec: CaseSpec, layout: Layout) -> CaseSpec:
     if not isinstance(model, UserModel) or not model.registered:
         return spec
     uri, _, architecture = resolve(layout, str(model.weights))
-    if not (model.factory or model.torchvision):
+    if not (model.factory or model.torchvision or model.transformers):
         if architecture is None:
             raise InputError(f"{model.weights} does not say its architecture: give model.factory beside weights")
-        model = UserModel(
-            architecture.get("factory"), architecture.get("torchvision"), architecture.get("arguments", {})
-        )
+        known = ("factory", "torchvision", "transformers", "lora", "arguments")
+        model = UserModel(**{key: architecture[key] for key in known if key in architecture})
     return replace(spec, model=replace(model, weights=uri))
 
 

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import cache
 
-import dagster as dg
 import numpy as np
 
 from repair_pipeline.cli.open_case import open_case
 from repair_pipeline.definitions import definitions
-from repair_pipeline.defs.nightly import assets_of
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.pipeline import case as cases
 from repair_pipeline.pipeline import ledger
@@ -162,7 +160,6 @@ def in_dagster(bench: Bench) -> None:
         done = definitions.resolve_job_def("repair").execute_in_process(
             partition_key=key,
             instance=instance,
-            asset_selection=[dg.AssetKey(name) for name in assets_of(key)],
             raise_on_error=False,
         )
         assert done.success, [event.message for event in done.all_events if event.is_failure]
