@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from repair_pipeline.cases.corruption import Classes
 from repair_pipeline.datasets.known import DATASETS
-from repair_pipeline.datasets.user_data import TorchvisionData, UserData
+from repair_pipeline.datasets.user_data import TorchvisionData, UserData, is_none
 from repair_pipeline.models.pretrained import Lora
 from repair_pipeline.models.user_model import Adapted
 from repair_pipeline.training.fit import Schedule
@@ -82,9 +82,9 @@ class UserModel:
     """``package.module:function``, called with ``arguments``; returns the untrained model."""
     torchvision: str | None = None
     """Instead of ``factory``: the name of a torchvision architecture, built with one output per class of the data."""
-    transformers: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    transformers: str | None = Field(default=None, exclude_if=is_none)
     """Instead of ``factory``: the folder of a model of the transformers library, which classifies texts or images."""
-    lora: Lora | None = Field(default=None, exclude_if=lambda value: value is None)
+    lora: Lora | None = Field(default=None, exclude_if=is_none)
     """Low-rank adapters of that model, which alone are adapted, with its head."""
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     weights: str | None = None

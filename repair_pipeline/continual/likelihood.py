@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -151,10 +151,13 @@ class Classifier:
             warnings.filterwarnings("ignore", "There is a performance drop because")
             return vmap(grad(of_row), in_dims=(None, 0, 0))(theta, inputs, labels)
 
+    @cached_property
+    def _layers(self) -> LayerGradients:
+        return LayerGradients(self._model, self._names)
+
     def _by_layers(self, theta: Theta, inputs: Batch, labels: Tensor, of: Value) -> Float[Tensor, "n p"]:
         at = theta.detach().requires_grad_(True)  # so that every layer's output has a gradient
-        layers = LayerGradients(self._model, self._names)
-        return layers(lambda: of(self._functional(at, inputs), labels), len(labels), theta)
+        return self._layers(lambda: of(self._functional(at, inputs), labels), len(labels), theta)
 
     def _of_row(self, logits: Outputs, theta: Theta, x: Batch, y: Tensor, of: Value) -> Theta:
         with torch.enable_grad():

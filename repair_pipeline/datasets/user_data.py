@@ -29,7 +29,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples, LabelForm, Remark
 
 
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
     """Leaves a key out of a case that does not have it, so that cases of earlier versions keep their ids."""
     return value is None
 
@@ -44,13 +44,13 @@ class UserData:
     label: str = "label"
     image: str | None = None
     """The column of encoded images (also Hugging Face's {bytes, path}); None: the first such column."""
-    text: str | None = Field(default=None, exclude_if=_is_none)
+    text: str | None = Field(default=None, exclude_if=is_none)
     """The column of text, which the tokenizer or the transform reads."""
-    tokenizer: str | None = Field(default=None, exclude_if=_is_none)
+    tokenizer: str | None = Field(default=None, exclude_if=is_none)
     """The folder of a tokenizer of the transformers library; its tensors are the model's inputs, by name."""
-    max_length: PositiveInt | None = Field(default=None, exclude_if=_is_none)
+    max_length: PositiveInt | None = Field(default=None, exclude_if=is_none)
     """Tokens that are kept of a text; shorter ones are padded. None: as many as the longest training text has."""
-    inputs: tuple[str, ...] | None = Field(default=None, exclude_if=_is_none)
+    inputs: tuple[str, ...] | None = Field(default=None, exclude_if=is_none)
     """Several columns of any kind, which the transform gets as a dict."""
     features: tuple[str, ...] | None = None
     """Feature columns, of numbers or vectors. None: all numeric columns except label, id, metadata and indices."""

@@ -23,6 +23,7 @@ from repair_pipeline.datasets.labels import column_of, texts
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import partition
+from repair_pipeline.reporting.slices import about
 from repair_pipeline.storage.asking import ask_rows
 from repair_pipeline.types import ALL_FAILURES, CorruptedDataset, Examples, TestPartition
 
@@ -81,19 +82,8 @@ def group_of(groups: Masks, test: Examples) -> dict[str, str]:
 
 def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> pa.Table:
     """The table that predicates are evaluated on: labels by the class's name or as numbers, and the user's columns."""
-    table = pa.table(
-        {
-            "example_id": data.test.ids.tolist(),
-            "label": column_of(data.test.labels, data.classes),
-            "predicted": column_of(predicted, data.classes),
-        }
-    )
-    if data.metadata is not None:
-        at = {example_id: row for row, example_id in enumerate(data.metadata["example_id"].to_pylist())}
-        own = data.metadata.take([at[example_id] for example_id in data.test.ids.tolist()])
-        for name in own.column_names[1:]:
-            table = table.append_column(name, own[name])
-    return table
+    table = about(data, data.test).add_column(0, "example_id", pa.array(data.test.ids.tolist()))
+    return table.add_column(2, "predicted", pa.array(column_of(predicted, data.classes)))
 
 
 def _where(key: str, predicate: str, data: CorruptedDataset, predicted: Tensor) -> Tensor:

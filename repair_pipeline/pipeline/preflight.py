@@ -38,7 +38,7 @@ from repair_pipeline.pipeline.standing import applied_patch_of_another, require_
 from repair_pipeline.pipeline.trials import auxiliary_outputs, fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
-from repair_pipeline.reporting.slices import about, query_side, sentences, slices
+from repair_pipeline.reporting.slices import about, query_side, slices
 from repair_pipeline.tracking.weights_only import not_exported
 from repair_pipeline.training.fit import logits, predictions
 from repair_pipeline.training.function import TrainingFunction
@@ -282,8 +282,8 @@ def _slices(case: Case, data: CorruptedDataset, parts: Mapping[str, TestPartitio
     if len(parts) > 1 or case.spec.failures is not None:
         return
     rows, failed = query_side(next(iter(parts.values())))
-    found = slices(about(data, rows), failed)
-    for says in sentences(found, int(failed.sum()), "failures"):
+    for each in slices(about(data, rows), failed):
+        says = f"{each.predicate}: {each.marked} of {int(failed.sum())} failures, {each.share:.0%} of its rows"
         yield Finding("slice", f"{says}; failures: {{groups: {{NAME: …}}}} repairs it by itself")
 
 

@@ -166,8 +166,7 @@ def _slices(evidence: Evidence) -> dict[str, Numbers | None]:
 def _sliced(table: pa.Table, marked: Bool[np.ndarray, " n"]) -> Numbers | None:
     found, total = slices(table, marked), int(marked.sum())
     rows = [
-        (each.predicate, f"{each.marked} of {total}", each.rows, f"{each.marked / each.rows:.0%}", f"{each.p:.1g}")
-        for each in found
+        (each.predicate, f"{each.marked} of {total}", each.rows, f"{each.share:.0%}", f"{each.p:.1g}") for each in found
     ]
     return Numbers(("Rows where", "Of them", "All such rows", "Share", "p"), rows) if found else None
 

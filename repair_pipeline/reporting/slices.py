@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ class Slice:
     p: float
     """The probability of as many marked rows by chance, corrected for the number of slices that were tried (Holm), on
     the half of the rows that the slice was not found with."""
+
+    @property
+    def share(self) -> float:
+        """The share of its rows that are marked."""
+        return self.marked / self.rows
 
 
 @dataclass(frozen=True)
@@ -161,17 +166,3 @@ def _nodes(tree: Any, values: NDArray[np.float64]) -> Iterator[tuple[_Path, NDAr
             # A later bound of the same side is the tighter one.
             kept = [each for each in path if each[:2] != (column, is_above)]
             pending.append((int(child), [*kept, (column, is_above, threshold)], rows))
-
-
-def sentences(found: Sequence[Slice], total: int, what: str) -> list[str]:
-    """What a list of slices says, one sentence each.
-
-    Args:
-        found: the slices.
-        total: marked rows overall.
-        what: what they are, such as ``failures``.
-    """
-    return [
-        f"{each.predicate}: {each.marked} of {total} {what}, {each.marked / each.rows:.0%} of its rows"
-        for each in found
-    ]
