@@ -118,13 +118,24 @@ def _terminable() -> Iterator[None]:
         yield
         return
 
+    came = False
+
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise TerminatedError
 
     signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except BaseException as error:
+        if came and not isinstance(error, TerminatedError):  # a library put its own error in its place
+            raise TerminatedError from error
+        raise
+    else:
+        if came:  # a library, or the isolation of a method, has swallowed it
+            raise TerminatedError
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -369,6 +369,21 @@ def test_sigterm_closes_the_status_and_the_mlflow_run_as_ctrl_c_does(tracked, mo
     assert tracked.record["status"] == "finished"
 
 
+@pytest.mark.parametrize("other", [KeyboardInterrupt, ValueError, None])
+def test_sigterm_stays_sigterm_if_a_library_puts_another_error_in_its_place(tracked, monkeypatch, other):
+    def interrupted(*_, **__):
+        try:
+            terminate()
+        except KeyboardInterrupt:
+            if other is not None:
+                raise other("interrupted") from None
+
+    monkeypatch.setattr(runs, "log_model", interrupted)
+    with pytest.raises(TerminatedError):
+        run(tracked)
+    assert tracked.record["status"] == "stopped"
+
+
 def test_a_run_that_was_killed_leaves_no_twin_in_mlflow(tracked, monkeypatch):
     for dies_in in ("_flat", "_numbers", "log_model"):
         with monkeypatch.context() as patch:
