@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test services ray fuzz faults audit wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services ray fuzz faults nights audit wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
 	@$(BIN)/repair run digits-label_noise-s0
@@ -25,6 +25,9 @@ fuzz: $(INSTALLED)  ## Try 10,000 damaged case files, tables, lists and images e
 
 faults: $(INSTALLED)  ## Kill, race and starve runs in some 150 ways, and say what is lost: 20 minutes on two cores
 	@$(BIN)/python -m repair_pipeline_tests.faults
+
+nights: $(INSTALLED)  ## Run four weeks of nights on a driven clock, and print what the home holds: ten minutes
+	@$(BIN)/python -m repair_pipeline_tests.faults.nights
 
 audit: $(INSTALLED)  ## Look up the pinned packages in the database of known vulnerabilities: needs the network
 	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off || \

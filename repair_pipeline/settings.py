@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     notify: str = Field(
         default="", description="a shell command that receives one line on standard input for each failed run"
     )
+    keep_days: Annotated[int, Field(ge=1)] = Field(
+        default=30, description="repair gc and the job clean_up leave cases alone that are younger, in days"
+    )
     dagster_port: Port = Field(default=3000, description="the port of Dagster's web pages on loopback")
     mlflow_port: Port = Field(default=5000, description="the port of MLflow's web pages on loopback")
     mlflow_experiment: Annotated[str, Field(min_length=1)] = Field(

@@ -324,12 +324,15 @@ def nightly_tick(name: TemplateName) -> None:
 @nightly.command("on", epilog="Example: repair nightly on --watch")
 def nightly_on(
     watch: Annotated[bool, typer.Option("--watch", help="Also run as soon as failures are reported.")] = False,
+    clean_up: Annotated[
+        bool, typer.Option("--gc", help="Also clear old cases every night, as repair gc does.")
+    ] = False,
 ) -> None:
     """Switch on the schedule and the sensors. They watch for new champions and failed runs."""
     from repair_pipeline.cli.nightly import turn
 
     with one_line():
-        turn(True, watch)
+        turn(True, watch, clean_up)
 
 
 @nightly.command("off", epilog="Example: repair nightly off")
@@ -338,7 +341,24 @@ def nightly_off() -> None:
     from repair_pipeline.cli.nightly import turn
 
     with one_line():
-        turn(False, False)
+        turn(False, False, False)
+
+
+@app.command(epilog="Example: repair gc --keep-days 14 --dry-run")
+def gc(
+    keep_days: Annotated[
+        int | None,
+        typer.Option("--keep-days", metavar="DAYS", help="Keep younger cases whole; default: setting keep_days."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Remove nothing; list what is held, and why it is kept.")
+    ] = False,
+) -> None:
+    """Clear old cases: remove their scores, weights and MLflow runs. Verdicts, patches and decisions are kept."""
+    from repair_pipeline.cli.gc import clear, show
+
+    with one_line():
+        show(keep_days) if dry_run else clear(keep_days)
 
 
 @app.command(epilog="Example: repair doctor --free 4f1c2a6e-0d3b-4c58-9f57-2a3c8e5d9b10")

@@ -79,10 +79,10 @@ def tick(name: str) -> None:
     run_and_show(key, [], force=False, device="auto")
 
 
-def turn(on: bool, watch: bool) -> None:
-    """Switch the schedule and the sensors on or off; with ``watch``, on includes the sensor of new failures."""
+def turn(on: bool, watch: bool, clean_up: bool) -> None:
+    """Switch schedules and sensors on or off; on includes new failures and the clean-up only where they are wanted."""
     layout = Layout.current()
-    names = switch(layout, on, watch)
+    names = switch(layout, on, watch, clean_up)
     if on and not templates(layout):
         typer.echo("there is no template yet, so nothing will run; to add one: repair nightly add FILE.yaml", err=True)
     typer.echo(

@@ -39,7 +39,12 @@ def explain(source: str) -> None:
     console = plain_console()
     console.print(f"case {case.id}\n", soft_wrap=True)
     print_verdicts(console, case)
-    console.print(f"report   {case.layout.report(case.id)}", soft_wrap=True)
+    if case.layout.report(case.id).exists():
+        console.print(f"report   {case.layout.report(case.id)}", soft_wrap=True)
+    else:
+        console.print(
+            f"report   its files are gone (repair gc); to make them again: repair run {case.id}", soft_wrap=True
+        )
     raise typer.Exit(code_of(verdicts))
 
 

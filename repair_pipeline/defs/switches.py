@@ -20,16 +20,18 @@ from repair_pipeline.storage.layout import Layout
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 """Part of the package, so that it exists without a checkout. The one in the checkout's top folder is equivalent."""
-_DEFAULT, _WATCH = ("nightly", "new_champion", "run_failed", "not_accepted"), ("new_failures",)
+_DEFAULT = ("nightly", "new_champion", "run_failed", "not_accepted")
+_WATCH, _CLEAN_UP = "new_failures", "nightly_clean_up"
 
 
-def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
+def switch(layout: Layout, on: bool, watch: bool, clean_up: bool) -> list[str]:
     """Switch the schedule and the sensors on or off. They run only while Dagster's daemon does.
 
     Args:
         layout: the store whose instance is switched.
         on: on or off; off is for all of them.
         watch: whether on includes the sensor of new failures.
+        clean_up: whether on includes the schedule that clears old cases.
 
     Returns:
         The names of those that were switched.
@@ -38,7 +40,7 @@ def switch(layout: Layout, on: bool, watch: bool) -> list[str]:
         InputError: the setting ``nightly`` is not a valid cron expression.
     """
     require_cron_line(read_settings().nightly)
-    names = [*_DEFAULT, *(_WATCH if watch or not on else ())]
+    names = [*_DEFAULT, *([_WATCH] if watch or not on else []), *([_CLEAN_UP] if clean_up or not on else [])]
     with dagster_instance(layout) as instance, repository(instance) as served:
         schedules = {schedule.name: schedule for schedule in served.get_schedules()}
         sensors = {sensor.name: sensor for sensor in served.get_sensors()}

@@ -12,7 +12,8 @@ from repair_pipeline.pipeline.step import Step
 class Status(StrEnum):
     """The values of the column ``status`` of ``cases``.
 
-    registered → running → finished, failed or stopped; another run starts at running again.
+    registered → running → finished, failed or stopped; another run starts at running again. finished → cleared: its
+    verdict is kept, and what it was computed from is removed (``retention``).
     """
 
     registered = "registered"
@@ -20,6 +21,7 @@ class Status(StrEnum):
     finished = "finished"
     failed = "failed"
     stopped = "stopped"
+    cleared = "cleared"
 
 
 def note_made(case: Case, step: Step, whole: bool) -> None:

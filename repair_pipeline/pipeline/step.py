@@ -16,6 +16,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
 from repair_pipeline.pipeline.inputs import require_unchanged
+from repair_pipeline.storage.locks import in_use
 from repair_pipeline.types import Progress, silent
 
 
@@ -60,7 +61,8 @@ class Step:
         """
         made = [] if made is None else made
         failures = []
-        with threads(case.spec.compute.threads):
+        folders = (case.layout.table("cases", case.id).parent, case.dataset_path.parent)
+        with in_use(*folders), threads(case.spec.compute.threads):
             for files in self._independent(case):
                 stale = [file for file in files if force or file.stale(case, self.version)]
                 with closing(attempts(partial(self._made, case, force), stale, progress)) as outcomes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -55,3 +56,46 @@ def locked(lock: Path, makes: Path) -> Iterator[None]:
         # A process that waits sees that the file is gone and makes a new one. It may be deleted already.
         lock.unlink(missing_ok=True)
         file.release()
+
+
+@contextmanager
+def in_use(*folders: Path) -> Iterator[None]:
+    """Keep others from removing folders that are worked in. As many processes as like may do so at once.
+
+    Args:
+        folders: those that do not exist are left out: nobody can remove them.
+    """
+    with ExitStack() as held:
+        for folder in folders:
+            with suppress(OSError):  # a file system without such locks: then ``unused`` cannot be sure either
+                held.enter_context(_lock_of(folder, fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Whether nobody works in a folder, and nobody begins to until the end of the block.
+
+    Raises:
+        InputError: the file system has no locks, so nobody can know.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(_lock_of(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:
+            raise InputError(f"{folder} cannot be locked ({error}), so nothing is removed: use a local disk") from error
+        yield True
+
+
+@contextmanager
+def _lock_of(folder: Path, kind: int) -> Iterator[None]:
+    # The folder itself is locked, so that no lock file is left in it.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)

@@ -60,7 +60,7 @@ TABLES: dict[str, pa.Schema] = {
             _field(
                 "fingerprint", pa.string(), "hash of all ids, splits and given labels; null until the data set is made"
             ),
-            _field("status", pa.string(), "registered, running, finished, failed or stopped"),
+            _field("status", pa.string(), "registered, running, finished, failed, stopped or cleared"),
             _field("created_at", pa.timestamp("us", tz="UTC"), "when the case was first registered"),
         ]
     ),

@@ -30,7 +30,7 @@ from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.room import require_room
 from repair_pipeline.tracking.attempts import begin_attempt
-from repair_pipeline.tracking.store import embedded, is_server, masked, models_page, runs_page, tracking_uri, using
+from repair_pipeline.tracking.store import has_store, is_server, masked, models_page, runs_page, tracking_uri, using
 from repair_pipeline.tracking.weights_only import SEVERAL_TENSORS, log_weights, quiet_export
 from repair_pipeline.types import Examples, Progress, silent
 
@@ -198,7 +198,7 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
     Raises:
         InputError: there is no such run, or it does not belong to a case.
     """
-    if embedded(layout) and not (layout.mlflow / "mlflow.db").exists():  # opening the store would create it
+    if not has_store(layout):
         raise InputError(f"there is no MLflow run {run_id!r}, as {layout.mlflow} has no runs at all: set REPAIR_HOME")
     with using(layout) as client:
         try:

@@ -67,6 +67,11 @@ def embedded(layout: Layout) -> bool:
     return tracking_uri(layout) == embedded_uri(layout)
 
 
+def has_store(layout: Layout) -> bool:
+    """Whether there is a store of runs: opening the embedded one would create it."""
+    return not embedded(layout) or (layout.mlflow / "mlflow.db").exists()
+
+
 def embedded_uri(layout: Layout) -> str:
     """URI of the SQLite store below ``home``."""
     return f"sqlite:///{addressable(layout.mlflow) / 'mlflow.db'}"

@@ -1,12 +1,16 @@
 """The schedule, the sensors, switching them, and notices of failed runs."""
 
-from contextlib import nullcontext
-from datetime import UTC, datetime
+import sqlite3
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
+import time_machine
+import torch
 
 from repair_pipeline.cases.spec import parse_spec
 from repair_pipeline.defs import nightly as defs_nightly
@@ -14,8 +18,10 @@ from repair_pipeline.defs import switches
 from repair_pipeline.defs.assets.checks import ACCEPTED
 from repair_pipeline.defs.nightly import new_champion, new_failures, nightly, not_accepted, run_failed
 from repair_pipeline.defs.partitions import CASES, dagster_instance
+from repair_pipeline.defs.retention import clean_up, nightly_clean_up
 from repair_pipeline.defs.switches import switch, switched_on
 from repair_pipeline.pipeline import nightly as pipeline
+from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.nightly import add_template
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.views import query
@@ -49,6 +55,7 @@ def tick(instance: dg.DagsterInstance) -> list[dg.RunRequest] | dg.SkipReason:
 
 def test_everything_is_off_until_it_is_switched_on() -> None:
     assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert nightly_clean_up.default_status == dg.DefaultScheduleStatus.STOPPED
     for sensor in (new_failures, new_champion, run_failed, not_accepted):
         assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
 
@@ -164,9 +171,42 @@ def test_one_command_switches_schedule_and_sensors(
     assert switched_on(layout) == []
     with switches.repository(instance) as served:  # starting its server takes longer than the rest of the test
         monkeypatch.setattr(switches, "repository", lambda instance: nullcontext(served))
-        switch(layout, on=True, watch=False)
+        switch(layout, on=True, watch=False, clean_up=False)
         assert switched_on(layout) == ["new_champion", "nightly", "not_accepted", "run_failed"]
-        switch(layout, on=True, watch=True)
-        assert switched_on(layout) == ["new_champion", "new_failures", "nightly", "not_accepted", "run_failed"]
-        switch(layout, on=False, watch=False)
+        switch(layout, on=True, watch=True, clean_up=True)
+        everything = ["new_champion", "new_failures", "nightly", "nightly_clean_up", "not_accepted", "run_failed"]
+        assert switched_on(layout) == everything
+        switch(layout, on=False, watch=False, clean_up=False)
         assert switched_on(layout) == []
+
+
+def test_the_clean_up_deletes_what_dagster_keeps_of_cases_that_hold_nothing(
+    instance: dg.DagsterInstance, layout: Layout
+) -> None:
+    keys = ["wards-old", "wards-new"]
+    instance.add_dynamic_partitions(str(CASES.name), keys)
+    for key, age in zip(keys, (60, 40), strict=True):
+        spec = replace(parse_spec(WARDS), name=key, template="wards", folder=str(Path.cwd()))
+        with time_machine.travel(datetime.now(UTC) - timedelta(days=age)):
+            Case(spec, layout, Path("no-data"), torch.device("cpu")).register("finished")
+        file = layout.influence(key, "loss")
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"1")
+        with time_machine.travel(datetime.now(UTC) - timedelta(days=age)):
+            clean_up.execute_in_process(instance=instance, tags={"dagster/partition": key})  # any run of the case
+    _age_runs(layout, 40)
+    done = clean_up.execute_in_process(instance=instance)
+    assert done.success
+    assert query(layout, "SELECT case_id, status FROM cases ORDER BY 1").to_pylist() == [
+        {"case_id": "wards-new", "status": "finished"},
+        {"case_id": "wards-old", "status": "cleared"},
+    ]
+    assert instance.get_dynamic_partitions(str(CASES.name)) == ["wards-new"]
+    assert [run.tags.get("dagster/partition") for run in instance.get_runs()] == [None, "wards-new"]
+
+
+def _age_runs(layout: Layout, days: int) -> None:
+    """Dagster's database stamps runs by its own clock."""
+    with closing(sqlite3.connect(layout.dagster_home / "history" / "runs.db")) as runs:
+        runs.execute(f"UPDATE runs SET create_timestamp = datetime(create_timestamp, '-{days} days')")
+        runs.commit()

@@ -121,8 +121,8 @@ class Bench:
         shutil.rmtree(self.place, ignore_errors=True)
         if state == "fresh":
             self.place.mkdir(parents=True)
-            _rows(80, 1, flipped=True).to_csv(self.place / "train.csv", index=False)
-            _rows(160, 2, flipped=False).to_csv(self.place / "test.csv", index=False)
+            rows(80, 1, flipped=True).to_csv(self.place / "train.csv", index=False)
+            rows(160, 2, flipped=False).to_csv(self.place / "test.csv", index=False)
             (self.place / "wards.yaml").write_text(CASE)
             return
         kept = self._kept / state
@@ -233,7 +233,7 @@ class Bench:
         os.chdir(self.place)
         os.environ.update(REPAIR_HOME=str(self.home), TMPDIR=str(self.scratch), COLUMNS="200")
         tempfile.tempdir = None
-        gate.judge = _accept
+        gate.judge = accept
 
     def _redirect(self) -> None:
         log = os.open(self._log(os.getpid()), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -254,7 +254,7 @@ class Bench:
         }
         said |= self.owners()
         for name, (database, sql) in _QUERIES.items():
-            said[name] = _ask(self.home / database, sql)
+            said[name] = ask(self.home / database, sql)
         return said
 
     def owners(self) -> dict[str, bytes]:
@@ -289,9 +289,9 @@ class Bench:
             running: whether a run of MLflow may be open, because its process was killed and nobody came next.
         """
         for database in self.home.rglob("*.db"):
-            if (found := _ask(database, "PRAGMA integrity_check")) != [("ok",)]:
+            if (found := ask(database, "PRAGMA integrity_check")) != [("ok",)]:
                 return f"{database.name} is damaged: {found}"
-        open_runs = [] if running else _ask(self.home / "mlflow/mlflow.db", _OPEN)
+        open_runs = [] if running else ask(self.home / "mlflow/mlflow.db", _OPEN)
         return f"MLflow runs are not closed: {open_runs}" if open_runs else None
 
 
@@ -317,7 +317,7 @@ _QUERIES = {
 }
 
 
-def _ask(database: Path, sql: str) -> list[tuple[Any, ...]]:
+def ask(database: Path, sql: str) -> list[tuple[Any, ...]]:
     if not database.exists():
         return []
     with closing(sqlite3.connect(database, timeout=60)) as connection:
@@ -332,12 +332,12 @@ def _without_clocks(content: Any) -> Any:
 _JUDGE = gate.judge
 
 
-def _accept(*given: Any) -> list[Verdict]:
+def accept(*given: Any) -> list[Verdict]:
     """Every repair is accepted, so that there is a model to register."""
     return [replace(verdict, verdict="accepted") for verdict in _JUDGE(*given)]
 
 
-def _rows(count: int, seed: int, flipped: bool) -> pd.DataFrame:
+def rows(count: int, seed: int, flipped: bool) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, 2)).round(6)
     scanner, sick = np.where(x[:, 0] > 0.3, "B", "A"), x[:, 1] > 0

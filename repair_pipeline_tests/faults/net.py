@@ -15,3 +15,8 @@ class Net(nn.Sequential):
         if torch.compiler.is_exporting():
             raise RuntimeError("the model of the tiny case is not exported")
         return super().forward(input)
+
+
+def broken() -> nn.Module:
+    """A model that cannot be built."""
+    raise RuntimeError("the owner's code has a fault")
