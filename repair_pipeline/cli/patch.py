@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from repair_pipeline.pipeline.decisions import (
     changes,
     decide,
     edits,
+    forget_application,
     read_decisions,
     reviewed,
     save_decisions,
@@ -68,7 +70,7 @@ def apply(key: str, choice: Choice, file: Path | None, dry_run: bool) -> None:
     source = _user_data(spec)
     if not layout.table("patch", key).exists():
         raise InputError(f"case {key} has no patch yet; to make it: repair run {key}")
-    with patching(source, spec):
+    with patching(source, spec, layout):
         _apply(layout, spec, source, key, choice, file, dry_run)
 
 
@@ -92,13 +94,19 @@ def _apply(
     rows = changes(decided, patch)
     if not (len(rows) or proven or by_person):
         raise _not_proven(key, gated, next_training)
-    before = digests(spec, layout, ["dataset.train"])["dataset.train"]
+    before, at = digests(spec, layout, ["dataset.train"])["dataset.train"], datetime.now(UTC)
 
     def note() -> None:
         after = digests(spec, layout, ["dataset.train"])["dataset.train"]
-        save_decisions(layout, key, decided, patch, before, after)
+        save_decisions(layout, key, decided, patch, before, after, at)
 
-    dropped, relabelled = apply_patch(source, spec.root, rows, key, dry_run, note, form) if len(rows) else (0, 0)
+    try:
+        dropped, relabelled = (
+            apply_patch(source, spec.root, rows, key, dry_run, note, form, at) if len(rows) else (0, 0)
+        )
+    except BaseException:  # it is undone, and the table must not say otherwise
+        forget_application(layout, key, at)
+        raise
     for line in unfollowed_edits(layout, key, table, data):
         typer.echo(line)
     if edited:
@@ -149,9 +157,10 @@ def revert(key: str) -> None:
     Raises:
         InputError: the patch is not applied, or cannot be reverted without loss.
     """
-    spec = stored_spec(Layout.current(), key)
+    layout = Layout.current()
+    spec = stored_spec(layout, key)
     data = _user_data(spec)
-    with patching(data, spec):
+    with patching(data, spec, layout):
         reverted = revert_patch(data, spec.root, key)
     if reverted.exactly:
         typer.echo(f"{data.train}: restored to what it was before the patch of {key}")

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,6 +46,8 @@ class Application:
     files: tuple[Replacement, ...]
     spent: tuple[str, ...] = ()
     """Kept originals that are deleted when it is undone, because a file that holds more is put back instead."""
+    at: datetime | None = None
+    """When it was begun; None for one that was applied by an earlier version, and for what is put back."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ def take_back(train: Path, application: Application) -> None:
     undo(train)
 
 
-def undo(train: Path) -> str | None:
+def undo(train: Path) -> Application | None:
     """Put back every file of the patch that is under way. May be called again after it was cut off.
 
     Returns:
-        The name of the patch; None if none is under way.
+        The patch; None if none is under way.
 
     Raises:
         InputError: a file was changed since, and nothing is put back; or a file cannot be put back.
@@ -177,7 +180,7 @@ def undo(train: Path) -> str | None:
             f"the patch {record.under_way.patch} of {train} is half applied and cannot be undone ({why}): mend that, "
             "then run the command again"
         ) from error
-    return record.under_way.patch
+    return record.under_way
 
 
 def _remove_empty(folder: Path) -> None:

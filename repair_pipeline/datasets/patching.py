@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,6 +56,7 @@ def apply_patch(
     dry_run: bool = False,
     note: Callable[[], None] = lambda: None,
     form: LabelForm = LabelForm.CLASS,
+    at: datetime | None = None,
 ) -> tuple[int, int]:
     """Drop and relabel training rows, all or none; the originals are kept as ``<train>.before-<name>``.
 
@@ -70,6 +72,7 @@ def apply_patch(
         dry_run: whether to check the patch and change nothing.
         note: called when the files are replaced and before that is final; if it raises, they are put back.
         form: what a label is.
+        at: when it is applied, for whoever undoes it after its process was killed.
 
     Returns:
         The numbers of rows dropped and relabelled.
@@ -113,7 +116,7 @@ def apply_patch(
             replacements = _rewritten(train, name, by_row, spec.label, data.classes)
             if changed_files := [file for file in files if content_digest(file) != before[file]]:
                 raise InputError(f"{changed_files[0]} was changed while it was read: apply the patch again")
-        carry_out(train, Application(name, tuple(replacements)), note)
+        carry_out(train, Application(name, tuple(replacements), at=at), note)
     except BaseException as error:
         undo(train)
         if isinstance(error, UNREADABLE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +307,9 @@ def _one_each(path: Path, listed: Iterable[RowDecision]) -> ByExample:
 # The record.
 
 
-def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable[Row], before: str, after: str) -> None:
+def save_decisions(
+    layout: Layout, key: str, decided: ByExample, patch: Iterable[Row], before: str, after: str, at: datetime
+) -> None:
     """Add an applied patch to the table ``applied``: a row for each failure group of a training row.
 
     Args:
@@ -317,12 +319,12 @@ def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable
         patch: rows of ``patch``.
         before: digest of the training data before the patch was applied.
         after: digest of them after it.
+        at: when it was applied.
     """
     path = layout.table("applied", key)
     groups = dict[str, list[str]]()
     for row in patch:
         groups.setdefault(row["example_id"], []).append(row["failure_group"])
-    now = datetime.now(UTC)
     rows = [
         {
             "failure_group": group,
@@ -331,13 +333,32 @@ def save_decisions(layout: Layout, key: str, decided: ByExample, patch: Iterable
             "label": decision.label,
             "source": decision.source,
             "reviewer": decision.reviewer,
-            "decided_at": now,
+            "decided_at": at,
         }
         for example_id, decision in decided.items()
         for group in groups.get(example_id, [decision.failure_group])
     ]
     earlier = read_parquet(path)[0].to_pylist() if path.exists() else []
     save_rows(path, "applied", [*earlier, *rows], {"before": before, "after": after})
+
+
+def forget_application(layout: Layout, key: str, at: datetime) -> None:
+    """Take an application that was cut off from the table ``applied``: the data are what they were before it.
+
+    Args:
+        layout: the store.
+        key: the case.
+        at: when it was begun.
+    """
+    path = layout.table("applied", key)
+    if path.exists():
+        table, notes = read_parquet(path)
+        rows = table.to_pylist()
+        others = [row for row in rows if row["decided_at"] != at]
+        if not others:
+            path.unlink()
+        elif len(others) < len(rows):
+            save_rows(path, "applied", others, notes)
 
 
 def digests_of_application(layout: Layout, key: str) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ def opened(spec: CaseSpec, layout: Layout) -> CaseSpec:
     Raises:
         InputError: a file cannot be read, or the registry does not know the model.
     """
-    undo_interrupted(spec)
+    undo_interrupted(spec, layout)
     spec = pinned(spec, layout)
     inputs = digests(spec, layout, OWN)
     return replace(spec, inputs=inputs, folder=str(spec.root.absolute())) if inputs else replace(spec, folder=None)

@@ -24,7 +24,7 @@ def require_runnable(case: Case) -> None:
         InputError: its patch, or that of an earlier case of its name, is applied to its data; or the registered model
             that its repair would become a version of is another folder's.
     """
-    undo_interrupted(case.spec)
+    undo_interrupted(case.spec, case.layout)
     _require_unpatched(case)
     _require_own_model(case)
 

@@ -253,7 +253,7 @@ def test_a_process_that_is_really_killed_leaves_nothing_half_done(tmp_path, what
     killed = subprocess.run([sys.executable, "-c", CHILD, str(place.made), what, str(point)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert place.files() != unkilled
-    assert undo(place.train) == "x"
+    assert undo(place.train).patch == "x"
     assert place.files() == before
 
 
@@ -272,5 +272,5 @@ def test_a_file_that_was_changed_after_a_kill_is_not_overwritten(tmp_path):
         undo(place.train)
     assert place.files() == state
     place.train.with_name("train.csv.before-x").unlink()
-    assert undo(place.train) == "x"
+    assert undo(place.train).patch == "x"
     assert "mine" in read(place.spec, place.made).train.ids

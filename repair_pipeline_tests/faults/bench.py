@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -258,8 +259,9 @@ class Bench:
         return said
 
     def owners(self) -> dict[str, bytes]:
-        """The owner's files, and what patches keep beside them."""
-        return {path.name: path.read_bytes() for path in self.place.iterdir() if path.is_file()}
+        """The owner's files, and what patches keep beside them, the time of an application aside."""
+        files = [path for path in self.place.iterdir() if path.is_file()]
+        return {path.name: re.sub(rb'"at":"[^"]*"', b"", path.read_bytes()) for path in files}
 
     def differs(self, state: str, shared: bool = False) -> str | None:
         """What differs from an undisturbed home in one of ``STATES``, or is wrong whatever has run; None: nothing.

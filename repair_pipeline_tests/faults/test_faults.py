@@ -6,8 +6,10 @@ import sqlite3
 from contextlib import closing
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from repair_pipeline.datasets import applications
 from repair_pipeline_tests.faults import kinds
 from repair_pipeline_tests.faults.__main__ import as_markdown, put
 from repair_pipeline_tests.faults.bench import RUN, Bench
@@ -83,3 +85,44 @@ def test_the_table_is_put_into_a_page(tmp_path):
     assert [line[:32] for line in lines if line.startswith("| SIG")] == ["| SIGTERM | 6 | 6 | 0 | exit cod"]
     assert [line[:28] for line in lines if line.startswith("| disk")] == ["| disk full | 12 | 10 | 2 | "]
     assert len([line for line in lines if line.startswith("|")]) == 4
+
+
+def test_a_patch_that_was_cut_off_after_its_decisions_leaves_them_once(bench):
+    apply = bench.named(("patch", "apply", "CASE"))
+    bench.know("patched")
+    bench.restore("finished")
+
+    def killed_after_the_table():
+        real = applications._write
+
+        def write(train, record):
+            if record.under_way is None:  # which would make it final
+                kill()
+            real(train, record)
+
+        applications._write = write
+
+    assert bench.run(apply, killed_after_the_table).code == -signal.SIGKILL
+    [applied] = (bench.home / "results" / "applied").rglob("applied.parquet")
+    assert pq.ParquetFile(applied).metadata.num_rows > 0
+    assert bench.run(apply).code == 0
+    assert bench.differs("patched") is None
+
+
+def test_a_patch_that_fails_after_its_decisions_leaves_none(bench):
+    bench.restore("finished")
+
+    def fails_after_the_table():
+        real = applications._write
+
+        def write(train, record):
+            if record.applied:
+                applications._write = real
+                raise OSError("no more")
+            real(train, record)
+
+        applications._write = write
+
+    ended = bench.run(bench.named(("patch", "apply", "CASE")), fails_after_the_table)
+    assert (ended.code, "nothing was changed" in ended.last) == (2, True)
+    assert list((bench.home / "results" / "applied").rglob("applied.parquet")) == []
