@@ -8,8 +8,8 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo docs test services ray fuzz faults nights audit wheel e2e screenshots check lint format types imports constraints
 
-demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end
-	@$(BIN)/repair run digits-label_noise-s0
+demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end, in the folder demo
+	@$(BIN)/repair demo
 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope

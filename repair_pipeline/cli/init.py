@@ -23,12 +23,23 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters["quoted"] = json.dumps  # a JSON string is a YAML string
 
 
+_VARIABLES = (
+    *("train", "test", "label", "id", "text", "transform", "classes", "factory", "torchvision", "transformers"),
+    *("weights", "training", "list", "where"),
+)
+
+
+def template(name: str, **values: str | None) -> str:
+    """A file of the package that is written into the user's folder."""
+    return _TEMPLATES.get_template(name).render(values)
+
+
 def write_case(file: Path, given: Mapping[str, str | None]) -> None:
     """Write a commented case file, asking on a terminal for required values that are missing.
 
     Args:
         file: the case file.
-        given: values of the template's variables; None where the user gave none.
+        given: values of the template's variables; absent or None where the user gave none.
 
     Raises:
         InputError: the file exists or its name does not end in .yaml, a path does not exist, or a required value is
@@ -40,7 +51,7 @@ def write_case(file: Path, given: Mapping[str, str | None]) -> None:
         )
     if file.exists():
         raise InputError(f"{file} already exists: give another name, or edit the file")
-    answers = dict(given)
+    answers = {**dict.fromkeys(_VARIABLES), **given}
     answers["train"] = answers["train"] or _ask("Training data (.parquet, .csv, or a folder)", "--train")
     answers["test"] = answers["test"] or _ask("Labelled test data, in the same format", "--test")
     for path in filter(None, (answers["train"], answers["test"], answers["list"])):
@@ -58,13 +69,12 @@ def write_case(file: Path, given: Mapping[str, str | None]) -> None:
         )
     if answers["list"] and answers["where"]:
         raise InputError("--failures and --where both select the failures: give one of them")
-    write_text(file, _TEMPLATES.get_template("case.yaml.jinja").render(answers))
+    write_text(file, template("case.yaml.jinja", **answers))
     try:
         load_spec(str(file))
     except InputError:
         file.unlink()
         raise
-    typer.echo(f"wrote {file}; next: repair check {file}")
 
 
 def _ask(question: str, option: str) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from repair_pipeline.cli.errors import one_line
+from repair_pipeline.cli.nightly_commands import nightly
 from repair_pipeline.cli.options import CaseName, Device
 from repair_pipeline.cli.patch_commands import patch
 from repair_pipeline.cli.review import review
@@ -52,6 +53,19 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+
+
+@app.command(epilog="Example: repair demo")
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the example's files are written.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Repair an example of real digits, as you would your own model. It takes a minute."""
+    from repair_pipeline.cli.demo import show
+
+    with one_line():
+        show(folder)
 
 
 @app.command(epilog="Example: repair run digits-label_noise-s0 --set corruption.rate=0.4 --set seed=3")
@@ -240,6 +254,7 @@ def init(
     }
     with one_line():
         write_case(file, {**required, **optional})
+    typer.echo(f"wrote {file}; next: repair check {file}")
 
 
 @app.command(epilog="Example: repair check wards.yaml")
@@ -277,71 +292,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
 app.command(epilog="Example: repair review wards-1f0c2ab3 --open")(review)
 app.add_typer(patch, name="patch")
-
-nightly = typer.Typer(
-    help="Run repairs on a schedule, on newly reported failures.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(nightly, name="nightly")
-TemplateName = Annotated[str, typer.Argument(metavar="NAME")]
-
-
-@nightly.command("add", epilog="Example: repair nightly add wards.yaml")
-def nightly_add(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
-    """Save the case FILE, which has the key nightly, as a template."""
-    from repair_pipeline.cli.nightly import add
-
-    with one_line():
-        add(file)
-
-
-@nightly.command("remove", epilog="Example: repair nightly remove wards")
-def nightly_remove(name: TemplateName) -> None:
-    """Remove the template NAME; its cases are kept."""
-    from repair_pipeline.cli.nightly import remove
-
-    with one_line():
-        remove(name)
-
-
-@nightly.command("list", epilog="Example: repair nightly list")
-def nightly_list() -> None:
-    """List the templates, their last cases, and what is switched on."""
-    from repair_pipeline.cli.nightly import show
-
-    with one_line():
-        show()
-
-
-@nightly.command("tick", epilog="Example: repair nightly tick wards")
-def nightly_tick(name: TemplateName) -> None:
-    """Make the next case of the template NAME and run it now."""
-    from repair_pipeline.cli.nightly import tick
-
-    with one_line():
-        tick(name)
-
-
-@nightly.command("on", epilog="Example: repair nightly on --watch")
-def nightly_on(
-    watch: Annotated[bool, typer.Option("--watch", help="Also run as soon as failures are reported.")] = False,
-    clean_up: Annotated[
-        bool, typer.Option("--gc", help="Also clear old cases every night, as repair gc does.")
-    ] = False,
-) -> None:
-    """Switch on the schedule and the sensors. They watch for new champions and failed runs."""
-    from repair_pipeline.cli.nightly import turn
-
-    with one_line():
-        turn(True, watch, clean_up)
-
-
-@nightly.command("off", epilog="Example: repair nightly off")
-def nightly_off() -> None:
-    """Switch off the schedule and all sensors."""
-    from repair_pipeline.cli.nightly import turn
-
-    with one_line():
-        turn(False, False, False)
 
 
 @app.command(epilog="Example: repair gc --keep-days 14 --dry-run")

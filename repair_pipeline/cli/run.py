@@ -43,7 +43,7 @@ def repeat_and_show(run_id: str, settings: list[str], force: bool, device: Devic
     case = open_tracked_case(run, settings, device)
     console.print(f"repeating MLflow run {run_id}, of case {run.case_id}", soft_wrap=True)
     comparing = Comparing(case, run, StepBars(console))
-    code = _run_and_show(case, force, console, comparing)
+    code = run_opened(case, force, console, comparing)
     comparing.compare()
     raise typer.Exit(code)
 
@@ -54,7 +54,7 @@ def run_and_show(source: str, settings: list[str], force: bool, device: DeviceNa
     The exit code is 1 if a method failed, and 3 if the gate does not accept a repair.
     """
     console = plain_console()
-    raise typer.Exit(_run_and_show(open_case(source, settings, device), force, console, StepBars(console)))
+    raise typer.Exit(run_opened(open_case(source, settings, device), force, console, StepBars(console)))
 
 
 def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
@@ -73,7 +73,18 @@ def show_plan(source: str, settings: list[str], device: DeviceName) -> None:
     console.print(f"{unfinished} of {len(steps)} steps would run" if unfinished else "everything is finished")
 
 
-def _run_and_show(case: Case, force: bool, console: Console, watch: Watch) -> ExitCode:
+def run_opened(case: Case, force: bool, console: Console, watch: Watch) -> ExitCode:
+    """Run a case, and print its steps, its recovery table and what to do next.
+
+    Args:
+        case: the case.
+        force: run finished steps too.
+        console: what to print to.
+        watch: shows the steps.
+
+    Returns:
+        The exit code.
+    """
     layout = case.layout
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

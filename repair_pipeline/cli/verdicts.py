@@ -64,8 +64,10 @@ def print_verdicts(console: Console, case: Case) -> None:
         if row["verdict"] != "accepted":
             for move in next_moves(row, patched, case.id, case.spec.model_name, own_data, classes):
                 console.print(f"next     {move}", soft_wrap=True)
-    if _is_candidate(case):
-        console.print(f"promote  repair promote {case.spec.model_name}")
+    if (version := _candidate_version(case)) is not None:
+        console.print(f"promote  repair promote {case.spec.model_name}: version {version} is the candidate in MLflow")
+    if classes and any(row["removed"] for row in verdicts):
+        console.print(f"review   repair review {case.id} --open")
     if own_data and proven_groups(verdicts, patched):
         rows = case.layout.patch(case.id, "patch.csv")
         console.print(f"patch    repair patch apply {case.id}: {rows}", soft_wrap=True)
@@ -91,9 +93,10 @@ def print_patch_verdict(console: Console, row: Mapping[str, Any]) -> None:
     console.print(f"patch: {plain(row['verdict'])}. {row['reason']}\n", soft_wrap=True)
 
 
-def _is_candidate(case: Case) -> bool:
-    """Whether the case's accepted model is the present candidate of its registered model."""
+def _candidate_version(case: Case) -> int | None:
+    """The version of the case's accepted model, where it is the present candidate of its registered model."""
     path = case.layout.candidate(case.id)
     if not (accepted(case) and path.exists()):
-        return False
-    return bool(json.loads(path.read_text(encoding="utf-8"))["version"] == candidate(case.layout, case.spec.model_name))
+        return None
+    version = int(json.loads(path.read_text(encoding="utf-8"))["version"])
+    return version if version == candidate(case.layout, case.spec.model_name) else None
