@@ -33,6 +33,14 @@ class LabelForm(Enum):
     """One of several classes: its number, int64."""
     NUMBER = "number"
     """A number, float64."""
+    SET = "set"
+    """A set of classes: bool (n, k)."""
+    COMPLETION = "completion"
+    """At each place of a prompt with its completion the token that follows: int64 (n, t), or ``PADDING``."""
+
+
+PADDING = -100
+"""Stands in a label of several tokens where there is none, as torch's losses ignore it by default."""
 
 
 Progress = Callable[[int, int], None]
@@ -68,7 +76,7 @@ class Examples:
     ids: NDArray[np.str_]
     source: Inputs
     labels: Shaped[Tensor, "n *l"]
-    """Class numbers, or numbers."""
+    """Class numbers, numbers, (n, k) sets of classes, or (n, t) tokens."""
     rows: Int64[Tensor, " n"] | None = None
     """Positions of these examples in ``source``; None: all of them, in order."""
 
@@ -111,6 +119,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def at_once(self) -> int:
+        """How many rows a model reads at once. Few of tokens: it returns numbers for the whole vocabulary at each."""
+        return 500 if self.labels.dim() == 1 or self.labels.dtype == torch.bool else 32
 
     def __getitem__(self, index: Tensor | slice) -> Examples:
         """The subset at ``index``: a slice, a boolean mask (n,) or integer positions."""
@@ -167,7 +180,7 @@ class Dataset:
     train: Examples
     test: Examples
     classes: tuple[str, ...]
-    """Class names, in the order of the model's outputs; empty if labels are numbers."""
+    """Class names or tokens, in the order of the model's outputs; empty if labels are numbers."""
     mean: Float[Tensor, " channels"]
     """Subtracted from every input (App. C); added back to display one."""
     metadata: pa.Table | None = None

@@ -150,7 +150,7 @@ def _architecture(spec: CaseSpec, like: Examples, classes: int) -> nn.Module:
         case UserModel(torchvision=str(name)):
             return torchvision_model(name, classes, model.arguments)
         case UserModel(transformers=str(folder)):
-            return pretrained_model(spec.root / folder, classes, model.arguments, model.lora)
+            return pretrained_model(spec.root / folder, classes, model.arguments, model.lora, spec.task.form)
         case _:
             raise InputError(
                 f"model: {model.title} has no architecture in the registry: give model.factory as well as weights"

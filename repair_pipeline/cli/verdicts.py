@@ -18,8 +18,8 @@ from repair_pipeline.evaluation.next_training import proven_groups
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.gate import accepted, gate_verdicts
 from repair_pipeline.pipeline.next_training import patch_verdict
-from repair_pipeline.pipeline.summary import unseen_errors
-from repair_pipeline.reporting.descriptions import plain
+from repair_pipeline.pipeline.summary import unseen_measures
+from repair_pipeline.reporting.descriptions import MEASURES, plain
 from repair_pipeline.reporting.next_moves import next_moves
 from repair_pipeline.tracking.registry import candidate
 from repair_pipeline.types import FailureGroup, LabelForm
@@ -55,9 +55,10 @@ def print_verdicts(console: Console, case: Case) -> None:
     classes = case.spec.task.form is LabelForm.CLASS
     for row in verdicts:
         print_verdict(console, row)
-    if not classes and (measured := unseen_errors(case)):
-        before, after = (f"{error:.3g}" for error in measured)
-        console.print(f"error    mean absolute error on unseen rows: {before} before, {after} after the repair")
+    if measured := unseen_measures(case):
+        name, before, after = measured
+        says = f"{MEASURES[name]} on unseen rows: {before:.3g} before, {after:.3g} after the repair"
+        console.print(f"measure  {says}", soft_wrap=True)
     if patched:
         print_patch_verdict(console, patched)
     for row in verdicts:

@@ -103,7 +103,8 @@ def ggn(classifier: Classifier, theta: Theta, examples: Examples) -> Curvature:
     jacobian = of_logits(classifier)
 
     def of_rows(rows: Examples, v: Vector) -> Vector:
-        logits, change, pull = jacobian.pulled(theta, rows.to(theta.device), v.to(theta.dtype))
-        return pull(classifier.likelihood.curved(logits, change)).double()
+        rows = rows.to(theta.device)
+        logits, change, pull = jacobian.pulled(theta, rows, v.to(theta.dtype))
+        return pull(classifier.likelihood.curved(logits, change, rows.labels)).double()
 
     return Curvature(of_rows, examples)

@@ -37,11 +37,11 @@ def labels_of(kind: FisherKind, classifier: Classifier, generator: torch.Generat
         return classifier.logits(theta, examples.inputs)
 
     def every(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
-        for labels, weights in classifier.likelihood.expected(outputs(theta, examples)):
+        for labels, weights in classifier.likelihood.expected(outputs(theta, examples), examples.labels):
             yield replace(examples, labels=labels), weights
 
     def drawn(theta: Theta, examples: Examples) -> Iterator[tuple[Examples, Float[Tensor, " n"]]]:
-        labels = classifier.likelihood.drawn(outputs(theta, examples), generator)
+        labels = classifier.likelihood.drawn(outputs(theta, examples), examples.labels, generator)
         yield from given_labels(theta, replace(examples, labels=labels.to(theta.device)))
 
     return {"empirical": given_labels, "expected": every, "monte_carlo": drawn}[kind]

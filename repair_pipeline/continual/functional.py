@@ -36,11 +36,12 @@ class FunctionalPosterior:
             theta: θ.
             rows: positions of uniformly drawn rows of D; the estimate from them is unbiased.
         """
-        inputs = self.examples[rows].to(theta.device).inputs
+        drawn = self.examples[rows].to(theta.device)
+        inputs = drawn.inputs
         with torch.no_grad():
             before = self.classifier.logits(self.mean, inputs)
         after = self.classifier.logits(theta, inputs)
-        return -2 / self.gamma * self.classifier.likelihood.divergence(before, after).mean()
+        return -2 / self.gamma * self.classifier.likelihood.divergence(before, after, drawn.labels).mean()
 
     def expected_log_lik(self, log_lik: LogLikelihood, examples: Examples) -> Float64[Tensor, " n"]:
         """log p(z|θ) at the mean, as for ``Laplace``."""

@@ -165,7 +165,8 @@ class Classifier:
             return gradient(of(logits(at, x), y)[0], at)
 
     def _supported_way(self, some: Batch) -> Way:
-        row, label, log_p = some[:1], torch.zeros(1, dtype=torch.int64, device=some.device), self.likelihood.log_p
+        row, log_p = some[:1], self.likelihood.log_p
+        label = self._any_labels(row)
 
         def of_row(logits: Outputs) -> Theta:
             torch.manual_seed(0)  # the model may use random numbers
@@ -187,9 +188,14 @@ class Classifier:
             return "in_place"
         return "layers" if self._layers_agree(some) else "rows"
 
+    @torch.no_grad()
+    def _any_labels(self, some: Batch) -> Tensor:
+        """Some labels for these rows, in the form of the task's."""
+        return torch.zeros_like(self.likelihood.said(self._model(some), None))
+
     def _layers_agree(self, some: Batch) -> bool:
         """Whether gradients from what each layer reads are those of ordinary autograd, on a few rows."""
-        labels, log_p = torch.zeros(len(some), dtype=torch.int64, device=some.device), self.likelihood.log_p
+        labels, log_p = self._any_labels(some), self.likelihood.log_p
         with torch.random.fork_rng():
             try:
                 by_layers = self._by_layers(self.theta_hat, some, labels, log_p)
@@ -220,7 +226,7 @@ def _with_layout_of(reference: Tensor, value: Tensor) -> Tensor:
 
 
 def log_likelihoods(
-    log_lik: LogLikelihood, theta: Theta, examples: Examples, batch_size: int = 500
+    log_lik: LogLikelihood, theta: Theta, examples: Examples, batch_size: int | None = None
 ) -> Float64[Tensor, " n"]:
     """log p(z|θ) of every example in nats, float64 on the CPU. Costs one forward pass."""
     return torch.cat(list(spread(partial(_log_likelihoods, log_lik, theta, batch_size), shards(examples))))
@@ -228,6 +234,7 @@ def log_likelihoods(
 
 @torch.no_grad()
 def _log_likelihoods(
-    log_lik: LogLikelihood, theta: Theta, batch_size: int, rows: Examples, progress: Progress
+    log_lik: LogLikelihood, theta: Theta, batch_size: int | None, rows: Examples, progress: Progress
 ) -> Float64[Tensor, " n"]:
-    return torch.cat([log_lik(theta, batch.to(theta.device)).double().cpu() for batch in rows.batches(batch_size)])
+    batches = rows.batches(batch_size or rows.at_once)
+    return torch.cat([log_lik(theta, batch.to(theta.device)).double().cpu() for batch in batches])

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from repair_pipeline.datasets.column_values import holds_bytes, values_of
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import PADDING, LabelForm
 
 _SHOWN = 20
 """Maximum number of classes or rows listed in a message."""
@@ -152,22 +153,69 @@ class Labels:
             )
         return torch.tensor([float(value) for value in self.values], dtype=torch.float64)
 
+    def sets(self, classes: tuple[str, ...], where: str) -> Bool[Tensor, "n k"]:
+        """Which classes are in each row's label.
 
-def texts(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str]:
-    """Labels as tables and patches have them: by the class's name, or as a number.
+        Args:
+            classes: class names, in the order of the model's outputs.
+            where: ``training`` or ``test``, for error messages.
+
+        Raises:
+            InputError: a row has another class.
+        """
+        place = {name: at for at, name in enumerate(classes)}
+        sets = torch.zeros(len(self.values), len(classes), dtype=torch.bool)
+        for row, names in enumerate(map(members_of, self.values)):
+            for name in names:
+                if name not in place:
+                    raise InputError(
+                        f"{where} row {row} has the class {name!r}, but the classes are {shown(classes)}: fix the row, or "
+                        "set dataset.classes"
+                    )
+                sets[row, place[name]] = True
+        return sets
+
+
+BETWEEN = "|"
+"""Stands between the classes of a label that is a set, written as text."""
+
+
+def members_of(value: Any) -> list[str]:
+    """The class names in a label that is a set: a list, or text with ``|`` between them; empty text is the empty set."""
+    if isinstance(value, list):
+        return [class_name(name) for name in value]
+    text = class_name(value)
+    return [name.strip() for name in text.split(BETWEEN)] if text.strip() else []
+
+
+def texts(labels: Shaped[Tensor, "n *l"], classes: tuple[str, ...]) -> list[str]:
+    """Labels as tables and patches have them: by the class's name, as a number, a set's names, or a text.
 
     Args:
-        labels: class numbers, or numbers.
-        classes: class names; empty for numbers.
+        labels: class numbers, numbers, sets or tokens.
+        classes: class names or tokens; empty for numbers.
     """
+    if labels.dtype == torch.bool:
+        return [
+            BETWEEN.join(name for name, there in zip(classes, row, strict=True) if there) for row in labels.tolist()
+        ]
+    if labels.dim() == 2:
+        return [_text(row, classes) for row in labels.tolist()]
     if labels.is_floating_point():
         return [class_name(value) for value in labels.tolist()]
     return [classes[label] for label in labels.tolist()]
 
 
-def column_of(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> list[str] | list[float]:
+def _text(tokens: list[int], vocabulary: tuple[str, ...]) -> str:
+    """Tokens as text; those without a name by their numbers."""
+    if not vocabulary:
+        return " ".join(str(token) for token in tokens if token != PADDING)
+    return "".join(vocabulary[token] for token in tokens if 0 <= token < len(vocabulary)).strip()
+
+
+def column_of(labels: Shaped[Tensor, "n *l"], classes: tuple[str, ...]) -> list[str] | list[float]:
     """Labels as predicates compare them: the names of classes, or numbers."""
-    return texts(labels, classes) if classes else labels.double().tolist()
+    return texts(labels, classes) if classes or labels.dim() == 2 else labels.double().tolist()
 
 
 def label_of(text: str, classes: tuple[str, ...]) -> int | float | None:
@@ -185,16 +233,22 @@ def label_of(text: str, classes: tuple[str, ...]) -> int | float | None:
         return None
 
 
-def strata(labels: Shaped[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """The class of each row, by which splits are stratified; of numbers the quarter by size, from 0."""
+def strata(labels: Shaped[Tensor, "n *l"]) -> Int64[Tensor, " n"]:
+    """The class of each row, by which splits are stratified; of numbers the quarter by size, from 0; or one for all."""
+    if labels.dim() == 2:
+        return torch.zeros(len(labels), dtype=torch.int64)
     if not labels.is_floating_point():
         return labels
     inner = np.quantile(labels.double().numpy(), [0.25, 0.5, 0.75])
     return torch.bucketize(labels.double(), torch.from_numpy(inner))
 
 
-def members(labels: Shaped[Tensor, " n"], classes: tuple[str, ...]) -> dict[str, Bool[Tensor, " n"]]:
-    """The rows of each class by its name; of numbers those of each quarter by size, named by its ends."""
+def members(labels: Shaped[Tensor, "n *l"], classes: tuple[str, ...]) -> dict[str, Bool[Tensor, " n"]]:
+    """The rows of each class by its name; of numbers those of each quarter by size, named by its ends; texts have none."""
+    if labels.dtype == torch.bool:
+        return {name: labels[:, at] for at, name in enumerate(classes)}
+    if labels.dim() == 2:
+        return {}
     if not labels.is_floating_point():
         return {name: labels == label for label, name in enumerate(classes)}
     quarters = strata(labels)
@@ -210,7 +264,9 @@ def _spellings(name: str) -> Iterable[str]:
         yield str(int(name))
 
 
-def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ...] | None) -> Labels:
+def label_column(
+    path: Path, table: pa.Table, column: str, places: tuple[str, ...] | None, form: LabelForm = LabelForm.CLASS
+) -> Labels:
     """The labels of a table.
 
     Args:
@@ -218,20 +274,26 @@ def label_column(path: Path, table: pa.Table, column: str, places: tuple[str, ..
         table: holds the column.
         column: the name of the label column.
         places: class names from the file's metadata, which integer labels index.
+        form: what a label is.
 
     Raises:
         InputError: a label is missing, NaN or infinite, or the column's type is not one of single labels.
     """
     kind = table.schema.field(column).type
-    if pa.types.is_nested(kind):
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if pa.types.is_nested(kind) and not (lists and form is LabelForm.SET):
         raise InputError(
-            f"{path}: {column!r} holds {kind}, but multi-label data are not supported: give one label per row"
+            f"{path}: {column!r} holds {kind}, but a label is a single value: give one label per row, or for lists of "
+            "classes likelihood: multi_label"
         )
     if holds_bytes(kind):
         raise InputError(f"{path}: {column!r} holds bytes: give labels as text or numbers")
     values = values_of(path, table, column)
+    if form is LabelForm.SET and not lists:  # a CSV file's empty field is the empty set
+        values = ["" if value is None else value for value in values]
     _require_none(path, column, "null", [row for row, value in enumerate(values) if value is None])
-    _require_none(path, column, "empty", [row for row, value in enumerate(values) if value == ""])
+    if form is not LabelForm.SET:
+        _require_none(path, column, "empty", [row for row, value in enumerate(values) if value == ""])
     not_finite = [row for row, value in enumerate(values) if isinstance(value, float) and not isfinite(value)]
     _require_none(path, column, "NaN" if any(values[row] != values[row] for row in not_finite) else "inf", not_finite)
     return Labels(values, kind, places)

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,6 +97,10 @@ def apply_patch(
             "the data have changed since the patch was made, run the case again"
         )
     new = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
+    if new and data.train.labels.dim() > 1:
+        raise InputError(
+            f"the patch {name} gives rows other labels, but one of several parts is not corrected: drop them"
+        )
     if unknown := sorted(text for text in new if label_of(text, data.classes) is None):
         known = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
         kind = "class" if data.classes else "label"
@@ -113,7 +119,7 @@ def apply_patch(
         if is_image_folder(train):
             replacements = _moved_images(train, name, by_row)
         else:
-            replacements = _rewritten(train, name, by_row, spec.label, data.classes)
+            replacements = _rewritten(train, name, by_row, spec.label, data.classes, form)
             if changed_files := [file for file in files if content_digest(file) != before[file]]:
                 raise InputError(f"{changed_files[0]} was changed while it was read: apply the patch again")
         carry_out(train, Application(name, tuple(replacements), at=at), note)
@@ -252,7 +258,7 @@ def applied_patches(spec: UserData, folder: Path) -> list[str]:
 
 
 def _rewritten(
-    train: Path, name: str, by_row: Sequence[Change], label: str, classes: tuple[str, ...]
+    train: Path, name: str, by_row: Sequence[Change], label: str, classes: tuple[str, ...], form: LabelForm
 ) -> list[Replacement]:
     """Write the new content of each file that changes, beside it."""
     kept, start, replacements = folder_of_originals(train, name), 0, list[Replacement]()
@@ -265,7 +271,9 @@ def _rewritten(
             continue
         new = new_file(file)
         rewrite(file, changes, label, new, places)
-        _require_written(file, changes, label, classes, places)
+        _require_written(
+            file, changes, classes, partial(_values, label=label, classes=classes, places=places, form=form)
+        )
         shutil.copymode(file, new)
         flush(new)
         before, after = content_digest(file), content_digest(new)
@@ -288,16 +296,16 @@ def _places(train: Path, label: str) -> tuple[str, ...] | None:
 
 
 def _require_written(
-    file: Path, changes: Sequence[Change], label: str, classes: tuple[str, ...], places: tuple[str, ...] | None
+    file: Path, changes: Sequence[Change], classes: tuple[str, ...], values: Callable[[Path], list[Any]]
 ) -> None:
     """Check that the new file, read anew, has just the labels that the patch says."""
     expected = [
-        label_of(change["suggested_label"], classes) if change and change["action"] == "relabel" else number
-        for number, change in zip(_numbers(file, label, classes, places), changes, strict=True)
+        label_of(change["suggested_label"], classes) if change and change["action"] == "relabel" else value
+        for value, change in zip(values(file), changes, strict=True)
         if change is None or change["action"] != "drop"
     ]
     try:
-        written = _numbers(new_file(file), label, classes, places)
+        written = values(new_file(file))
     except InputError:
         written = None
     if written != expected:
@@ -307,8 +315,13 @@ def _require_written(
         )
 
 
-def _numbers(file: Path, label: str, classes: tuple[str, ...], places: tuple[str, ...] | None) -> list[float]:
+def _values(
+    file: Path, label: str, classes: tuple[str, ...], places: tuple[str, ...] | None, form: LabelForm
+) -> list[Any]:
+    """What a file's labels say: numbers of classes, numbers, or those of several parts as they stand there."""
     labels = labels_of(file, label, places)
+    if form in (LabelForm.SET, LabelForm.COMPLETION):
+        return list(labels.values)
     return (labels.numbers(classes, "training") if classes else labels.floats("training")).tolist()
 
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
-from repair_pipeline.datasets.labels import Labels, class_name, shown
+from repair_pipeline.datasets.labels import Labels, class_name, members_of, shown
 from repair_pipeline.datasets.prepared import Prepared, Scale
 from repair_pipeline.datasets.table_files import require_local
-from repair_pipeline.datasets.tokenizing import Tokenizer
+from repair_pipeline.datasets.tokenizing import Completions, Tokenizer
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
@@ -138,10 +140,12 @@ def read(spec: UserData, folder: Path, form: LabelForm = LabelForm.CLASS) -> Dat
         path = folder / name
         if not os.path.exists(path):  # unlike Path's, it is False for a path that is too long or not allowed
             raise InputError(f"{path} does not exist: give {key} relative to the case file's folder {folder.resolve()}")
-        parts.append(rows_at(path, spec, like=parts[0].features if parts else ()))
+        parts.append(rows_at(path, spec, like=parts[0].features if parts else (), form=form))
     train, test = parts
     if train.features != test.features:
         raise InputError(_other_features(spec, train, test))
+    if form is LabelForm.COMPLETION:
+        return _completed(spec, folder, train, test)
     if form is LabelForm.NUMBER:
         if spec.classes:
             raise InputError(
@@ -149,9 +153,51 @@ def read(spec: UserData, folder: Path, form: LabelForm = LabelForm.CLASS) -> Dat
             )
         classes: Sequence[str] = ()
     else:
-        classes = spec.classes or train.labels.places or train.labels.sorted_names
+        classes = spec.classes or train.labels.places or _names(train.labels, form)
         _require_classes(tuple(classes))
-    return _dataset(train, test, tuple(classes), transform_of(spec, folder, train), spec.id)
+    labels = labels_of(train, tuple(classes), "training", form), labels_of(test, tuple(classes), "test", form)
+    return _dataset(train, test, tuple(classes), labels, transform_of(spec, folder, train), spec.id)
+
+
+def _names(labels: Labels, form: LabelForm) -> tuple[str, ...]:
+    """The names of the classes that occur."""
+    if form is LabelForm.SET:
+        return tuple(sorted({name for value in labels.values for name in members_of(value)}, key=_by_size))
+    return labels.sorted_names
+
+
+def _by_size(name: str) -> tuple[float, str]:
+    """Orders names that are numbers by size, and before others."""
+    return (float(name) if _is_number(name) else inf, name)
+
+
+def labels_of(rows: Rows, classes: tuple[str, ...], where: str, form: LabelForm) -> Shaped[Tensor, "n *l"]:
+    """The labels as tensors.
+
+    Args:
+        rows: the rows.
+        classes: class names; empty for numbers.
+        where: the rows' name in messages.
+        form: what a label is, if no completion.
+
+    Raises:
+        InputError: a label is none.
+    """
+    if form is LabelForm.SET:
+        return rows.labels.sets(classes, where)
+    return rows.labels.numbers(classes, where) if classes else rows.labels.floats(where)
+
+
+def _completed(spec: UserData, folder: Path, train: Rows, test: Rows) -> Dataset:
+    """Prompts with completions. The prompt alone is the input by which rows are told apart."""
+    assert spec.tokenizer is not None, "a case of completions has one"
+    pairs = [
+        [(prompt, str(value)) for prompt, value in zip(rows.inputs, rows.labels.values, strict=True)]
+        for rows in (train, test)
+    ]
+    read = Completions(folder / spec.tokenizer, spec.max_length, [*pairs[0], *pairs[1]])
+    labels = read.labels(pairs[0], "training"), read.labels(pairs[1], "test")
+    return _dataset(train, test, read.vocabulary, labels, read, spec.id, raw=(pairs[0], pairs[1]))
 
 
 def _other_features(spec: UserData, train: Rows, test: Rows) -> str:
@@ -208,7 +254,8 @@ def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dat
     transform = entry_point("dataset.transform", spec.transform, folder) if spec.transform else None
     classes = places or train.labels.sorted_names
     _require_classes(classes)
-    return _dataset(train, test, classes, transform)
+    labels = train.labels.numbers(classes, "training"), test.labels.numbers(classes, "test")
+    return _dataset(train, test, classes, labels, transform)
 
 
 def torchvision_folder(name: str, data_dir: Path) -> Path:
@@ -262,16 +309,19 @@ def _require_classes(classes: tuple[str, ...]) -> None:
 
 
 def _dataset(
-    train: Rows, test: Rows, classes: tuple[str, ...], transform: Transform, id_column: str | None = None
+    train: Rows,
+    test: Rows,
+    classes: tuple[str, ...],
+    labels: tuple[Tensor, Tensor],
+    transform: Transform,
+    id_column: str | None = None,
+    raw: tuple[Sequence[Any], Sequence[Any]] | None = None,
 ) -> Dataset:
+    """The data set. ``raw``: what the transform reads of each row; None: its input."""
     digests = [[digest(content(row)) for row in rows.inputs] for rows in (train, test)]
     all_digests = [name for part in digests for name in part]
     ids = numbered(all_digests) if id_column is None else _column_ids(id_column, [*train.names, *test.names])
-    labels = [
-        rows.labels.numbers(classes, where) if classes else rows.labels.floats(where)
-        for rows, where in ((train, "training"), (test, "test"))
-    ]
-    inputs, scaling = _prepared(train, test, transform)
+    inputs, scaling = _prepared(*(raw or (train.inputs, test.inputs)), transform)
     _require_alike(train, *inputs, transform)
     columns = joined(train.metadata, test.metadata)
     metadata = columns.add_column(0, "example_id", pa.array(ids.tolist())) if columns.num_columns else None
@@ -326,14 +376,13 @@ def _column_ids(column: str, names: Sequence[str]) -> NDArray[np.str_]:
     return np.array(names, dtype=np.str_)
 
 
-def _prepared(train: Rows, test: Rows, transform: Transform) -> tuple[tuple[Prepared, Prepared], tuple[Remark, ...]]:
+def _prepared(
+    train: Sequence[Any] | np.ndarray, test: Sequence[Any] | np.ndarray, transform: Transform
+) -> tuple[tuple[Prepared, Prepared], tuple[Remark, ...]]:
     """The inputs of both splits, scaled alike, and what was noticed in the images."""
     scales: tuple[Scale | None, Scale | None] = (None, None)
-    if transform is None and not (isinstance(train.inputs, np.ndarray) or isinstance(test.inputs, np.ndarray)):
-        first = Scale(train.inputs, "training")
-        scales = (first, Scale(test.inputs, "test", first))
-    inputs = (
-        Prepared(train.inputs, transform, "training", scales[0]),
-        Prepared(test.inputs, transform, "test", scales[1]),
-    )
+    if transform is None and not (isinstance(train, np.ndarray) or isinstance(test, np.ndarray)):
+        first = Scale(train, "training")
+        scales = (first, Scale(test, "test", first))
+    inputs = Prepared(train, transform, "training", scales[0]), Prepared(test, transform, "test", scales[1])
     return inputs, tuple(remark for scale in scales if scale for remark in scale.remarks)

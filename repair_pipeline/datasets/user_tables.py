@@ -30,7 +30,7 @@ from repair_pipeline.datasets.table_files import (
     unreadable,
 )
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Remark
+from repair_pipeline.types import LabelForm, Remark
 
 RESERVED = (
     "case_id",
@@ -40,6 +40,7 @@ RESERVED = (
     "clean_label",
     "label_value",
     "clean_label_value",
+    "label_text",
     "corrupted",
     "label_changed",
     "failure_group",
@@ -126,28 +127,30 @@ _CHUNK, _BUFFER = 256, 2**20
 """Rows and bytes that are read at once."""
 
 
-def rows_at(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows:
+def rows_at(path: Path, columns: Columns, like: tuple[str, ...] = (), form: LabelForm = LabelForm.CLASS) -> Rows:
     """The rows of a table, or of a folder of images.
 
     Args:
         path: a table file, a folder of Parquet files, or a folder of images.
         columns: the roles of a table's columns.
         like: features of other rows, in whose order these rows have theirs if they have the same.
+        form: what a label is.
 
     Raises:
         InputError: they cannot be used, or a column is named for a folder of images, which has none.
     """
     require_file(path)
-    return folder_rows(path, columns) if is_image_folder(path) else table_rows(path, columns, like)
+    return folder_rows(path, columns) if is_image_folder(path) else table_rows(path, columns, like, form)
 
 
-def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows:
+def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = (), form: LabelForm = LabelForm.CLASS) -> Rows:
     """The rows of a table.
 
     Args:
         path: a table file, or a folder of Parquet files.
         columns: the roles of the columns.
         like: features of other rows, in whose order these rows have theirs if they have the same.
+        form: what a label is.
 
     Raises:
         InputError: a column is missing or cannot be used, or a value is missing.
@@ -173,7 +176,7 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = ()) -> Rows
             f"{path}: dataset.image is {columns.image!r}, which holds {kind}: images are encoded as bytes, or as "
             "Hugging Face's {bytes, path}, in Parquet"
         )
-    labels = label_column(path, table, columns.label, class_places(table, columns.label))
+    labels = label_column(path, table, columns.label, class_places(table, columns.label), form)
     rest = [name for name in table.column_names if name not in (columns.label, columns.id, image)]
     others_read = bool(image or columns.text or columns.inputs)
     features = () if others_read else columns.features or default_features(table, rest, columns.metadata or ())

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from repair_pipeline.training.fit import accuracy, mean_error
+from repair_pipeline.likelihoods.softmax import likelihood_of
+from repair_pipeline.training.fit import accuracy, measured
 from repair_pipeline.types import TestPartition
 
 
@@ -17,10 +18,11 @@ class Recovery:
     remaining_accuracy: float
     unseen_accuracy: float
     """Holdout and remaining together, weighted by the test set's natural share of failures."""
-    holdout_error: float | None
-    """The mean absolute error, in the label's unit; None where labels are classes."""
-    remaining_error: float | None
-    unseen_error: float | None
+    measure: str | None
+    """The name of the task's own number, such as ``error`` or ``perplexity``; None where it has none."""
+    holdout_measure: float | None
+    remaining_measure: float | None
+    unseen_measure: float | None
 
 
 def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
@@ -28,14 +30,13 @@ def recovery(model: nn.Module, partition: TestPartition) -> Recovery:
     share = partition.failure_share
     holdout = accuracy(model, partition.holdout)
     remaining = accuracy(model, partition.remaining)
-    errors = [mean_error(model, rows) for rows in (partition.holdout, partition.remaining)]
-    weighted = [weight * error for weight, error in zip((share, 1 - share), errors, strict=True) if error is not None]
     return Recovery(
         query_accuracy=accuracy(model, partition.query),
         holdout_accuracy=holdout,
         remaining_accuracy=remaining,
         unseen_accuracy=share * holdout + (1 - share) * remaining,
-        holdout_error=errors[0],
-        remaining_error=errors[1],
-        unseen_error=sum(weighted) if weighted else None,
+        measure=likelihood_of(model).measure,
+        holdout_measure=measured(model, [(1, partition.holdout)]),
+        remaining_measure=measured(model, [(1, partition.remaining)]),
+        unseen_measure=measured(model, [(share, partition.holdout), (1 - share, partition.remaining)]),
     )

@@ -11,7 +11,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.models.copying import copied
 from repair_pipeline.problem.anew import beginning
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import logits
+from repair_pipeline.training.fit import of_rows
 from repair_pipeline.types import InfluenceScores
 
 _CHECKS = 100
@@ -47,9 +47,9 @@ class AUM:
             if seen and done / of - checked >= 1 / _CHECKS:
                 now = copied(seen[0])  # so that training goes on in the mode that it was in
                 now._forward_pre_hooks.clear()
-                total, checks, checked = total + lost_by(logits(now, task.fit), labels).double(), checks + 1, done / of
+                total, checks, checked = total + of_rows(now, task.fit, lost_by).double(), checks + 1, done / of
 
-        labels, lost_by = task.fit.labels.cpu(), task.classifier.likelihood.lost_by
+        lost_by = task.classifier.likelihood.lost_by
         # Training changes a copy of the model, which has the hook too: so it is seen whoever trains it.
         model.register_forward_pre_hook(see)
         task.training.fit(model, task.fit, task.validation, task.generator, start=start, progress=measure)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from repair_pipeline.problem.anew import trained_anew
 from repair_pipeline.problem.reading import UNLIKELY
 from repair_pipeline.problem.task import RepairTask
-from repair_pipeline.training.fit import logits
+from repair_pipeline.training.fit import of_rows
 from repair_pipeline.types import InfluenceScores
 
 
@@ -24,15 +24,18 @@ class OutOfBag:
     rounds: PositiveInt = 3
 
     def scores(self, task: RepairTask) -> InfluenceScores:
-        log_p = list[torch.Tensor]()
+        log_p, of = list[torch.Tensor](), task.classifier.likelihood.log_p
+
+        def in_double(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return of(outputs.double(), labels)
+
         for number in range(self.rounds):
             order = torch.randperm(len(task.fit), generator=task.generator)
             values = torch.empty(len(order), dtype=torch.float64)
             halves = order.chunk(2)
             for bag, out in (halves, halves[::-1]):
-                rows = task.fit[out]
-                outputs = logits(trained_anew(task, task.fit[bag], task.validation), rows).double()
-                values[out] = task.classifier.likelihood.log_p(outputs, rows.labels.cpu())
+                model = trained_anew(task, task.fit[bag], task.validation)
+                values[out] = of_rows(model, task.fit[out], in_double)
             log_p.append(values)
             task.progress(number + 1, self.rounds)
         mean = torch.stack(log_p).logsumexp(dim=0) - log(self.rounds)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from repair_pipeline.likelihoods.number import Number
-from repair_pipeline.likelihoods.protocol import Outputs
+from repair_pipeline.likelihoods.protocol import Labels, Outputs
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,6 +29,6 @@ class Gaussian(Number):
     def standard(self, uniform: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         return torch.special.ndtri(uniform)
 
-    def divergence(self, before: Outputs, after: Outputs) -> Float[Tensor, " n"]:
+    def divergence(self, before: Outputs, after: Outputs, given: Labels) -> Float[Tensor, " n"]:
         """½ ((f − f') / σ)²."""
         return 0.5 * ((before - after).reshape(-1) / self.scale).square()

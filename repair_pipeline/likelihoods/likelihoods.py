@@ -1,14 +1,15 @@
 """The catalogue of likelihoods, by name."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.causal_lm import CausalLM
 from repair_pipeline.likelihoods.gaussian import Gaussian
-from repair_pipeline.likelihoods.number import Number
+from repair_pipeline.likelihoods.multi_label import MultiLabel
 from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.likelihoods.student_t import StudentT
@@ -16,13 +17,18 @@ from repair_pipeline.plugins import Catalogue
 
 _BUILTIN = {
     "softmax": SOFTMAX,
+    "multi_label": MultiLabel(),
 }
 LIKELIHOODS = Catalogue("likelihood", "repair_pipeline.likelihoods", Likelihood, _BUILTIN)
 """A plugin package adds likelihoods by entry points of this group, each naming a ``Likelihood``."""
 register_likelihood = LIKELIHOODS.register
 
-WITH_SETTINGS: Mapping[str, type[Number]] = {"gaussian": Gaussian, "student_t": StudentT}
-"""Likelihoods that are given as a name with settings."""
+WITH_SETTINGS: Mapping[str, Callable[..., Likelihood]] = {
+    "gaussian": Gaussian,
+    "student_t": StudentT,
+    "causal_lm": CausalLM,
+}
+"""Likelihoods that have settings, and are given as a name with these; alone if none is required."""
 
 Given = str | Mapping[str, Mapping[str, Any]] | None
 """How a likelihood is written: its name, or ``{name: {setting: value}}``; None: softmax."""
@@ -38,6 +44,8 @@ def likelihood(given: Given) -> Likelihood:
         return SOFTMAX
     if isinstance(given, str):
         if given in WITH_SETTINGS:
+            if not _required(given):
+                return WITH_SETTINGS[given]()
             raise InputError(
                 f"{given} needs to know from which error on a row is a failure, in the label's unit: write "
                 f"{{{given}: {{tolerance: …}}}}"
@@ -57,7 +65,7 @@ def likelihood(given: Given) -> Likelihood:
         if first["type"] == "missing":
             problem = "missing: give the largest error of a row that is right, in the label's unit"
         elif first["type"] == "unexpected_keyword_argument":
-            known = (each.name for each in dataclasses.fields(WITH_SETTINGS[name]))
+            known = (each.name for each in dataclasses.fields(WITH_SETTINGS[name]))  # type: ignore[arg-type]
             problem = f"no setting of {name}: it has {', '.join(known)}"
         raise InputError(f"{name}.{key}: {problem}") from error
 
@@ -75,4 +83,10 @@ def canonical(given: Any) -> Given:
         return None if given == "softmax" else given  # naming the default must not change the hash
     ((name, settings),) = given.items()
     fields = {each.name: each for each in dataclasses.fields(made)}  # type: ignore[arg-type]  # those with settings are
-    return {name: {key: getattr(made, key) for key in settings if getattr(made, key) != fields[key].default}}
+    other = {key: getattr(made, key) for key in settings or () if getattr(made, key) != fields[key].default}
+    return {name: other} if other else name
+
+
+def _required(name: str) -> bool:
+    """Whether the likelihood has a setting without a default."""
+    return any(each.default is dataclasses.MISSING for each in dataclasses.fields(WITH_SETTINGS[name]))  # type: ignore[arg-type]

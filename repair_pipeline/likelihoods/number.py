@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from repair_pipeline.errors import InputError
-from repair_pipeline.likelihoods.protocol import Labels, Likelihood, Outputs
+from repair_pipeline.likelihoods.protocol import Labels, Likelihood, Outputs, as_they_are
 from repair_pipeline.types import LabelForm
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,17 +35,14 @@ class Number(Likelihood):
     stands in for it until then."""
 
     form = LabelForm.NUMBER
+    measure = "error"
+    logits = staticmethod(as_they_are)
     kind = ""
     """What the errors are."""
 
     @property
     def line(self) -> str:  # type: ignore[override]
         return f"a number, right up to an error of {self.tolerance:g}; the errors are {self.kind}"
-
-    @staticmethod
-    def logits(outputs: Tensor) -> Tensor:
-        """The model's outputs, as they are."""
-        return outputs
 
     @property
     def scale(self) -> float:
@@ -56,8 +53,8 @@ class Number(Likelihood):
         """The likelihood at this σ."""
         return replace(self, sigma=sigma)
 
-    def expected_outputs(self, rows: int, classes: int) -> tuple[tuple[int, ...], ...]:
-        return (rows, 1), (rows,)
+    def expected_outputs(self, labels: Labels, classes: int) -> tuple[tuple[int, ...], ...]:
+        return (len(labels), 1), (len(labels),)
 
     def fitted(self, outputs: Outputs, labels: Labels) -> Number:
         """The likelihood with σ estimated: the median error over its value at σ = 1, which few wrong rows move little.
@@ -121,7 +118,7 @@ class Number(Likelihood):
             raise InputError("training.label_smoothing is set, but a number cannot be smoothed: leave it out")
         return -2 * self.scale**2 / self.information * self.log_p(outputs, targets).mean()
 
-    def said(self, outputs: Outputs) -> Labels:
+    def said(self, outputs: Outputs, given: Labels | None) -> Labels:
         return outputs.reshape(-1)
 
     def agree(self, said: Labels, labels: Labels) -> Bool[Tensor, " n"]:
@@ -132,9 +129,15 @@ class Number(Likelihood):
         return self.errors(outputs, labels) - self.tolerance
 
     def errors(self, said: Shaped[Tensor, "n *k"], labels: Labels) -> Float64[Tensor, " n"]:
+        """The distance of each prediction from the label, in the label's unit."""
         return (said.reshape(-1).double() - labels.to(said.device).double()).abs()
 
-    def expected(self, outputs: Outputs) -> Iterator[tuple[Labels, Float[Tensor, " n"]]]:
+    def amounts(self, outputs: Outputs, labels: Labels) -> Float64[Tensor, "n 2"]:
+        """The errors, whose mean is the measure."""
+        errors = self.errors(outputs, labels)
+        return torch.stack([errors, torch.ones_like(errors)], dim=1)
+
+    def expected(self, outputs: Outputs, given: Labels) -> Iterator[tuple[Labels, Float[Tensor, " n"]]]:
         """The label at an error of σ, weighted so that its squared slope is the information."""
         centre = outputs.reshape(-1)
         at = centre.new_ones(1, requires_grad=True)
@@ -142,16 +145,16 @@ class Number(Likelihood):
             (slope,) = torch.autograd.grad(self.log_density(at).sum(), at)
         yield centre + self.scale, torch.full_like(centre, self.information) / slope.square()
 
-    def drawn(self, outputs: Outputs, generator: torch.Generator) -> Labels:
+    def drawn(self, outputs: Outputs, given: Labels, generator: torch.Generator) -> Labels:
         centre = outputs.reshape(-1).double().cpu()
         uniform = torch.rand(len(centre), generator=generator, dtype=torch.float64)
         return centre + self.scale * self.standard(uniform)
 
-    def curved(self, outputs: Outputs, change: Outputs) -> Outputs:
+    def curved(self, outputs: Outputs, change: Outputs, given: Labels) -> Outputs:
         """v · information / σ²."""
         return change * (self.information / self.scale**2)
 
-    def divergence(self, before: Outputs, after: Outputs) -> Float[Tensor, " n"]:
+    def divergence(self, before: Outputs, after: Outputs, given: Labels) -> Float[Tensor, " n"]:
         """KL to an accuracy of a thousandth: the mean of log p before less after, over evenly spaced quantiles."""
         moved = (after - before).reshape(-1) / self.scale
         z = self.standard((torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES).to(moved)

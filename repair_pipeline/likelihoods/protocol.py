@@ -13,9 +13,14 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.types import LabelForm
 
 Outputs = Float[Tensor, "n *k"]
-"""What a model returns for n rows, after the conversion: logits of k classes, or a number."""
+"""What a model returns for n rows, after the conversion: logits of k classes, a number, or logits at each place."""
 Labels = Shaped[Tensor, "n *l"]
-"""The labels of n rows: class numbers (n,), or numbers (n,)."""
+"""The labels of n rows: class numbers (n,), numbers (n,), sets of classes (n, k), or tokens (n, t)."""
+
+
+def as_they_are(outputs: Tensor) -> Tensor:
+    """The conversion of a likelihood that reads the model's outputs unchanged, but is no softmax."""
+    return outputs
 
 
 class Likelihood:
@@ -32,6 +37,10 @@ class Likelihood:
 
     form: LabelForm = LabelForm.CLASS
     """What a label is."""
+    corrects: bool = True
+    """Whether models can say what another label of a row is. If not, wrong rows can only be dropped."""
+    measure: str | None = None
+    """The task's own number beside the share of rows that are right; None: it has none."""
 
     def __init__(self, logits: Callable[[Tensor], Tensor] | None, line: str) -> None:
         self.logits, self.line = logits, line
@@ -57,9 +66,13 @@ class Likelihood:
         # Outputs that are not a tensor are refused when the model is checked.
         return self.logits(outputs) if self.logits and isinstance(outputs, Tensor) else outputs
 
-    def expected_outputs(self, rows: int, classes: int) -> tuple[tuple[int, ...], ...]:
-        """The shapes that outputs of ``rows`` rows may have."""
-        return ((rows, classes),)
+    def expected_outputs(self, labels: Labels, classes: int) -> tuple[tuple[int, ...], ...]:
+        """The shapes that outputs of rows with these labels may have."""
+        return ((len(labels), classes),)
+
+    def fits(self, outputs: Tensor, labels: Labels, classes: int) -> bool:
+        """Whether the outputs are of such a shape."""
+        return outputs.shape in self.expected_outputs(labels, classes)
 
     def fitted(self, outputs: Outputs, labels: Labels) -> Likelihood:
         """The likelihood with what it learns from the base model's outputs on the validation rows: nothing."""
@@ -90,45 +103,58 @@ class Likelihood:
 
     # Right and wrong.
 
-    def said(self, outputs: Outputs) -> Labels:
-        """The label that the model predicts."""
+    def said(self, outputs: Outputs, given: Labels | None) -> Labels:
+        """The label that the model predicts.
+
+        Args:
+            outputs: of the model.
+            given: here and below labels of which only the padding is read: where they have no token; None: nowhere.
+        """
         return outputs.argmax(dim=1)
 
     def agree(self, said: Labels, labels: Labels) -> Bool[Tensor, " n"]:
-        """Whether each predicted label counts as the given one: a failure is a row where it does not."""
+        """Whether each predicted label counts as the given one."""
         return said == labels
+
+    def right(self, outputs: Outputs, labels: Labels) -> Bool[Tensor, " n"]:
+        """Whether the model gets each row right: a failure is a row where it does not."""
+        return self.agree(self.said(outputs, labels), labels)
 
     def lost_by(self, outputs: Outputs, labels: Labels) -> Float[Tensor, " n"]:
         """By how much each label loses, above 0 where the row is wrong: the best other logit minus the label's."""
         given = nn.functional.one_hot(labels, outputs.shape[1]).bool()
         return outputs.masked_fill(given, -torch.inf).amax(dim=1) - outputs[given]
 
-    def errors(self, said: Shaped[Tensor, "n *k"], labels: Labels) -> Float64[Tensor, " n"] | None:
-        """The distance of each prediction from the label, in the label's unit; None: labels have no distance."""
-        return None
+    def amounts(self, outputs: Outputs, labels: Labels) -> Float64[Tensor, "n 2"]:
+        """What each row adds to the numerator and to the denominator of ``measure``, if the task has one."""
+        raise NotImplementedError
+
+    def measured(self, ratio: float) -> float:
+        """The task's own number, from the ratio of what all rows add."""
+        return ratio
 
     # Its curvature.
 
-    def expected(self, outputs: Outputs) -> Iterator[tuple[Labels, Float[Tensor, " n"]]]:
+    def expected(self, outputs: Outputs, given: Labels) -> Iterator[tuple[Labels, Float[Tensor, " n"]]]:
         """Labels with a weight a row, under which the squares of ∇ log p add up to the expected Fisher: all classes."""
         for label, weights in enumerate(outputs.softmax(dim=1).unbind(dim=1)):
             yield torch.full_like(weights, label, dtype=torch.int64), weights
 
-    def drawn(self, outputs: Outputs, generator: torch.Generator) -> Labels:
+    def drawn(self, outputs: Outputs, given: Labels, generator: torch.Generator) -> Labels:
         """A label of each row from p(y|x,θ), on the CPU."""
         return torch.multinomial(outputs.softmax(dim=1).cpu(), 1, generator=generator)[:, 0]
 
-    def curved(self, outputs: Outputs, change: Outputs) -> Outputs:
+    def curved(self, outputs: Outputs, change: Outputs, given: Labels) -> Outputs:
         """The product of each row's expected −∂² log p by the outputs with ``change``: (diag π − ππᵀ) v."""
         shares = outputs.softmax(dim=1)
         return shares * (change - (shares * change).sum(dim=1, keepdim=True))
 
-    def divergence(self, before: Outputs, after: Outputs) -> Float[Tensor, " n"]:
+    def divergence(self, before: Outputs, after: Outputs, given: Labels) -> Float[Tensor, " n"]:
         """KL(p(·|x) before ‖ after) of each row, in nats."""
         log_before, log_after = before.log_softmax(dim=1), after.log_softmax(dim=1)
         return (log_before.exp() * (log_before - log_after)).sum(dim=1)
 
-    # Another label, as models say that were not trained on the row.
+    # Another label, as models say that were not trained on the row; where ``corrects``.
 
     def predicted(self, outputs: Outputs) -> Float64[Tensor, "n *k"]:
         """What is kept of a prediction: p(y|x) of every class."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.extras import package
+from repair_pipeline.types import LabelForm
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -28,8 +29,12 @@ class Lora:
     """Names, or ends of names, of the linear layers that get adapters; None: peft's choice for the architecture."""
 
 
-def pretrained_model(folder: Path, classes: int, arguments: Mapping[str, Any], lora: Lora | None) -> nn.Module:
-    """A classifier of texts or images with the weights of a folder; what the folder lacks, as the head, is new.
+def pretrained_model(
+    folder: Path, classes: int, arguments: Mapping[str, Any], lora: Lora | None, form: LabelForm = LabelForm.CLASS
+) -> nn.Module:
+    """A classifier of texts or images, or a causal language model, with the weights of a folder.
+
+    What the folder lacks, as a classifier's head, is new.
 
     Nothing is downloaded, no code in the folder is run, and of its weights only safetensors files are read. Attention
     is computed by plain matrix products, of which all derivatives exist.
@@ -39,6 +44,7 @@ def pretrained_model(folder: Path, classes: int, arguments: Mapping[str, Any], l
         classes: number of outputs.
         arguments: further fields of the model's configuration.
         lora: the adapters; None: none.
+        form: what a label is, on which the head depends.
 
     Raises:
         InputError: transformers or peft is not installed, or the folder's model cannot be used.
@@ -54,10 +60,11 @@ def pretrained_model(folder: Path, classes: int, arguments: Mapping[str, Any], l
         )
     with _quiet(transformers):
         try:
+            own = {"use_cache": False} if form is LabelForm.COMPLETION else {"num_labels": classes}
             config = transformers.AutoConfig.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False, num_labels=classes, **arguments
+                str(folder), local_files_only=True, trust_remote_code=False, **own, **arguments
             )
-            factory = _factory(transformers, config)
+            factory = _factory(transformers, config, form)
             options = {"attn_implementation": "eager", "trust_remote_code": False}
             if weights:
                 model = factory.from_pretrained(
@@ -72,20 +79,24 @@ def pretrained_model(folder: Path, classes: int, arguments: Mapping[str, Any], l
                 model = factory.from_config(config, **options)
         except Exception as error:  # transformers raises whatever its readers raise
             raise InputError(
-                f"model.transformers: {folder} holds no classifier that can be used ({one_line(error)})"
+                f"model.transformers: {folder} holds no model of this task that can be used ({one_line(error)})"
             ) from error
-    return _with_adapters(model, lora) if lora else model
+    return _with_adapters(model, lora, form) if lora else model
 
 
-def _factory(transformers: Any, config: Any) -> Any:
-    """The transformers class that builds a classifier of this configuration."""
+def _factory(transformers: Any, config: Any, form: LabelForm) -> Any:
+    """The transformers class that builds a model of this configuration with the task's head."""
+    if form is LabelForm.COMPLETION:
+        if type(config) in transformers.AutoModelForCausalLM._model_mapping:
+            return transformers.AutoModelForCausalLM
+        raise ValueError(f"{type(config).__name__} has no head of a causal language model")
     for factory in (transformers.AutoModelForSequenceClassification, transformers.AutoModelForImageClassification):
         if type(config) in factory._model_mapping:
             return factory
     raise ValueError(f"{type(config).__name__} has no head that classifies texts or images")
 
 
-def _with_adapters(model: nn.Module, lora: Lora) -> nn.Module:
+def _with_adapters(model: nn.Module, lora: Lora, form: LabelForm) -> nn.Module:
     peft = package("peft", "transformers", "model.lora")
     linear = sorted({name.split(".")[-1] for name, layer in model.named_modules() if isinstance(layer, nn.Linear)})
     if unknown := [target for target in lora.targets or () if target.split(".")[-1] not in linear]:
@@ -94,7 +105,8 @@ def _with_adapters(model: nn.Module, lora: Lora) -> nn.Module:
             f"model.lora.targets to some of {', '.join(linear)}"
         )
     settings = peft.LoraConfig(
-        task_type=peft.TaskType.SEQ_CLS,  # the head is trained, too
+        # A classifier's head is trained, too.
+        task_type=peft.TaskType.CAUSAL_LM if form is LabelForm.COMPLETION else peft.TaskType.SEQ_CLS,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,

@@ -279,6 +279,10 @@ def _listed(
                 f"{where} has the {decision_column} {decision!r} and the {label_column} {label!r}: write drop or keep "
                 f"without a class, or relabel with one in the column {label_column}"
             )
+        if label and data.train.labels.dim() > 1:
+            raise InputError(
+                f"{where} is to get another label, but a label of several parts is not corrected: drop the row"
+            )
         if label and label_of(label, data.classes) is None:
             due = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
             raise InputError(f"{where} has the {label_column} {label!r}, but {due}")

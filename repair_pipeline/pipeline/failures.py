@@ -31,7 +31,7 @@ Masks = Mapping[str, Bool[Tensor, " n"]]
 
 
 def group_masks(
-    spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, " n"], right: Bool[Tensor, " n"]
+    spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, "n *l"], right: Bool[Tensor, " n"]
 ) -> Masks | None:
     """A mask of test rows for each failure group, right or wrong ones; None: the case takes all rows.
 
@@ -61,13 +61,15 @@ def group_masks(
     return None
 
 
-def failure_parts(spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> dict[str, TestPartition]:
-    """The partition of the test set for each failure group, by what the base model predicts.
+def failure_parts(
+    spec: CaseSpec, data: CorruptedDataset, predicted: Shaped[Tensor, "n *l"], right: Bool[Tensor, " n"]
+) -> dict[str, TestPartition]:
+    """The partition of the test set for each failure group, by what the base model predicts, and whether it is right.
 
     Raises:
         InputError: the failures cannot be used, or a group has too few.
     """
-    rng, right = numpy_stream(spec.seed, "failure_partition"), spec.task.agree(predicted, data.test.labels)
+    rng = numpy_stream(spec.seed, "failure_partition")
     groups = group_masks(spec, data, predicted, right)
     return partition(right, data.test, spec.query_fraction, rng, groups, data.also_in_training)
 
@@ -80,7 +82,7 @@ def group_of(groups: Masks, test: Examples) -> dict[str, str]:
     return group_by_id
 
 
-def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, " n"]) -> pa.Table:
+def about_test_rows(data: CorruptedDataset, predicted: Shaped[Tensor, "n *l"]) -> pa.Table:
     """The table that predicates are evaluated on: labels by the class's name or as numbers, and the user's columns."""
     table = about(data, data.test).add_column(0, "example_id", pa.array(data.test.ids.tolist()))
     return table.add_column(2, "predicted", pa.array(column_of(predicted, data.classes)))

@@ -16,7 +16,7 @@ from repair_pipeline.pipeline.inputs import shown
 from repair_pipeline.pipeline.step import Step
 from repair_pipeline.pipeline.steps import STEPS
 from repair_pipeline.storage.views import query
-from repair_pipeline.training.fit import predictions
+from repair_pipeline.training.fit import predictions, right
 from repair_pipeline.types import Examples, FailureGroup
 
 
@@ -63,8 +63,8 @@ def expected_holdouts(case: Case) -> dict[FailureGroup, Examples]:
         return {view.group: view.partition.holdout for view in case.views}
     if not (case.dataset_path.exists() and case.base_model_path.exists()):
         return {}
-    predicted = predictions(case.model(case.base_model_path), case.data.test)
-    parts = failure_parts(case.spec, case.data, predicted)
+    model, test = case.model(case.base_model_path), case.data.test
+    parts = failure_parts(case.spec, case.data, predictions(model, test), right(model, test))
     return {FailureGroup(name): tests.holdout for name, tests in parts.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
@@ -38,12 +37,13 @@ from repair_pipeline.pipeline.standing import applied_patch_of_another, require_
 from repair_pipeline.pipeline.trials import auxiliary_outputs, fails_in_train_mode, mixes_rows, squashed, unsupported
 from repair_pipeline.pipeline.weights import read_file, weights_path
 from repair_pipeline.problem.fitting import require_fitting
+from repair_pipeline.reporting.descriptions import MEASURES
 from repair_pipeline.reporting.slices import about, query_side, slices
 from repair_pipeline.tracking.weights_only import not_exported
-from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.training.fit import logits, measured, predictions, right
 from repair_pipeline.training.function import TrainingFunction
 from repair_pipeline.training.recipe import Recipe
-from repair_pipeline.types import CorruptedDataset, Examples, FailureGroup, LabelForm, TestPartition
+from repair_pipeline.types import PADDING, CorruptedDataset, Examples, FailureGroup, LabelForm, TestPartition
 
 _ASSUMED_WRONG = 0.05
 """The query failures assumed before the model is trained, as a share of the test rows."""
@@ -127,7 +127,7 @@ def _data(data: CorruptedDataset, named: bool) -> Iterator[Finding]:
     flags = [field.name for field in known if pa.types.is_boolean(field.type)]
     if data.features and flags:
         yield Finding("features", f"truth values are none unless dataset.features names them: {shown(flags, 4)}")
-    yield from _classes(data) if data.classes else _numbers(data)
+    yield from _labels(data)
     parts = (fit, data.validation.examples, data.test)  # all of them: an image may fail only where it is decoded
     finite = all(
         bool(tensor.isfinite().all())
@@ -154,15 +154,28 @@ def _shape(rows: Examples) -> str:
     return "×".join(map(str, rows.shape)) + (" features" if len(rows.shape) == 1 else "")
 
 
+def _labels(data: CorruptedDataset) -> Iterator[Finding]:
+    labels = data.fit.examples.labels
+    if labels.dtype != torch.bool and labels.dim() == 2:
+        tokens = (labels != PADDING).sum(dim=1)
+        longest = f"up to {int(tokens.max())} tokens, on average {tokens.double().mean().item():.1f}"
+        yield Finding("labels", f"completions of {longest}, out of {len(data.classes)}")
+        return
+    yield from _classes(data) if data.classes else _numbers(data)
+
+
 def _classes(data: CorruptedDataset) -> Iterator[Finding]:
-    sizes = Counter(data.fit.examples.labels.tolist())
-    classes = ", ".join(f"{at} = {shown([name])} ({sizes[at]})" for at, name in enumerate(data.classes[:12]))
+    fit, test = (
+        {name: int(mask.sum()) for name, mask in members(rows.labels, data.classes).items()}
+        for rows in (data.fit.examples, data.test)
+    )
+    classes = ", ".join(f"{at} = {shown([name])} ({fit[name]})" for at, name in enumerate(data.classes[:12]))
     rest = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
     yield Finding("labels", f"output = class (fit rows): {classes}{rest}")
-    absent = [name for at, name in enumerate(data.classes) if not sizes[at]]
+    absent = [name for name, count in fit.items() if not count]
     if absent:
         yield Finding("labels", f"no fit row is of {shown(absent)}: give some, or leave the class out", fine=False)
-    if untested := [name for at, name in enumerate(data.classes) if not int((data.test.labels == at).sum())]:
+    if untested := [name for name, count in test.items() if not count]:
         yield Finding("labels", f"no test row is of {shown(untested)}: nothing is judged on it", fine=False)
 
 
@@ -239,19 +252,20 @@ def _failures(
     case: Case, data: CorruptedDataset, model: nn.Module
 ) -> Generator[Finding, None, dict[FailureGroup, int]]:
     """The findings, and the number of query failures by group."""
-    predicted = predictions(model, data.test)
+    predicted, correct = predictions(model, data.test), right(model, data.test)
     task, labels = case.spec.task, data.test.labels
-    wrong = int((~task.agree(predicted, labels)).sum())
-    always, name = (labels.mode().values, "commonest class") if data.classes else (labels.median(), "median")
-    right, usual = 1 - wrong / len(labels), task.agree(always.expand(len(labels)), labels).double().mean().item()
-    says = f"wrong on {wrong} of {len(labels)} test rows ({right:.1%} right)"
-    if (errors := task.errors(predicted, labels)) is not None:
-        says += f", mean absolute error {errors.mean().item():.3g}"
-    if right < usual:
+    share, usual = correct.double().mean().item(), 0.0
+    says = f"wrong on {int((~correct).sum())} of {len(labels)} test rows ({share:.1%} right)"
+    if task.measure and (number := measured(model, [(1, data.test)])) is not None:
+        says += f", {MEASURES[task.measure]} {number:.3g}"
+    if labels.dim() == 1:
+        always, name = (labels.mode().values, "commonest class") if data.classes else (labels.median(), "median")
+        usual = task.agree(always.expand(len(labels)), labels).double().mean().item()
+    if share < usual:
         says += f": saying the {name} always is right on {usual:.1%}. "
         says += "Are the outputs in the order of labels?" if data.classes else "Are the outputs in the label's unit?"
-    yield Finding("accuracy", says, right >= usual)
-    parts = failure_parts(case.spec, data, predicted)
+    yield Finding("accuracy", says, share >= usual)
+    parts = failure_parts(case.spec, data, predicted, correct)
     for name, tests in parts.items():
         held_out = len(tests.holdout)
         says = f"{len(tests.query)} to search causes with (query), {len(tests.query_tuning)} to choose settings by "

@@ -17,6 +17,8 @@ from repair_pipeline.types import Examples, LabelForm
 
 OPPOSED = 5
 """Failures that are shown beside a row."""
+_LABELS = {LabelForm.NUMBER: "numbers", LabelForm.SET: "sets of them", LabelForm.COMPLETION: "texts"}
+"""What labels are that are no classes."""
 _QUERY_SIDE = ("query", "query_tuning", "guard")
 
 
@@ -30,8 +32,8 @@ def review_sheet(case: Case) -> Sheet:
     """
     if case.spec.task.form is not LabelForm.CLASS:
         raise InputError(
-            f"repair review needs classes, but the labels of {case.id} are numbers: edit patch.csv, or give "
-            "repair apply --decisions FILE"
+            f"repair review needs classes, but the labels of {case.id} are {_LABELS[case.spec.task.form]}: edit "
+            "patch.csv, or give repair apply --decisions FILE"
         )
     path = case.first_view.influence_path(case.spec.treat[0]) if case.spec.treat else None
     if not case.dataset_path.exists() or path is None or not path.exists():

@@ -39,6 +39,7 @@ from repair_pipeline.storage.records import inputs_path, save_dataset, save_part
 from repair_pipeline.storage.stopwatch import Stopwatch
 from repair_pipeline.tracking.runs import track
 from repair_pipeline.training.fit import logits, predictions
+from repair_pipeline.training.fit import right as correct
 from repair_pipeline.treatment.auto import EVALUATED
 from repair_pipeline.treatment.treatments import TREATMENTS
 from repair_pipeline.types import Progress
@@ -74,8 +75,9 @@ def _base_model(case: Case) -> list[File]:
             load_weights(model, read_file(weights), str(weights))
         else:
             model = case.training.fit(model, fit_rows, validation, generator, start="new", progress=progress)
-        task = spec.task.fitted(logits(model, validation), validation.labels)
-        notes = watch.notes(sigma=task.sigma) if isinstance(task, Number) else watch.notes()
+        task, notes = spec.task, watch.notes()
+        if isinstance(task, Number):
+            notes |= {"sigma": task.fitted(logits(model, validation), validation.labels).sigma}
         write_tensors(path, model.state_dict(), notes)
 
     return [File(case.base_model_path, (case.dataset_path,), make, inputs=_MODEL)]
@@ -95,9 +97,8 @@ def _fisher_diagonal(case: Case) -> list[File]:
 def _failure_partition(case: Case) -> list[File]:
     def make(path: Path, progress: Progress) -> None:
         watch, spec, data = Stopwatch(case.device), case.spec, case.data
-        predicted = predictions(case.model(case.base_model_path), data.test, progress)
-        rng = numpy_stream(spec.seed, "failure_partition")
-        right = case.likelihood.agree(predicted, data.test.labels)
+        model, rng = case.model(case.base_model_path), numpy_stream(spec.seed, "failure_partition")
+        predicted, right = predictions(model, data.test, progress), correct(model, data.test)
         groups = group_masks(spec, data, predicted, right)
         tests = partition(right, data.test, spec.query_fraction, rng, groups, data.also_in_training)
         save_partition(path, data, tests, watch.notes(), group_of(groups, data.test) if groups else None)

@@ -16,8 +16,8 @@ from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.types import FailureGroup
 
 _MEASURED = ("query_accuracy", "holdout_accuracy", "remaining_accuracy", "unseen_accuracy")
-_ERRORS = ("holdout_error", "remaining_error", "unseen_error")
-"""Of a regression."""
+_PARTS = ("holdout", "remaining", "unseen")
+"""Where the task's own number is measured."""
 _PATCHED = ("as_is", "patched", "difference", "difference_low", "difference_high")
 _JUDGED = ("over_control", "over_control_low", "over_control_high", "gain", "gain_low", "gain_high")
 
@@ -45,7 +45,8 @@ def summary(case: Case) -> Summary:
     if row is not None:
         repair, rivals = short_name(row), controls(_rows(view, "recovery"), row)
         metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
-        metrics |= {name: row[name] for name in _ERRORS if row.get(name) is not None}
+        if measure := row["measure"]:
+            metrics |= {f"{part}_{measure}": row[f"{part}_measure"] for part in _PARTS}
         if rivals:
             best = max(rival["holdout_accuracy"] for rival in rivals)
             metrics["over_best_control"] = row["holdout_accuracy"] - best
@@ -59,14 +60,14 @@ def summary(case: Case) -> Summary:
     return Summary(repair, _said({group: row["verdict"] for group, row in verdicts.items()}), metrics)
 
 
-def unseen_errors(case: Case) -> tuple[float, float] | None:
-    """The mean absolute errors of base model and repair on unseen rows; None without a repair, or of classes."""
+def unseen_measures(case: Case) -> tuple[str, float, float] | None:
+    """The task's own number of base model and repair on unseen rows, after its name; None without a repair or one."""
     view = case.first_view
     row = _row(view, selected_variant(view))
     base = next((row for row in _rows(view, "recovery") if row["treatment"] == "base"), None)
-    if row is None or base is None or row.get("unseen_error") is None:
+    if row is None or base is None or row["measure"] is None:
         return None
-    return base["unseen_error"], row["unseen_error"]
+    return row["measure"], base["unseen_measure"], row["unseen_measure"]
 
 
 def _said(verdicts: dict[str, str]) -> str:

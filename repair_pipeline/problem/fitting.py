@@ -79,23 +79,28 @@ def require_readable(
         raise InputError(
             f"the model's outputs are {kind(outputs.dtype)}, as class numbers are: return the logits they come from"
         )
-    shapes = likelihood.expected_outputs(len(rows), len(classes))
-    if outputs.shape not in shapes and likelihood.form is LabelForm.NUMBER:
+    if likelihood.fits(outputs, rows.labels, len(classes)):
+        return outputs.cpu()
+    shapes = likelihood.expected_outputs(rows.labels, len(classes))
+    if likelihood.form is LabelForm.COMPLETION:
+        raise InputError(
+            f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected "
+            f"{shapes[0]}, a logit for each token that may follow each of a row's: give a causal language model "
+            "of as many tokens as the tokenizer has"
+        )
+    if likelihood.form is LabelForm.NUMBER:
         raise InputError(
             f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected "
             f"{' or '.join(map(str, shapes))}, a number for each: let it return one output"
         )
-    if outputs.shape not in shapes:
-        expected = f"({len(rows)}, {len(classes)}), one logit for each of the classes {shown(classes, 10)}"
-        hint = "set model.arguments or dataset.classes"
-        if len(classes) == 2 and outputs.numel() == len(rows):
-            both = "torch.stack([0 * z, z], 1)" if outputs.dim() == 1 else "torch.cat([0 * z, z], 1)"
-            hint = f"a sigmoid's single logit z stands for two classes: return {both}"
-        raise InputError(
-            f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, "
-            f"expected {expected}: {hint}"
-        )
-    return outputs.cpu()
+    expected = f"({len(rows)}, {len(classes)}), one logit for each of the classes {shown(classes, 10)}"
+    hint = "set model.arguments or dataset.classes"
+    if len(classes) == 2 and outputs.numel() == len(rows):
+        both = "torch.stack([0 * z, z], 1)" if outputs.dim() == 1 else "torch.cat([0 * z, z], 1)"
+        hint = f"a sigmoid's single logit z stands for two classes: return {both}"
+    raise InputError(
+        f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected {expected}: {hint}"
+    )
 
 
 def require_logits(model: nn.Module, rows: Examples) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ _LONGEST = 20
 def failure_classes(evidence: Evidence) -> Picture:
     """Bar chart of failures by class, most failures first."""
     part, test = evidence.partition, evidence.data.test
-    groups = members(test.labels, evidence.data.classes)
+    groups = members(test.labels, evidence.data.classes) or {"all texts": torch.ones(len(test), dtype=torch.bool)}
     parts = (part.query, part.query_tuning, part.unused_query, part.holdout)
     failed = test.having(frozenset(name for each in parts for name in each.ids.tolist()))
     names = list(groups)

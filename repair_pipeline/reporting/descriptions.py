@@ -19,6 +19,8 @@ KINDS: dict[Kind, str] = {
     "reference": "Reference",
 }
 """Table headings by kind of row, in the order in which they are shown."""
+MEASURES = {"error": "mean absolute error", "perplexity": "perplexity", "f1": "micro F1"}
+"""In words, the tasks' own numbers by the names that the table ``recovery`` has."""
 
 
 def kind(row: Row) -> Kind:

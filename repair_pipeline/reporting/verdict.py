@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
-from repair_pipeline.reporting.descriptions import count, description, percent, plain, signed
+from repair_pipeline.reporting.descriptions import MEASURES, count, description, percent, plain, signed
 from repair_pipeline.reporting.evidence import Evidence, Row
 from repair_pipeline.reporting.next_moves import next_moves
 from repair_pipeline.reporting.selection import controls, repairs
@@ -84,7 +84,7 @@ def _decision(row: Row, evidence: Evidence) -> Decision:
             evidence.case["case_id"],
             evidence.spec.get("template") or evidence.spec["name"],
             own_data="train" in evidence.spec["dataset"],
-            classes=bool(evidence.data.classes),
+            classes=bool(evidence.data.classes) and evidence.data.test.labels.dim() == 1,
         ),
     )
 
@@ -211,17 +211,17 @@ def _cost(evidence: Evidence, repair: Row, control_rows: list[Row]) -> str:
     change = "is" if before is None else "stays at" if percent(before) == after else f"goes from {percent(before)} to"
     return (
         f"It breaks {lost} of {total} remaining rows that were right{compared}. Accuracy on unseen rows, weighted as "
-        f"in the test set, {change} {after}.{_error(evidence, repair)}"
+        f"in the test set, {change} {after}.{_measure(evidence, repair)}"
     )
 
 
-def _error(evidence: Evidence, repair: Row) -> str:
-    """The mean absolute error of a regression, as a sentence."""
-    if repair.get("unseen_error") is None:
+def _measure(evidence: Evidence, repair: Row) -> str:
+    """The task's own number, such as the mean absolute error, as a sentence."""
+    if repair["measure"] is None:
         return ""
-    before = next((row["unseen_error"] for row in evidence.recovery if row["treatment"] == "base"), None)
+    before = next((row["unseen_measure"] for row in evidence.recovery if row["treatment"] == "base"), None)
     change = "is" if before is None else f"goes from {before:.3g} to"
-    return f" The mean absolute error on them, weighted alike, {change} {repair['unseen_error']:.3g}."
+    return f" The {MEASURES[repair['measure']]} on them, weighted alike, {change} {repair['unseen_measure']:.3g}."
 
 
 def _unseen_before(evidence: Evidence) -> float | None:

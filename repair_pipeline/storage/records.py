@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from repair_pipeline.datasets.labels import texts
 from repair_pipeline.named_tensors import Batch
 from repair_pipeline.storage.files import Notes, map_inputs, read_parquet, write_inputs, write_parquet
 from repair_pipeline.storage.schemas import TABLES
@@ -76,8 +77,8 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
         {
             "example_id": ids,
             "part": np.repeat(list(parts), [len(rows.examples) for rows in parts.values()]),
-            "label": torch.cat([rows.examples.labels for rows in parts.values()]).numpy(),
-            "clean_label": torch.cat([rows.clean_labels for rows in parts.values()]).numpy(),
+            "label": _column(torch.cat([rows.examples.labels for rows in parts.values()])),
+            "clean_label": _column(torch.cat([rows.clean_labels for rows in parts.values()])),
             "corrupted": torch.cat([rows.corrupted for rows in parts.values()]).numpy(),
         }
     )
@@ -96,6 +97,19 @@ def save_dataset(path: Path, data: CorruptedDataset, notes: Callable[[], Notes],
     write_parquet(path, table, {**notes(), **properties})
 
 
+def _column(labels: Tensor) -> pa.Array:
+    """Labels as a column, of lists if a label has several parts."""
+    flat = pa.array(labels.flatten().numpy())
+    return flat if labels.dim() == 1 else pa.FixedSizeListArray.from_arrays(flat, labels.shape[1])
+
+
+def _labels_in(column: pa.ChunkedArray) -> Tensor:
+    kind, values = column.type, column.combine_chunks()
+    if not pa.types.is_fixed_size_list(kind):
+        return torch.tensor(column.to_numpy())
+    return torch.tensor(values.flatten().to_numpy(zero_copy_only=False)).view(len(column), kind.list_size)
+
+
 def inputs_path(path: Path) -> Path:
     """Path of the inputs of the data set saved at ``path``."""
     return path.with_name("inputs.npy")
@@ -105,9 +119,7 @@ def load_dataset(path: Path) -> CorruptedDataset:
     """The saved data set, bit for bit. Its inputs are memory-mapped."""
     table, notes = read_parquet(path)
     ids = np.array(table["example_id"].to_pylist(), dtype=np.str_)
-    label, clean_label, corrupted = (
-        torch.tensor(table[name].to_numpy()) for name in ("label", "clean_label", "corrupted")
-    )
+    label, clean_label, corrupted = (_labels_in(table[name]) for name in ("label", "clean_label", "corrupted"))
     all_rows, part = Examples(ids, map_inputs(inputs_path(path)), label), table["part"].to_numpy()
 
     def rows(name: str) -> TrainingRows:
@@ -154,10 +166,10 @@ def save_partition(
     """
     rows: list[dict[str, Any]] = []
     for split, part in (("fit", data.fit), ("validation", data.validation)):
-        columns = (part.examples.ids, part.examples.labels, part.clean_labels, part.corrupted)
+        given, clean = _shown(part.examples.labels, data.classes), _shown(part.clean_labels, data.classes)
         rows += [
             {"example_id": i, "split": split, **_labels(y, c), "corrupted": k, "label_changed": y != c}
-            for i, y, c, k in zip(*(column.tolist() for column in columns), strict=True)
+            for i, y, c, k in zip(part.examples.ids.tolist(), given, clean, part.corrupted.tolist(), strict=True)
         ]
     split_of: dict[str, str] = {}
     for tests in parts.values():
@@ -178,7 +190,7 @@ def save_partition(
             "label_changed": False,
             "failure_group": only_group if group_of is None else group_of.get(i),
         }
-        for i, y in zip(test_rows.ids.tolist(), test_rows.labels.tolist(), strict=True)
+        for i, y in zip(test_rows.ids.tolist(), _shown(test_rows.labels, data.classes), strict=True)
     ]
     schema = pa.schema([field for field in TABLES["examples"] if field.name != "case_id"])
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -191,8 +203,15 @@ def save_partition(
     write_parquet(path, table, {**notes, "unused_query": unused})
 
 
-def _labels(given: float, clean: float) -> dict[str, float]:
-    """The columns of a row's label: of a class its number, or else the number that is the label."""
+def _shown(labels: Tensor, classes: tuple[str, ...]) -> list[Any]:
+    """Labels as the table has them: numbers, or if one has several parts texts."""
+    return texts(labels, classes) if labels.dim() == 2 else labels.tolist()
+
+
+def _labels(given: float | str, clean: float | str) -> dict[str, float | str]:
+    """The columns of a row's label: of a class its number, or the number or text that is the label."""
+    if isinstance(given, str):
+        return {"label_text": given}
     kind = "label" if isinstance(given, int) else "label_value"
     return {kind: given, f"clean_{kind}": clean}
 

@@ -75,6 +75,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("clean_label", pa.int64(), "label before corruption"),
             _field("label_value", pa.float64(), "given label of a regression; null for classes"),
             _field("clean_label_value", pa.float64(), "the same before corruption"),
+            _field("label_text", pa.string(), "given label that is a text or a set of classes; null for others"),
             _field("corrupted", pa.bool_(), "changed on purpose by the case's corruption"),
             _field("label_changed", pa.bool_(), "given label differs from the clean one"),
             _field(
@@ -177,9 +178,12 @@ TABLES: dict[str, pa.Schema] = {
                 pa.float64(),
                 "on holdout and remaining rows, weighted by the share of failures in the test set",
             ),
-            _field("holdout_error", pa.float64(), "mean absolute error of a regression there; null for classes"),
-            _field("remaining_error", pa.float64(), "the same on the remaining rows"),
-            _field("unseen_error", pa.float64(), "the same on both, weighted as the accuracy"),
+            _field(
+                "measure", pa.string(), "task's own number: error (mean absolute), perplexity or f1; null for classes"
+            ),
+            _field("holdout_measure", pa.float64(), "that number on the holdout"),
+            _field("remaining_measure", pa.float64(), "the same on the remaining rows"),
+            _field("unseen_measure", pa.float64(), "the same on both, weighted as the accuracy"),
             _SECONDS,
         ]
     ),

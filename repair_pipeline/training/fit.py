@@ -1,6 +1,7 @@
 """Maximum likelihood by Adam with early stopping (App. C), and the outputs of a trained model."""
 
 import copy
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import torch
@@ -100,12 +101,18 @@ def logits(
     Raises:
         InputError: the model fails on a row.
     """
-    device = next(model.parameters()).device
+    return torch.cat([outputs for _, outputs in _outputs(model, examples, batch_size, progress)])
+
+
+def _outputs(
+    model: nn.Module, examples: Examples, batch_size: int, progress: Progress
+) -> Iterator[tuple[Examples, Float[Tensor, "m *k"]]]:
+    """Each batch of the rows, with the model's outputs."""
+    device, done = next(model.parameters()).device, 0
     model.eval()
-    outputs, done = [], 0
     for batch in examples.batches(batch_size):
         try:
-            outputs.append(model(batch.inputs.to(device)).cpu())
+            outputs = model(batch.inputs.to(device)).cpu()
         except (InputError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the model's own
@@ -113,19 +120,41 @@ def logits(
                 f"the model fails on one of the {len(batch)} rows from {batch.ids[0]} to {batch.ids[-1]} "
                 f"({one_line(error)}): correct the row, or what the model does with it"
             ) from error
+        yield batch, outputs
         done += len(batch)
         progress(done, len(examples))
-    return torch.cat(outputs)
+
+
+@torch.no_grad()
+def of_rows(
+    model: nn.Module,
+    examples: Examples,
+    of: Callable[[Tensor, Tensor], Shaped[Tensor, "n *v"]],
+    progress: Progress = silent,
+) -> Shaped[Tensor, "n *v"]:
+    """A value of every row, on the CPU; the outputs of all rows are never in memory together.
+
+    Args:
+        model: is put into eval mode.
+        examples: n rows.
+        of: gives the value, from outputs and labels of some rows.
+        progress: called for each batch.
+
+    Raises:
+        InputError: the model fails on a row.
+    """
+    batches = _outputs(model, examples, examples.at_once, progress)
+    return torch.cat([of(outputs, batch.labels.cpu()) for batch, outputs in batches])
 
 
 def predictions(model: nn.Module, examples: Examples, progress: Progress = silent) -> Shaped[Tensor, "n *l"]:
     """The predicted labels, such as classes, on the CPU."""
-    return likelihood_of(model).said(logits(model, examples, progress=progress))
+    return of_rows(model, examples, likelihood_of(model).said, progress)
 
 
 def right(model: nn.Module, examples: Examples, progress: Progress = silent) -> Bool[Tensor, " n"]:
     """Whether the model gets each row right, on the CPU; a row that it does not is a failure."""
-    return likelihood_of(model).agree(predictions(model, examples, progress), examples.labels.cpu())
+    return of_rows(model, examples, likelihood_of(model).right, progress)
 
 
 def accuracy(model: nn.Module, examples: Examples) -> float:
@@ -133,12 +162,21 @@ def accuracy(model: nn.Module, examples: Examples) -> float:
     return right(model, examples).double().mean().item()
 
 
-def mean_error(model: nn.Module, examples: Examples) -> float | None:
-    """The mean absolute error over ``examples``, in the label's unit; None where labels have no distance."""
-    errors = likelihood_of(model).errors(logits(model, examples), examples.labels.cpu())
-    return None if errors is None else errors.mean().item()
+def measured(model: nn.Module, parts: Iterable[tuple[float, Examples]]) -> float | None:
+    """The task's own number, such as the mean absolute error; None where it has none.
+
+    Args:
+        model: the model.
+        parts: rows, each with the share of their mean in that of all.
+    """
+    likelihood = likelihood_of(model)
+    if likelihood.measure is None:
+        return None
+    means = [share * of_rows(model, rows, likelihood.amounts).mean(dim=0) for share, rows in parts if share]
+    above, below = torch.stack(means).sum(dim=0).tolist()
+    return likelihood.measured(above / below)
 
 
 def mean_probability(model: nn.Module, examples: Examples) -> float:
     """The mean of p(y|x) over ``examples``: of classes one minus the mean absolute error, which bears wrong labels."""
-    return likelihood_of(model).probability(logits(model, examples), examples.labels.cpu()).mean().item()
+    return of_rows(model, examples, likelihood_of(model).probability).mean().item()

@@ -123,12 +123,12 @@ def test_the_shifted_rows_rank_first(case, folder):
 def test_the_tables_have_the_errors_beside_the_shares(case):
     (base,) = ask(case, "SELECT * FROM recovery WHERE treatment = 'base'")
     predicted = logits(case.model(case.base_model_path), case.partition.holdout).double()
-    assert base["holdout_error"] == pytest.approx((predicted - case.partition.holdout.labels).abs().mean().item())
+    assert base["holdout_measure"] == pytest.approx((predicted - case.partition.holdout.labels).abs().mean().item())
     assert base["holdout_accuracy"] == 0
     (verdict,) = ask(case, "SELECT * FROM verdicts")
     assert verdict["removed"] > 0
     (repaired,) = ask(case, "SELECT * FROM recovery WHERE treatment='correct' AND influence_method = 'cross_fit'")
-    assert repaired["unseen_error"] < base["unseen_error"]
+    assert repaired["unseen_measure"] < base["unseen_measure"]
 
 
 def test_the_patch_corrects_values_and_is_applied_to_the_table_and_reverted(case, folder):

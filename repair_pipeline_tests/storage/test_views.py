@@ -19,7 +19,7 @@ CONTRACT = {
     "recall converged seconds",
     "detection_curve": "case_id failure_group method inspected found",
     "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
-    "holdout_accuracy remaining_accuracy unseen_accuracy holdout_error remaining_error unseen_error seconds",
+    "holdout_accuracy remaining_accuracy unseen_accuracy measure holdout_measure remaining_measure unseen_measure seconds",
     "candidates": "case_id failure_group pool influence_method treatment removed tuning_accuracy tuning_probability "
     "guard_accuracy chosen epochs",
     "groups": "case_id failure_group predicate rows failures query query_tuning holdout",

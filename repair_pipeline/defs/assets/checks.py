@@ -123,6 +123,9 @@ def _corruption_problems(case: Case, name: str, parts: list[TrainingRows]) -> li
         if mismarked := int((corrupted != (given != clean)).sum()):
             problems.append(f"{mismarked} {name} rows are corrupted but labelled right, or the reverse")
         return problems
+    if clean.dim() == 2:  # nothing is planted where labels have several parts
+        changed = int((given != clean).any(dim=1).sum())
+        return [f"{changed} {name} rows have other labels than before"] if changed else []
     for label in clean.unique().tolist():
         in_class = clean == label
         expected = round(noise.rate * int(in_class.sum())) if noise and label in noise.targeted else 0
