@@ -169,8 +169,8 @@ class Labels:
             for name in names:
                 if name not in place:
                     raise InputError(
-                        f"{where} row {row} has the class {name!r}, but the classes are {shown(classes)}: fix the row, or "
-                        "set dataset.classes"
+                        f"{where} row {row} has the class {name!r}, but the classes are {shown(classes)}: fix the row, "
+                        "or set dataset.classes"
                     )
                 sets[row, place[name]] = True
         return sets
@@ -181,7 +181,7 @@ BETWEEN = "|"
 
 
 def members_of(value: Any) -> list[str]:
-    """The class names in a label that is a set: a list, or text with ``|`` between them; empty text is the empty set."""
+    """The class names in a label that is a set: a list, or text with ``|`` between them; empty text: none."""
     if isinstance(value, list):
         return [class_name(name) for name in value]
     text = class_name(value)
@@ -196,9 +196,8 @@ def texts(labels: Shaped[Tensor, "n *l"], classes: tuple[str, ...]) -> list[str]
         classes: class names or tokens; empty for numbers.
     """
     if labels.dtype == torch.bool:
-        return [
-            BETWEEN.join(name for name, there in zip(classes, row, strict=True) if there) for row in labels.tolist()
-        ]
+        rows = (zip(classes, row, strict=True) for row in labels.tolist())
+        return [BETWEEN.join(name for name, there in row if there) for row in rows]
     if labels.dim() == 2:
         return [_text(row, classes) for row in labels.tolist()]
     if labels.is_floating_point():
@@ -244,7 +243,7 @@ def strata(labels: Shaped[Tensor, "n *l"]) -> Int64[Tensor, " n"]:
 
 
 def members(labels: Shaped[Tensor, "n *l"], classes: tuple[str, ...]) -> dict[str, Bool[Tensor, " n"]]:
-    """The rows of each class by its name; of numbers those of each quarter by size, named by its ends; texts have none."""
+    """The rows of each class by its name; of numbers those of each quarter by size, named by its ends; texts: none."""
     if labels.dtype == torch.bool:
         return {name: labels[:, at] for at, name in enumerate(classes)}
     if labels.dim() == 2:

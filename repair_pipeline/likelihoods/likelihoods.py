@@ -17,7 +17,6 @@ from repair_pipeline.plugins import Catalogue
 
 _BUILTIN = {
     "softmax": SOFTMAX,
-    "multi_label": MultiLabel(),
 }
 LIKELIHOODS = Catalogue("likelihood", "repair_pipeline.likelihoods", Likelihood, _BUILTIN)
 """A plugin package adds likelihoods by entry points of this group, each naming a ``Likelihood``."""
@@ -26,6 +25,7 @@ register_likelihood = LIKELIHOODS.register
 WITH_SETTINGS: Mapping[str, Callable[..., Likelihood]] = {
     "gaussian": Gaussian,
     "student_t": StudentT,
+    "multi_label": MultiLabel,
     "causal_lm": CausalLM,
 }
 """Likelihoods that have settings, and are given as a name with these; alone if none is required."""

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Float64
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from repair_pipeline.likelihoods.protocol import Labels, Likelihood, Outputs, as_they_are
 from repair_pipeline.types import LabelForm
 
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MultiLabel(Likelihood):
     """log p(y|x,θ) = Σ_j log σ(±f_j(x,θ)): each class is in the set, or not, independently of the others given x.
 
@@ -21,11 +24,8 @@ class MultiLabel(Likelihood):
     form = LabelForm.SET
     corrects = False
     measure = "f1"
-
-    def __init__(self) -> None:
-        super().__init__(
-            as_they_are, "a set of classes, an output each, whose sigmoid is p(class in the set); right if all are"
-        )
+    logits = staticmethod(as_they_are)
+    line = "a set of classes, an output each, whose sigmoid is p(class in the set); right if all are"
 
     def log_p(self, outputs: Outputs, labels: Labels) -> Float[Tensor, " n"]:
         """Linear in the labels, so that ``expected`` may give ones that are no sets."""

@@ -58,6 +58,7 @@ def pretrained_model(
             f"{pickled[0]} is a pickle, which is not read: load the model once and save it with "
             "save_pretrained(..., safe_serialization=True)"
         )
+    what = "causal language model" if form is LabelForm.COMPLETION else "classifier"
     with _quiet(transformers):
         try:
             own = {"use_cache": False} if form is LabelForm.COMPLETION else {"num_labels": classes}
@@ -79,7 +80,7 @@ def pretrained_model(
                 model = factory.from_config(config, **options)
         except Exception as error:  # transformers raises whatever its readers raise
             raise InputError(
-                f"model.transformers: {folder} holds no model of this task that can be used ({one_line(error)})"
+                f"model.transformers: {folder} holds no {what} that can be used ({one_line(error)})"
             ) from error
     return _with_adapters(model, lora, form) if lora else model
 

@@ -302,7 +302,7 @@ def _steps() -> tuple[Step, ...]:
             "evaluation",
             (*influence, *repaired, "pairs", "gate_controls", "doubtful_tests"),
             _evaluation,
-            version=3,
+            version=4,
             in_order=True,  # the ledger has the read of the holdout before there is a verdict
         ),
         Step("patch_verdict", ("evaluation",), _patch_verdict, optional=True),

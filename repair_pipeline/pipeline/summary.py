@@ -45,7 +45,7 @@ def summary(case: Case) -> Summary:
     if row is not None:
         repair, rivals = short_name(row), controls(_rows(view, "recovery"), row)
         metrics |= {name: row[name] for name in _MEASURED} | {"removed": float(row["removed"])}
-        if measure := row["measure"]:
+        if measure := row.get("measure"):
             metrics |= {f"{part}_{measure}": row[f"{part}_measure"] for part in _PARTS}
         if rivals:
             best = max(rival["holdout_accuracy"] for rival in rivals)
@@ -65,7 +65,7 @@ def unseen_measures(case: Case) -> tuple[str, float, float] | None:
     view = case.first_view
     row = _row(view, selected_variant(view))
     base = next((row for row in _rows(view, "recovery") if row["treatment"] == "base"), None)
-    if row is None or base is None or row["measure"] is None:
+    if row is None or base is None or row.get("measure") is None:
         return None
     return row["measure"], base["unseen_measure"], row["unseen_measure"]
 

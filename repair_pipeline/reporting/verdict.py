@@ -217,7 +217,7 @@ def _cost(evidence: Evidence, repair: Row, control_rows: list[Row]) -> str:
 
 def _measure(evidence: Evidence, repair: Row) -> str:
     """The task's own number, such as the mean absolute error, as a sentence."""
-    if repair["measure"] is None:
+    if repair.get("measure") is None:  # a table of an earlier version has none
         return ""
     before = next((row["unseen_measure"] for row in evidence.recovery if row["treatment"] == "base"), None)
     change = "is" if before is None else f"goes from {before:.3g} to"

@@ -12,14 +12,15 @@ from repair_pipeline.storage.views import holds, query
 
 CONTRACT = {
     "cases": "case_id base_id dataset model corruption seed query_fraction spec fingerprint status created_at",
-    "examples": "case_id example_id split label clean_label label_value clean_label_value corrupted label_changed "
-    "failure_group",
+    "examples": "case_id example_id split label clean_label label_value clean_label_value label_text corrupted "
+    "label_changed failure_group",
     "influence": "case_id failure_group method example_id influence rank probability",
     "detection": "case_id failure_group method auc average_precision precision_at_n n_corrupted n_causes precision "
     "recall converged seconds",
     "detection_curve": "case_id failure_group method inspected found",
     "recovery": "case_id failure_group influence_method treatment setting gamma removed chosen query_accuracy "
-    "holdout_accuracy remaining_accuracy unseen_accuracy measure holdout_measure remaining_measure unseen_measure seconds",
+    "holdout_accuracy remaining_accuracy unseen_accuracy measure holdout_measure remaining_measure "
+    "unseen_measure seconds",
     "candidates": "case_id failure_group pool influence_method treatment removed tuning_accuracy tuning_probability "
     "guard_accuracy chosen epochs",
     "groups": "case_id failure_group predicate rows failures query query_tuning holdout",
