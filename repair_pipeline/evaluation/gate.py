@@ -71,7 +71,7 @@ class Outcomes:
     controls_holdout: Bool[np.ndarray, "s h"]
     """One row for each control."""
     controls_remaining: Bool[np.ndarray, "s r"]
-    remaining_labels: Shaped[np.ndarray, " r"]
+    remaining_labels: Shaped[np.ndarray, "r *l"]
     """Class numbers, or numbers, whose quarters by size are the classes."""
     share: float
     """The share of failures among the test rows: the natural mix."""
