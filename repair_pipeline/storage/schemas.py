@@ -78,11 +78,7 @@ TABLES: dict[str, pa.Schema] = {
             _field("label_text", pa.string(), "given label that is a text or a set of classes; null for others"),
             _field("corrupted", pa.bool_(), "changed on purpose by the case's corruption"),
             _field("label_changed", pa.bool_(), "given label differs from the clean one"),
-            _field(
-                "failure_group",
-                pa.string(),
-                "group of a test row, whether the model gets it right or wrong; null if none",
-            ),
+            _field("failure_group", pa.string(), "group of a test row, be it right or wrong; null if none"),
         ]
     ),
     "groups": pa.schema(
