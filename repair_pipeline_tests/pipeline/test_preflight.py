@@ -223,10 +223,11 @@ def test_rows_that_earlier_repairs_read_are_announced(tmp_path):
 
 
 def known(case):
-    """The case's data and what its model predicts of the test rows, made apart from ``preflight``."""
+    """The case's data, what its model predicts of the test rows and whether it is right, apart from ``preflight``."""
     data = case.source_dataset(numpy_stream(case.spec.seed, "dataset"))
     data = corrupt(data, None, case.spec.validation_fraction, numpy_stream(case.spec.seed, "corruption"))
-    return data, data.test.inputs.argmax(dim=1)
+    predicted = data.test.inputs.argmax(dim=1)
+    return data, predicted, predicted == data.test.labels
 
 
 def test_the_applied_patch_of_another_case_is_a_warning_for_weights_that_may_be_older(tmp_path):
