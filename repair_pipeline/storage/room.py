@@ -14,10 +14,12 @@ from repair_pipeline.errors import InputError, one_line
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FAILING = {errno.EIO}
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
     sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,  # also of a full disk, where the file that its readers share cannot grow
 }
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 """The number of an error, as safetensors tells it."""
@@ -46,6 +48,11 @@ def unwritable(error: BaseException) -> UnwritableError | None:
             return UnwritableError(
                 f"a place cannot be used ({why}): give yourself the right to write there, or set REPAIR_HOME; what is "
                 "finished is kept"
+            )
+        if number in _FAILING:
+            return UnwritableError(
+                f"the disk is full, or fails ({why}): make room in REPAIR_HOME or look at the disk, then run the same "
+                "command again; what is finished is kept"
             )
     return None
 

@@ -49,6 +49,7 @@ RUN = ("run", "wards.yaml")
 SECONDS = 600
 """After which a command hangs."""
 _CLOCKS = {"read_at", "created_at", "decided_at", "seconds"}
+_BY_ORDER = ("registered/", "verdicts/")
 _BY_RUN = {"run.json", "report.html"}
 """Files that hold ids of runs or times: that they exist is compared, and not what they say."""
 
@@ -267,10 +268,13 @@ class Bench:
         """What differs from an undisturbed home in one of ``STATES``, or is wrong whatever has run; None: nothing.
 
         Args:
-            shared: whether other cases are in the home, too. What is theirs is not compared.
+            shared: whether other cases of the same data and model are in the home, too. What is theirs is not compared,
+                nor what goes by which case comes first: numbers of versions, and failures that count once.
         """
         wanted, now = self._said[state], self.says()
-        names = wanted.keys() - _QUERIES.keys() if shared else wanted.keys() | now.keys()
+        names = wanted.keys() | now.keys()
+        if shared:
+            names = {name for name in wanted if name not in _QUERIES and not name.startswith(_BY_ORDER)}
         if differing := sorted(name for name in names if wanted.get(name, "absent") != now.get(name, "absent")):
             return f"differs: {', '.join(differing[:3])}"
         if left := self.left_behind():

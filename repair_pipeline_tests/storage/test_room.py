@@ -28,6 +28,13 @@ def test_a_place_that_cannot_be_written_is_told_with_its_path(number):
     assert "/there/file" in str(unwritable(of(number)))
 
 
+def test_a_disk_that_fails_is_told_also_by_sqlite():
+    shared_file_cannot_grow = sqlite3.OperationalError("disk I/O error")
+    shared_file_cannot_grow.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    for error in (of(errno.EIO), shared_file_cannot_grow):
+        assert str(unwritable(error)).startswith("the disk is full, or fails (")
+
+
 def test_other_errors_are_left_alone():
     for error in (of(errno.ENOENT), ValueError("x"), PermissionError("no errno"), sqlite3.OperationalError("locked")):
         assert unwritable(error) is None
