@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_one_machine(folder):
         "data_dir": folder / "data",
         "nightly": "0 2 * * *",
         "notify": "",
+        "keep_days": 30,
         "dagster_port": 3000,
         "mlflow_port": 5000,
         "mlflow_experiment": "repair_pipeline",

@@ -113,8 +113,10 @@ def run_case(
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Let SIGTERM stop what is done as Ctrl-C does, unless the program handles it itself. A second one kills."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if not ours:
+    before = signal.getsignal(signal.SIGTERM)
+    # Dagster, where it is loaded for a run, makes SIGTERM a Ctrl-C.
+    unhandled = before in (signal.SIG_DFL, signal.default_int_handler)
+    if not unhandled or threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -137,7 +139,7 @@ def _terminable() -> Iterator[None]:
         if came:  # a library, or the isolation of a method, has swallowed it
             raise TerminatedError
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _useless(case: Case, made: Sequence[Path]) -> list[Path]:

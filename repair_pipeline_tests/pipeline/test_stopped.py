@@ -63,6 +63,17 @@ def test_sigterm_closes_the_status_and_the_mlflow_run_as_ctrl_c_does(tracked, mo
     assert tracked.record["status"] == "finished"
 
 
+def test_sigterm_is_sigterm_where_dagster_has_made_it_a_ctrl_c(tracked, monkeypatch):
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(runs, "log_model", terminate)
+        with pytest.raises(TerminatedError):
+            run(tracked)
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize("other", [KeyboardInterrupt, ValueError, None])
 def test_sigterm_stays_sigterm_if_a_library_puts_another_error_in_its_place(tracked, monkeypatch, other):
     def interrupted(*_, **__):
