@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from repair_pipeline.defs.partitions import CASES
-from repair_pipeline.pipeline.retention import holdings, remove
+from repair_pipeline.pipeline.retention import remove, whole_cases
 from repair_pipeline.settings import read_settings
 from repair_pipeline.storage.layout import Layout
 
@@ -60,7 +60,7 @@ def forget_runs(instance: dg.DagsterInstance, layout: Layout, now: datetime, day
     Returns:
         The number of runs.
     """
-    whole = {holding.case_id for holding in holdings(layout, now, days)}
+    whole = whole_cases(layout)
     old = instance.get_runs(dg.RunsFilter(statuses=_ENDED, created_before=now - timedelta(days=days)))
     gone = [run for run in old if run.tags.get(_PARTITION) not in whole]
     for run in gone:

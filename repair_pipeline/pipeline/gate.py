@@ -36,6 +36,7 @@ from repair_pipeline.tracking.registry import (
     set_candidate,
     set_champion_if_none,
 )
+from repair_pipeline.tracking.runs import CASE_TAG
 from repair_pipeline.treatment.control import control, reseeded
 from repair_pipeline.treatment.protocol import Treatment
 from repair_pipeline.treatment.treatments import TREATMENTS
@@ -256,7 +257,7 @@ def register(view: GroupView, path: Path, progress: Progress) -> None:
     run = json.loads(view.layout.tracked_run(view.id).read_text(encoding="utf-8"))["run_id"]
 
     def published(weights: Path, which: str) -> int:
-        tags = {"repair.case_id": view.id, "repair.failure_group": view.group, "repair.model_is": which}
+        tags = {CASE_TAG: view.id, "repair.failure_group": view.group, "repair.model_is": which}
         if which == "repaired":
             tags[REPAIRS] = tensors_digest(view.base_model_path)
         return publish(view.layout, name, view.model(weights), weights, architecture, view.data.test, run, tags)

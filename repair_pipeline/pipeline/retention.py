@@ -151,30 +151,40 @@ def clear(layout: Layout, case_id: str) -> int | None:
     return runs
 
 
+def whole_cases(layout: Layout) -> set[str]:
+    """The cases that hold something that can be removed."""
+    folders = layout.results.glob("*/case_id=*")
+    return {folder.name.removeprefix("case_id=") for folder in folders if folder.parent.name not in KEPT}
+
+
 def unused_bases(layout: Layout, now: datetime, days: int) -> list[Path]:
     """Folders of data, base models and Fisher diagonals that no case needs any more.
 
     A base that was written to less than ``days`` days ago is kept: a new case may be about to use it.
     """
+    whole = whole_cases(layout)
     needed = {
         row["base_id"]
         for row in query(layout, "SELECT case_id, base_id, status FROM cases").to_pylist()
-        if row["status"] == Status.running or any(_removable(layout, row["case_id"]))
+        if row["status"] == Status.running or row["case_id"] in whole
     }
     bases = [
-        path for path in (layout.results / "bases").glob("base_id=*") if path.name[len("base_id=") :] not in needed
+        path
+        for path in (layout.results / "bases").glob("base_id=*")
+        if path.name.removeprefix("base_id=") not in needed
     ]
     return [path for path in sorted(bases) if not _young(_written(path), now, days)]
 
 
 def unused_weights(layout: Layout, now: datetime, days: int) -> list[Path]:
     """Downloads of registered weights that no case with results names. They are downloaded again if need be."""
+    whole = whole_cases(layout)
     named = {
         row["weights"].removeprefix("models:/")
         for row in query(
             layout, "SELECT case_id, json_extract_string(spec, '$.model.weights') AS weights FROM cases"
         ).to_pylist()
-        if row["weights"] and any(_removable(layout, row["case_id"]))
+        if row["weights"] and row["case_id"] in whole
     }
     versions = [path for path in (layout.mlflow / "weights").glob("**/*") if path.is_dir() and path.name.isdigit()]
     unnamed = [path for path in sorted(versions) if "/".join(path.parts[-2:]) not in named]

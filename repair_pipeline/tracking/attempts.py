@@ -7,11 +7,10 @@ import uuid
 from collections.abc import Mapping
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from repair_pipeline.storage.files import write_text
 from repair_pipeline.storage.layout import Layout
-from repair_pipeline.tracking.store import masked, tracking_uri
+from repair_pipeline.tracking.store import every, masked, tracking_uri
 
 _ATTEMPT = "repair_attempt"
 
@@ -42,13 +41,8 @@ def begin_attempt(layout: Layout, case_id: str, client: MlflowClient, experiment
 
 
 def _delete_unfinished(client: MlflowClient, last: Mapping[str, str]) -> None:
-    runs: list[Run] = []
-    token = None
-    while token != "":
-        found = client.search_runs(
-            [last["experiment_id"]], f"tags.`{_ATTEMPT}` = '{last['attempt']}'", max_results=1000, page_token=token
-        )
-        runs, token = [*runs, *found], found.token or ""
+    of_attempt = f"tags.`{_ATTEMPT}` = '{last['attempt']}'"
+    runs = list(every(lambda token: client.search_runs([last["experiment_id"]], of_attempt, page_token=token)))
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     if all(parent.info.status != "FINISHED" for parent in parents):
         for run in runs:

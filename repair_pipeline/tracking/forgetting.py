@@ -13,9 +13,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.aliases import standing
-from repair_pipeline.tracking.store import embedded, has_store, open_store
-
-_CASE = "repair.case_id"
+from repair_pipeline.tracking.runs import CASE_TAG
+from repair_pipeline.tracking.store import embedded, every, has_store, open_store
 
 
 def standing_cases(layout: Layout) -> dict[str, str]:
@@ -28,8 +27,8 @@ def standing_cases(layout: Layout) -> dict[str, str]:
         for what, number in (("candidate", now and now.candidate), ("champion", now and now.champion)):
             if number is not None:
                 tags: Mapping[str, str] = client.get_model_version(model.name, str(number)).tags
-                if _CASE in tags:
-                    cases[tags[_CASE]] = f"version {number} of {model.name}, the {what}, is of it"
+                if CASE_TAG in tags:
+                    cases[tags[CASE_TAG]] = f"version {number} of {model.name}, the {what}, is of it"
     return cases
 
 
@@ -50,9 +49,11 @@ def forget(layout: Layout, case_id: str) -> int:
         client.delete_model_version(version.name, version.version)
     sources = {version.source for version in _all_versions(client)}
     experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
-    runs = list(_runs(client, experiments, case_id))
+    of_case = f"tags.`{CASE_TAG}` = '{case_id}'"
+    # Also runs that are marked as deleted: a process may have been killed after that.
+    runs = list(every(lambda token: client.search_runs(experiments, of_case, ViewType.ALL, page_token=token)))
     for run in runs:
-        for model in _logged_models(client, experiments, run.info.run_id):
+        for model in client.search_logged_models(experiments, f"source_run_id = '{run.info.run_id}'"):
             if f"models:/{model.model_id}" not in sources:
                 _delete_model(layout, client, model)
         _delete_run(layout, client, run)
@@ -60,7 +61,7 @@ def forget(layout: Layout, case_id: str) -> int:
 
 
 def _versions_without_standing(layout: Layout, client: MlflowClient, case_id: str) -> Iterator[ModelVersion]:
-    versions = list(_all_versions(client))
+    versions = _all_versions(client)
     for name in {version.name for version in versions}:
         of_model = [version for version in versions if version.name == name]
         now = standing(layout, name)
@@ -68,32 +69,12 @@ def _versions_without_standing(layout: Layout, client: MlflowClient, case_id: st
         if now is not None:
             kept |= {number for number in (now.champion, now.candidate, *now.former, *now.waiting) if number}
         for version in of_model:
-            if version.tags.get(_CASE) == case_id and int(version.version) not in kept:
+            if version.tags.get(CASE_TAG) == case_id and int(version.version) not in kept:
                 yield version
 
 
-def _all_versions(client: MlflowClient) -> Iterator[ModelVersion]:
-    token = None
-    while True:
-        page = client.search_model_versions(page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _runs(client: MlflowClient, experiments: list[str], case_id: str) -> Iterator[Run]:
-    token = None
-    while True:  # also those that are marked as deleted: a process may have been killed after that
-        page = client.search_runs(experiments, f"tags.`{_CASE}` = '{case_id}'", ViewType.ALL, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _logged_models(client: MlflowClient, experiments: list[str], run_id: str) -> list[LoggedModel]:
-    return list(client.search_logged_models(experiments, f"source_run_id = '{run_id}'"))
+def _all_versions(client: MlflowClient) -> list[ModelVersion]:
+    return list(every(lambda token: client.search_model_versions(page_token=token)))
 
 
 # MLflow can remove things for good only by ``mlflow gc``, which would remove whatever else is marked as deleted, too.

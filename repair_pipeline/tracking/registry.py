@@ -23,13 +23,12 @@ from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import tensors_digest, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking.aliases import Standing, change, finish, require_model, standing
-from repair_pipeline.tracking.runs import log_model
+from repair_pipeline.tracking.runs import CASE_TAG, log_model
 from repair_pipeline.tracking.store import embedded_uri, masked, open_store, registry_uri, using
 from repair_pipeline.types import Examples
 
 _ARCHITECTURE = "repair.model"
 _WEIGHTS = "repair.weights"
-_CASE = "repair.case_id"
 _MODEL_IS = "repair.model_is"
 REPAIRS = "repair.repairs"
 """Tag of a version with the digest of the weights that it repairs."""
@@ -95,7 +94,7 @@ def champion(layout: Layout, name: str) -> Version | None:
     if known is None or known.champion is None:
         return None
     tags = _tags(layout, name, known.champion)
-    return Version(known.champion, tags[_CASE] if tags.get(_MODEL_IS) == "repaired" else None)
+    return Version(known.champion, tags[CASE_TAG] if tags.get(_MODEL_IS) == "repaired" else None)
 
 
 def candidate(layout: Layout, name: str) -> int | None:
@@ -107,7 +106,7 @@ def candidate(layout: Layout, name: str) -> int | None:
 def repaired_by(layout: Layout, name: str) -> str | None:
     """The case whose repair is the candidate of the model ``name``; None if there is no candidate."""
     version = candidate(layout, name)
-    return None if version is None else _tags(layout, name, version).get(_CASE)
+    return None if version is None else _tags(layout, name, version).get(CASE_TAG)
 
 
 def set_candidate(layout: Layout, name: str, version: int) -> None:
@@ -134,7 +133,7 @@ def set_champion_if_none(layout: Layout, name: str, case_id: str, publish_versio
     known = standing(layout, name)
     if known is not None and known.champion is not None:
         tags = _tags(layout, name, known.champion)
-        return known.champion if (tags.get(_MODEL_IS), tags.get(_CASE)) == ("base", case_id) else None
+        return known.champion if (tags.get(_MODEL_IS), tags.get(CASE_TAG)) == ("base", case_id) else None
     version = publish_version()
     change(layout, name, "first champion", lambda now: replace(now, champion=now.champion or version))
     return version
@@ -148,7 +147,7 @@ def repairs_version(layout: Layout, name: str, version: int, former: int) -> boo
     """
     new, old = (_tags(layout, name, each) for each in (version, former))
     repairs, deployed = new.get(REPAIRS), old.get(_WEIGHTS)
-    same_case = old.get(_CASE) is not None and old.get(_CASE) == new.get(_CASE)
+    same_case = old.get(CASE_TAG) is not None and old.get(CASE_TAG) == new.get(CASE_TAG)
     return None in (repairs, deployed) or repairs == deployed or same_case
 
 

@@ -36,7 +36,9 @@ from repair_pipeline.types import Examples, Progress, silent
 
 log = logging.getLogger(__name__)
 
-_CASE, _BASE, _FINGERPRINT = "repair.case_id", "repair.base_id", "repair.fingerprint"
+CASE_TAG = "repair.case_id"
+"""Tag of runs and of versions of registered models with the case that they are of."""
+_BASE, _FINGERPRINT = "repair.base_id", "repair.fingerprint"
 _SPEC = "spec.json"
 _COPIES, _PROGRAM = 3, 2**22
 """Of the weights, and the bytes beside them, for which the folder of temporary files must have room."""
@@ -118,7 +120,7 @@ def track(
     with using(layout) as client:
         experiment_id = _experiment(layout)
         common_tags = {
-            _CASE: case_id,
+            CASE_TAG: case_id,
             _BASE: case["base_id"],
             _FINGERPRINT: case["fingerprint"],
             "repair.git_sha": git_sha() or "not a git checkout",
@@ -210,7 +212,7 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
                 f"there is no MLflow run {run_id!r} in {where}: copy the id from its page, see repair ui"
             ) from error
         tags = run.data.tags
-        if {_CASE, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
+        if {CASE_TAG, _BASE, _FINGERPRINT} - tags.keys() or _SPEC not in [
             file.path for file in client.list_artifacts(run.info.run_id)
         ]:
             raise InputError(
@@ -221,7 +223,7 @@ def tracked(layout: Layout, run_id: str) -> Tracked:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{_SPEC} of the MLflow run {run_id!r} is not JSON ({error}): give another run") from error
-    return Tracked(spec, tags[_CASE], tags[_BASE], tags[_FINGERPRINT])
+    return Tracked(spec, tags[CASE_TAG], tags[_BASE], tags[_FINGERPRINT])
 
 
 def _experiment(layout: Layout) -> str:

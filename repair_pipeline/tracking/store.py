@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import mlflow
@@ -18,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.db import upgrade
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_latest_schema_revision  # MLflow has no public name for it
+from mlflow.store.entities import PagedList
 
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.settings import read_settings
@@ -29,6 +31,7 @@ from repair_pipeline.storage.locks import locked
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 """MLflow's own variables: where runs are logged, and where models are registered if that is another place."""
 
+_T = TypeVar("_T")
 _DATABASES = ("postgresql", "mysql", "mssql")
 
 
@@ -65,6 +68,19 @@ def _sign_in() -> None:
 def embedded(layout: Layout) -> bool:
     """Whether the runs are in the SQLite store below ``home``."""
     return tracking_uri(layout) == embedded_uri(layout)
+
+
+def every(ask: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:
+    """Every result of a search of MLflow, which answers page by page.
+
+    Args:
+        ask: the search, given the token of a page; None: of the first.
+    """
+    token = None
+    while token != "":
+        page = ask(token)
+        yield from page
+        token = page.token or ""
 
 
 def has_store(layout: Layout) -> bool:

@@ -10,8 +10,6 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from repair_pipeline.cases.spec import parse_spec
-from repair_pipeline.continual.curvature import ggn
-from repair_pipeline.continual.fisher import fisher_diagonal, labels_of
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.datasets.labels import members, strata, texts
 from repair_pipeline.datasets.patching import apply_patch, revert_patch
@@ -20,6 +18,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.likelihoods.likelihoods import likelihood
 from repair_pipeline.training.fit import logits, measured, of_rows, right
 from repair_pipeline.types import LabelForm
+from repair_pipeline_tests.likelihoods.fisher import assert_fisher_is
 from repair_pipeline_tests.problems import examples, seeded
 
 TASK = likelihood("multi_label")
@@ -58,12 +57,7 @@ def test_fisher_and_curvature_are_sums_over_all_subsets(classifier):
             lambda at, labels=labels: log_p(classifier, at, data.inputs, labels), theta
         )
         full += slopes.T @ (log_p(classifier, theta, data.inputs, labels).exp()[:, None] * slopes) / 5
-    labels = labels_of("expected", classifier, torch.Generator())
-    diagonal = fisher_diagonal(classifier, theta, data, labels=labels)
-    torch.testing.assert_close(diagonal, full.diagonal(), rtol=1e-9, atol=1e-12)
-    curvature = ggn(classifier, theta, data)
-    products = torch.stack([curvature.product(unit) for unit in torch.eye(len(theta), dtype=torch.float64)])
-    torch.testing.assert_close(products, full, rtol=1e-9, atol=1e-12)
+    assert_fisher_is(full, classifier, data)
 
 
 def test_divergence_and_loss_are_torchs():

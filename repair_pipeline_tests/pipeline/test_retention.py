@@ -20,7 +20,7 @@ from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.locks import in_use, unused
 from repair_pipeline.storage.records import save_rows
 from repair_pipeline.storage.views import query
-from repair_pipeline.tracking.runs import _CASE
+from repair_pipeline.tracking.runs import CASE_TAG
 from repair_pipeline.tracking.store import open_store, using
 from repair_pipeline_tests.pipeline import test_nightly
 from repair_pipeline_tests.pipeline.test_nightly import DAY, WARDS, night, report
@@ -206,7 +206,7 @@ def _run(client: MlflowClient, layout: Layout, case_id: str) -> str:
     found = client.get_experiment_by_name("repairs")
     place = (layout.mlflow / "artifacts").as_uri()
     experiment = found.experiment_id if found else client.create_experiment("repairs", artifact_location=place)
-    run = client.create_run(experiment, tags={_CASE: case_id})
+    run = client.create_run(experiment, tags={CASE_TAG: case_id})
     client.log_text(run.info.run_id, "said", "report.html")
     return run.info.run_id
 
@@ -215,6 +215,6 @@ def _version(client: MlflowClient, run_id: str, case_id: str) -> str:
     model = client.create_logged_model("1", source_run_id=run_id)
     client.finalize_logged_model(model.model_id, "READY")
     client.create_model_version(
-        "wards", f"models:/{model.model_id}", run_id, tags={_CASE: case_id}, model_id=model.model_id
+        "wards", f"models:/{model.model_id}", run_id, tags={CASE_TAG: case_id}, model_id=model.model_id
     )
     return model.model_id
