@@ -132,6 +132,7 @@ def test_nights_are_switched_on_and_the_pages_show_it(installed: Installed) -> N
         with urlopen(told["MLflow"].partition("#")[0]) as answer:
             page = answer.read().decode()
     assert served["location"] == {"name": "repair_pipeline"}
-    assert served["schedules"] == [{"name": "nightly", "scheduleState": {"status": "RUNNING"}}]
+    states = {schedule["name"]: schedule["scheduleState"]["status"] for schedule in served["schedules"]}
+    assert states == {"nightly": "RUNNING", "nightly_clean_up": "STOPPED"}
     assert "MLflow" in page
     assert processes_of(installed.folder / "home") == []
