@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     nightly: CronLine = Field(default="0 2 * * *", description="when the nightly runs start: a cron expression, in UTC")
     notify: str = Field(
         default="", description="a shell command that receives one line on standard input for each failed run"
+    )
+    notify_urls: SecretStr = Field(
+        default=SecretStr(""),
+        description="where the same line is sent, separated by spaces: Apprise's addresses of webhooks, mail servers "
+        "and chats, such as jsons://hooks.example.org/repair or mailtos://user:password@example.org",
     )
     keep_days: Annotated[int, Field(ge=1)] = Field(
         default=30, description="repair gc and the job clean_up leave cases alone that are younger, in days"
@@ -96,7 +101,11 @@ class Settings(BaseSettings):
 
     def variables(self) -> dict[str, str]:
         """Environment variables that pass these settings to another process."""
-        return {variable(name): str(value) for name, value in self}
+        return {variable(name): _plain(value) for name, value in self}
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def read_settings(**flags: object) -> Settings:

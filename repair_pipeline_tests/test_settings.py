@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from repair_pipeline.cli.main import app
@@ -27,6 +28,7 @@ def test_the_defaults_are_those_of_one_machine(folder):
         "data_dir": folder / "data",
         "nightly": "0 2 * * *",
         "notify": "",
+        "notify_urls": SecretStr(""),
         "keep_days": 30,
         "dagster_port": 3000,
         "mlflow_port": 5000,
@@ -69,7 +71,13 @@ def test_folders_are_absolute_and_may_be_the_users(folder, monkeypatch):
 
 def test_the_variables_hand_every_setting_to_another_process(folder, monkeypatch):
     settings = read_settings(
-        home="here", data_dir="there", nightly="@daily", notify="cat", dagster_port=1, mlflow_port=2
+        home="here",
+        data_dir="there",
+        nightly="@daily",
+        notify="cat",
+        notify_urls="json://127.0.0.1:9/a json://127.0.0.1:9/b",
+        dagster_port=1,
+        mlflow_port=2,
     )
     for variable, value in settings.variables().items():
         monkeypatch.setenv(variable, value)

@@ -14,7 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from repair_pipeline_tests.docs.pages import ROOT, blocks
-from repair_pipeline_tests.e2e.site import free_port, pages, processes_of, started
+from repair_pipeline_tests.e2e.site import pages, processes_of, started
+from repair_pipeline_tests.ports import free_port
 
 SMALL = {
     "dataset.train_size": "150",

@@ -64,11 +64,11 @@ def new_champion(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 
 @dg.run_failure_sensor(
-    description="Tells of every run that failed: a line in notices.log, and to the command of the setting notify.",
+    description="Tells of every run that failed: a line in notices.log, passed on as the settings notify say.",
     default_status=dg.DefaultSensorStatus.STOPPED,
 )
 def run_failed(context: dg.RunFailureSensorContext) -> None:
-    """Adds a line to ``notices.log``, and passes it to the command of the setting ``notify``."""
+    """Adds a line to ``notices.log``, and passes it on as the settings ``notify`` and ``notify_urls`` say."""
     faults = [check for check in _failed_checks(context) if check.blocking]
     reasons = [f"{check.check_name}: {check.description}" for check in faults]
     reasons = reasons or [_raised(event) for event in context.get_step_failure_events()]

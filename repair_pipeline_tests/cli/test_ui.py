@@ -11,6 +11,7 @@ import pytest
 from repair_pipeline.cli import server, ui
 from repair_pipeline.errors import InputError
 from repair_pipeline.settings import read_settings
+from repair_pipeline_tests.ports import free_port
 
 
 @pytest.fixture
@@ -76,9 +77,3 @@ def test_a_server_answers_on_loopback(tmp_path: Path) -> None:
 
 def served(tmp_path: Path, command: list[str], port: int = 1) -> server.Server:
     return server.Server("Test", command, port, "/", "/", tmp_path / "server.log")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((server.HOST, 0))
-        return probe.getsockname()[1]

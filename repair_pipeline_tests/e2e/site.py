@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ import yaml
 
 from repair_pipeline.cases.presets import preset
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
-from repair_pipeline.cli.server import HOST
 from repair_pipeline.defs.partitions import dagster_instance, register_cases
 from repair_pipeline.storage.layout import Layout
+from repair_pipeline_tests.ports import free_port
 
 PRESET = "digits-label_noise"
 SEEDS = "each-seed"
@@ -98,13 +97,6 @@ def _spec(seed: int, whole: bool) -> CaseSpec:
 
 def _fields(seed: int, name: str = "quick") -> dict[str, object]:
     return {"name": f"{name}-s{seed}", "seed": seed, **_CHEAP}
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 def processes_of(home: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """Runs and models on a real MLflow server, which goes away and comes back."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import registry, runs, store
+from repair_pipeline_tests.ports import free_port
 from repair_pipeline_tests.problems import examples
 
 pytestmark = pytest.mark.services
@@ -27,9 +27,7 @@ class TeamServer:
     """An MLflow server whose state is in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url, self._folder = f"http://127.0.0.1:{self.port}", folder
 
     def start(self) -> None:
