@@ -9,12 +9,14 @@ import dagster as dg
 import torch
 
 from repair_pipeline.cases.spec import CaseSpec
+from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.pipeline.case import Case, stored_spec
 from repair_pipeline.pipeline.status import Status
 from repair_pipeline.storage.addresses import addressable
 from repair_pipeline.storage.files import aside, clear_aside, write_text
 from repair_pipeline.storage.layout import Layout, data_dir
 from repair_pipeline.storage.locks import locked
+from repair_pipeline.storage.room import unwritable
 
 CASES = dg.DynamicPartitionsDefinition(name="case")
 """One key per case, so that lineage, backfills and schedules work per case."""
@@ -42,13 +44,33 @@ concurrency:
 
 
 def dagster_instance(layout: Layout) -> dg.DagsterInstance:
-    """Dagster's instance; creates its home if there is none, while other processes wait."""
+    """Dagster's instance; creates its home if there is none, while other processes wait.
+
+    Raises:
+        InputError: the owner's ``dagster.yaml`` cannot be used, or the storage that it names does not answer.
+    """
     layout.dagster_home.mkdir(parents=True, exist_ok=True)
     home = addressable(layout.dagster_home)
     with locked(layout.dagster_home / ".dagster.lock", layout.dagster_home):
         if not (home / "dagster.yaml").exists():
             _make_home(home)
-        return dg.DagsterInstance.from_config(str(home))
+        try:
+            return dg.DagsterInstance.from_config(str(home))
+        except Exception as error:  # whatever the storage's own driver raises
+            if unwritable(error):
+                raise
+            raise InputError(
+                f"Dagster cannot be used as {home / 'dagster.yaml'} says: {_reason(error)}; mend that file, or "
+                "start what it names"
+            ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an error was first raised for, on one line."""
+    if isinstance(error, dg.DagsterInvalidConfigError) and error.errors:
+        first = error.errors[0]  # its message holds a stack trace where a value could not be looked up
+        return one_line(ValueError(getattr(first.error_data, "message", first.message)))
+    return one_line(error) if error.__cause__ is None else _reason(error.__cause__)
 
 
 def _make_home(home: Path) -> None:

@@ -33,6 +33,26 @@ def instance(layout: Layout):
         yield instance
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("storage: [1", "while parsing a flow sequence"),
+        ("storage: {postgres: {nonsense: 1}}", 'Received unexpected config entry "nonsense"'),
+        ("storage: {sqlite: {base_dir: {env: NO_SUCH_NAME}}}", 'environment variable "NO_SUCH_NAME" which is not set'),
+        ("storage: {custom: {module: no_such_module, class: Any}}", "no_such_module"),
+    ],
+)
+def test_an_unusable_dagster_yaml_is_one_line(text: str, reason: str, layout: Layout) -> None:
+    layout.dagster_home.mkdir()
+    file = layout.dagster_home / "dagster.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match="Dagster cannot be used as") as refused:
+        dagster_instance(layout)
+    assert reason in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert file.read_text() == text
+
+
 def test_presets_and_case_files_become_keys_and_only_the_latter_a_row(
     instance: dg.DagsterInstance, layout: Layout
 ) -> None:
