@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test services ray fuzz faults nights audit wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services ray fuzz faults nights error-lines audit wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end, in the folder demo
 	@$(BIN)/repair demo
@@ -14,8 +14,8 @@ demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end, in the 
 test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/pytest --numprocesses logical --dist loadscope
 
-services: $(INSTALLED)  ## Run the tests that start MLflow's server on loopback
-	@$(BIN)/pytest -m services repair_pipeline_tests/tracking
+services: $(INSTALLED)  ## Run the tests that start the team's servers on loopback: MLflow, and Debian's Postgres
+	@$(BIN)/pytest -m services repair_pipeline_tests/services
 
 ray: $(INSTALLED)  ## Run the tests that start a Ray cluster of three nodes on this machine: some minutes
 	@$(BIN)/pytest -m ray repair_pipeline_tests/compute
@@ -28,6 +28,9 @@ faults: $(INSTALLED)  ## Kill, race and starve runs in some 150 ways, and say wh
 
 nights: $(INSTALLED)  ## Run four weeks of nights on a driven clock, and print what the home holds: ten minutes
 	@$(BIN)/python -m repair_pipeline_tests.faults.nights
+
+error-lines: $(INSTALLED)  ## Run the tests, and list the error lines that none of them provokes: 20 minutes on two cores
+	@$(BIN)/python -m repair_pipeline_tests.error_lines --numprocesses logical --dist loadscope
 
 audit: $(INSTALLED)  ## Look up the pinned packages in the database of known vulnerabilities: needs the network
 	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off || \

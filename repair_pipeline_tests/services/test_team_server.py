@@ -1,13 +1,5 @@
 """Runs and models on a real MLflow server, which goes away and comes back."""
 
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
-
 import mlflow
 import pytest
 import torch
@@ -17,43 +9,10 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.storage.files import read_tensors, write_tensors
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.tracking import registry, runs, store
-from repair_pipeline_tests.ports import free_port
 from repair_pipeline_tests.problems import examples
+from repair_pipeline_tests.services.servers import TeamServer
 
 pytestmark = pytest.mark.services
-
-
-class TeamServer:
-    """An MLflow server whose state is in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.url, self._folder = f"http://127.0.0.1:{self.port}", folder
-
-    def start(self) -> None:
-        state = [
-            f"--backend-store-uri=sqlite:///{self._folder}/team.db",
-            f"--artifacts-destination={self._folder}/files",
-        ]
-        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}", "--workers=1"]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        environment.pop(store.TRACKING, None)
-        with open(self._folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen([*command, *state], env=environment, stdout=log, stderr=log)
-        until = time.monotonic() + 600
-        while time.monotonic() < until:
-            try:
-                with urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except (URLError, OSError):
-                assert self._process.poll() is None, (self._folder / "server.log").read_text()
-                time.sleep(0.3)
-        self.stop()
-        raise TimeoutError(self.url)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Servers that a team runs, started on loopback: ``make services``."""
