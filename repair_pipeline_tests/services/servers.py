@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import psycopg
+import psycopg2
 import pytest
 
 from repair_pipeline.cli.server import HOST
@@ -70,11 +70,11 @@ class Postgres:
 
     def query(self, database: str, statement: str) -> Sequence[tuple[object, ...]]:
         """The rows of a statement's answer."""
-        with psycopg.connect(
-            host=HOST, port=self.port, user=USER, password=PASSWORD, dbname=database, autocommit=True
-        ) as connection:
-            answer = connection.execute(statement.encode())
-            return answer.fetchall() if answer.description else []
+        connection = psycopg2.connect(host=HOST, port=self.port, user=USER, password=PASSWORD, dbname=database)
+        connection.autocommit = True  # a database is not created in a transaction
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def home(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     layout.dagster_home.mkdir(parents=True)
     [settings] = [block for block in PAGE if block.language == "yaml"]
     (layout.dagster_home / "dagster.yaml").write_text(settings.content)
-    backend = f"postgresql+psycopg://{USER}:{quote(PASSWORD)}@{HOST}:{database.port}/mlflow"
+    backend = f"postgresql+psycopg2://{USER}:{quote(PASSWORD)}@{HOST}:{database.port}/mlflow"
     server = TeamServer(folder, backend)
     server.start()
     variables = {
