@@ -40,6 +40,14 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
+def put(table: str, page: Path, name: str) -> None:
+    """Put a table into a page, between the marks ``<!-- name -->`` and ``<!-- end of name -->``."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
 def pages() -> list[Path]:
     """README.md and every page of the site."""
     found = sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from repair_pipeline_tests.docs.pages import put
 from repair_pipeline_tests.faults.bench import Bench
 from repair_pipeline_tests.faults.kinds import KINDS, Kind
 
@@ -72,7 +73,7 @@ def main() -> int:
     minutes = (time.monotonic() - begun) / 60
     print(f"{table}\n{sum(kind.tries for kind in chosen)} faults in {minutes:.0f} minutes, seed {given.seed}")
     if given.write:
-        put(table, given.write)
+        put(table, given.write, "faults")
     return int(any(lost.values()))
 
 
@@ -83,16 +84,6 @@ def as_markdown(kinds: Sequence[Kind], lost: Mapping[str, int]) -> str:
         counts = (kind.tries, kind.tries - lost[kind.name], lost[kind.name])
         rows.append((kind.name, *map(str, counts), kind.survived))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def put(table: str, page: Path) -> None:
-    """Put the table into a page, between its marks."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n{table}{_END}{after}", encoding="utf-8")
-
-
-_BEGIN, _END = "<!-- faults -->\n", "\n<!-- end of faults -->"
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_the_table_is_put_into_a_page(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# Before\n\n<!-- faults -->\n\nold\n\n<!-- end of faults -->\n\nAfter\n")
     for _ in range(2):
-        put(as_markdown([BY_NAME["SIGTERM"], BY_NAME["disk full"]], {"SIGTERM": 0, "disk full": 2}), page)
+        put(as_markdown([BY_NAME["SIGTERM"], BY_NAME["disk full"]], {"SIGTERM": 0, "disk full": 2}), page, "faults")
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("# Before", "After")
     assert [line[:32] for line in lines if line.startswith("| SIG")] == ["| SIGTERM | 6 | 6 | 0 | exit cod"]

@@ -76,9 +76,10 @@ def _write_templates(folder: Path) -> None:
     tests.to_csv(folder / "test.csv", index=False)
     failing = tests[(tests["scanner"] == "B") & (tests["label"] == "sick")]
     failing.to_csv(folder / "failing.csv", columns=["row"], index=False)
-    shutil.copy(ROOT / "workspace.yaml", folder)
+    for copied in ("workspace.yaml", "repair_pipeline_tests/faults/net.py"):
+        shutil.copy(ROOT / copied, folder)
     for name in TEMPLATES:
-        spec = SPEC | {"name": name, "nightly": {"failures": "failing.csv"}}
+        spec = SPEC | {"name": name, "model": {"factory": "net:Net"}, "nightly": {"failures": "failing.csv"}}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(spec))
         _repair(folder, "nightly", "add", f"{name}.yaml")
 
@@ -117,12 +118,12 @@ def test_two_nights_run_at_once_and_both_states_are_in_postgres(home: Layout, da
             assert time.monotonic() < until, (folder / "dagster-daemon.log").read_text()
             time.sleep(1)
         _repair(folder, "nightly", "off")
-    first, second = sorted(ended, key=lambda run: run.start_time or 0)
-    assert {run.dagster_run.tags["repair.template"] for run in ended} == set(TEMPLATES)
-    assert {run.dagster_run.status for run in ended} == {dg.DagsterRunStatus.SUCCESS}
-    assert second.start_time is not None
-    assert first.end_time is not None
-    assert second.start_time < first.end_time
+        first, second = sorted(ended, key=lambda run: run.start_time or 0)
+        assert {run.dagster_run.tags["repair.template"] for run in ended} == set(TEMPLATES)
+        assert [_failures(instance, run) for run in ended] == [[], []]
+        assert second.start_time is not None
+        assert first.end_time is not None
+        assert second.start_time < first.end_time
     verdicts = query(home, "SELECT DISTINCT case_id FROM verdicts ORDER BY case_id").column("case_id").to_pylist()
     assert [case.split("-")[0] for case in verdicts] == list(TEMPLATES)
     [(runs,)] = database.query("dagster", "SELECT count(*) FROM runs WHERE status = 'SUCCESS'")
@@ -134,3 +135,9 @@ def test_two_nights_run_at_once_and_both_states_are_in_postgres(home: Layout, da
 
 def _ended(instance: dg.DagsterInstance) -> list[dg.RunRecord]:
     return [record for record in instance.get_run_records() if record.dagster_run.is_finished]
+
+
+def _failures(instance: dg.DagsterInstance, run: dg.RunRecord) -> list[str]:
+    """What its failed steps say."""
+    entries = instance.all_logs(run.dagster_run.run_id, dg.DagsterEventType.STEP_FAILURE)
+    return [str(entry.get_dagster_event().step_failure_data.error_display_string) for entry in entries]
