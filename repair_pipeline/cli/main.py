@@ -123,6 +123,26 @@ def judge(
         judge_and_show(case, model, device.value)
 
 
+@app.command(epilog="Example: repair compare digits-label_noise-s0 retrained.safetensors")
+def compare(
+    case: CaseName,
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The new model's weights: a safetensors file.")],
+    old: Annotated[
+        Path | None,
+        typer.Option("--old", metavar="FILE", help="Weights of the model to replace; default: the case's base model."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the heavy steps run.")] = Device.auto,
+) -> None:
+    """Compare a retrained model, NEW, with the deployed one.
+
+    Both are compared as they are, by the gate of CASE, on its unseen rows.
+    """
+    from repair_pipeline.cli.judge import compare_and_show
+
+    with one_line():
+        compare_and_show(case, new, old, device.value)
+
+
 @app.command(epilog="Example: repair study methods --plan")
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME")],

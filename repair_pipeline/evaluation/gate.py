@@ -14,7 +14,14 @@ from pydantic.dataclasses import dataclass as settings
 from scipy.stats import binom
 
 from repair_pipeline.datasets.labels import members
-from repair_pipeline.evaluation.interval import CONFIDENCE, POWER, Difference, Part, difference
+from repair_pipeline.evaluation.interval import (
+    CONFIDENCE,
+    POWER,
+    Difference,
+    Part,
+    difference,
+    difference_as_they_are,
+)
 from repair_pipeline.evaluation.margins import LEVELS, Level, least_broken, margin, most_broken
 
 FEWEST_ROWS = 20
@@ -84,6 +91,8 @@ class Outcomes:
     """
     reused: int = 0
     """The number of earlier repairs that were judged on this holdout."""
+    as_they_are: bool = False
+    """Whether two models are compared as they are: the only control is the model that the other is to replace."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,8 @@ def judge(
     - ``recommended``: all is shown, but earlier repairs were judged on this holdout, or it is too small.
     - ``accepted``: all is shown.
 
+    Of two models that are compared as they are, the advantage over the old one takes the place of that over controls.
+
     The gain is bootstrapped over rows, separately for holdout and remaining; ``over_control`` has the interval of
     ``difference``, over other rows and other seeds. ``remaining_low`` is the Clopper-Pearson bound.
 
@@ -196,7 +207,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _over_control(gate: Gate, outcomes: Outcomes) -> Difference:
     holdout, remaining = len(outcomes.repaired_holdout), len(outcomes.repaired_remaining)
-    if len(outcomes.controls_holdout) < gate.controls:
+    if len(outcomes.controls_holdout) < gate.controls and not outcomes.as_they_are:
         raise ValueError(f"{len(outcomes.controls_holdout)} controls were run, but the gate needs {gate.controls}")
     if not holdout or not remaining:
         raise ValueError(f"{holdout} holdout and {remaining} remaining rows: the gate needs rows of both")
@@ -204,9 +215,8 @@ def _over_control(gate: Gate, outcomes: Outcomes) -> Difference:
         (outcomes.share, outcomes.repairs_holdout, outcomes.controls_holdout),
         (1 - outcomes.share, outcomes.repairs_remaining, outcomes.controls_remaining),
     )
-    return difference(
-        [Part(share, repairs.astype(float), controls.astype(float)) for share, repairs, controls in parts]
-    )
+    compare = difference_as_they_are if outcomes.as_they_are else difference
+    return compare([Part(share, repairs.astype(float), controls.astype(float)) for share, repairs, controls in parts])
 
 
 def _judged(
@@ -284,15 +294,16 @@ def _decision(
     doubts = _doubts(outcomes, measured, beats, groups, compared)
     if doubts:
         return "not_proven", f"{repairs}. {' '.join(doubts)}"
-    summary = f"{repairs}. {compared[0].upper()}{compared[1:]}."
+    summary = f"{repairs}." if outcomes.as_they_are else f"{repairs}. {compared[0].upper()}{compared[1:]}."
+    again = "compare the models" if outcomes.as_they_are else "judge the repair"
     if outcomes.reused:
         times = "once" if outcomes.reused == 1 else f"{outcomes.reused} times"
         return (
             "recommended",
-            f"{summary} But the holdout was reused {times}: judge the repair on new failures.",
+            f"{summary} But the holdout was reused {times}: {again} on new failures.",
         )
     if failures < FEWEST_HELD_OUT:
-        return "recommended", f"{summary} But {failures} held-out failures are too few: judge the repair on more."
+        return "recommended", f"{summary} But {failures} held-out failures are too few: {again} on more."
     return "accepted", summary
 
 
@@ -311,13 +322,16 @@ def _harm(measured: Verdict, rows: int, lost_classes: Sequence[str]) -> list[str
 def _doubts(outcomes: Outcomes, measured: Verdict, beats: bool, groups: int, compared: str) -> list[str]:
     """What cannot be told, and what would settle it."""
     doubts = []
-    if not beats:
-        corrected = f" (corrected for {groups} failure groups)" if groups > 1 else ""
+    corrected = f" (corrected for {groups} failure groups)" if groups > 1 else ""
+    if outcomes.as_they_are and not (beats and measured.gain_low > 0):
+        doubts.append(f"Whether it is better than the old model cannot be told{corrected}.")
+        doubts.append(_power(measured, "", "give more test rows"))
+    elif not beats:
         doubts.append(f"Whether that is better than random removal cannot be told{corrected}: {compared}.")
         if outcomes.controls_repair:
             doubts.append("The controls give their random rows other labels, so they repair wrong ones among them too.")
-        doubts.append(_power(measured))
-    if measured.gain_low <= 0:
+        doubts.append(_power(measured, " over the controls", "run more controls (gate.controls)"))
+    if measured.gain_low <= 0 and not outcomes.as_they_are:
         doubts.append("Whether it fixes more than it breaks cannot be told.")
     if -measured.remaining_low >= measured.margin:
         doubts.append(
@@ -333,12 +347,12 @@ def _doubts(outcomes: Outcomes, measured: Verdict, beats: bool, groups: int, com
     return doubts
 
 
-def _power(measured: Verdict) -> str:
-    seen = f"A gain of {measured.detectable:.4f} over the controls would be proven {POWER:.0%} of the time"
+def _power(measured: Verdict, over: str, more: str) -> str:
+    seen = f"A gain of {measured.detectable:.4f}{over} would be proven {POWER:.0%} of the time"
     if measured.over_control <= 0:
         return f"{seen}."
     if measured.failures_needed is None:
-        return f"{seen}. More failures alone would not settle this gain: run more controls (gate.controls)."
+        return f"{seen}. More failures alone would not settle this gain: {more}."
     if measured.failures_needed > measured.holdout:
         return f"{seen}, and this one with about {measured.failures_needed} held-out failures."
     return f"{seen}."

@@ -114,28 +114,59 @@ def difference(parts: Sequence[Part]) -> Difference:
     for number in range(len(seeds)):
         by_seed.append(np.sum([part.weight * _row_mean(part.groups[number]) for part in parts], axis=0))
     for part in parts:
-        means = [group.mean(axis=0) for group in part.groups]
-        # Sorted, so that rounding does not depend on the order of rows.
-        contrast = np.sort(means[0] if len(means) == 1 else means[0] - means[1])
-        rows = len(contrast)
-        if rows == 1:  # it gives no estimate of the variance between rows: the largest that shares can have
-            by_row.append(part.weight**2)
-            continue
-        by_row.append(part.weight**2 * float(contrast.var(ddof=1)) / rows)
-        squares = sum(_interaction(group) for group in part.groups)
-        by_both += part.weight**2 * squares / (spread * (rows - 1)) / rows * each
+        by_row.append(_by_row(part))
+        rows = part.treated.shape[1]
+        if rows > 1:
+            squares = sum(_interaction(group) for group in part.groups)
+            by_both += part.weight**2 * squares / (spread * (rows - 1)) / rows * each
     values = [float(group.mean()) for group in by_seed]
     seed = sum(float(((group - group.mean()) ** 2).sum()) for group in by_seed) / spread * each
-    known = [(seed, spread), *zip(by_row, (max(part.treated.shape[1] - 1, 1) for part in parts), strict=True)]
     variance = max(seed, sum(by_row), seed + sum(by_row) - by_both)
-    squared = sum(part**2 / freedom for part, freedom in known)
     return Difference(
         value=values[0] - sum(values[1:]),
         by_seed=seed,
         by_row=tuple(by_row),
         by_both=by_both,
-        freedom=max(variance**2 / squared, 1.0) if squared else 1.0,
+        freedom=_freedom(variance, [(seed, spread), *_with_freedom(parts, by_row)]),
     )
+
+
+def difference_as_they_are(parts: Sequence[Part]) -> Difference:
+    """The difference between two models, judged on the same rows; the interval covers other rows, and no other seeds.
+
+    Args:
+        parts: the kinds of rows, with one treated model and one control.
+    """
+    by_row = [_by_row(part) for part in parts]
+    return Difference(
+        value=sum(part.weight * float(_contrast(part).mean()) for part in parts),
+        by_seed=0.0,
+        by_row=tuple(by_row),
+        by_both=0.0,
+        freedom=_freedom(sum(by_row), _with_freedom(parts, by_row)),
+    )
+
+
+def _contrast(part: Part) -> Float64[np.ndarray, " n"]:
+    means = [group.mean(axis=0) for group in part.groups]
+    # Sorted, so that rounding does not depend on the order of rows.
+    return np.sort(means[0] if len(means) == 1 else means[0] - means[1])
+
+
+def _by_row(part: Part) -> float:
+    contrast = _contrast(part)
+    if len(contrast) == 1:  # it gives no estimate of the variance between rows: the largest that shares can have
+        return part.weight**2
+    return part.weight**2 * float(contrast.var(ddof=1)) / len(contrast)
+
+
+def _with_freedom(parts: Sequence[Part], by_row: Sequence[float]) -> list[tuple[float, int]]:
+    return [(each, max(part.treated.shape[1] - 1, 1)) for part, each in zip(parts, by_row, strict=True)]
+
+
+def _freedom(variance: float, known: Sequence[tuple[float, int]]) -> float:
+    squared = sum(part**2 / freedom for part, freedom in known)
+    return max(variance**2 / squared, 1.0) if squared else 1.0
 
 
 def _row_mean(group: Float64[np.ndarray, "k n"]) -> Float64[np.ndarray, " k"]:

@@ -75,6 +75,51 @@ def test_what_no_broken_row_proves():
         assert rows_to_prove(least * 1.0001) <= rows < rows_to_prove(least * 0.9999)
 
 
+def two_models(fixed=40, holdout=60, broken=2, remaining=600, share=0.1):
+    """A model and the one that it is to replace, which gets no holdout row right and no remaining row wrong."""
+    new, old = np.arange(holdout) < fixed, np.arange(remaining) >= broken
+    return replace(
+        outcomes(holdout=holdout, remaining=remaining, share=share, removed=None),
+        repaired_holdout=new,
+        repaired_remaining=old,
+        repairs_holdout=new[None],
+        repairs_remaining=old[None],
+        controls_holdout=np.zeros((1, holdout), dtype=bool),
+        controls_remaining=np.ones((1, remaining), dtype=bool),
+        as_they_are=True,
+    )
+
+
+def test_two_models_are_compared_as_they_are_without_controls():
+    verdict = judged(two_models(), resamples=40_000)
+    assert verdict.verdict == "accepted"
+    assert "control" not in verdict.reason
+    assert verdict.over_control == pytest.approx(verdict.gain) == pytest.approx(0.1 * 40 / 60 - 0.9 * 2 / 600)
+    over = verdict.over_control_low, verdict.over_control_high
+    np.testing.assert_allclose(over, (verdict.gain_low, verdict.gain_high), atol=0.002)
+    np.testing.assert_allclose(over, row_by_row(two_models()), atol=0.003)
+    with pytest.raises(ValueError, match="1 controls were run"):
+        judged(replace(two_models(), as_they_are=False))
+
+
+TWO = {
+    "as good": (two_models(fixed=6, broken=6), "not_proven", "better than the old model cannot be told"),
+    "worse": (two_models(fixed=6, broken=60), "rejected", "breaks more than it fixes"),
+    "perhaps better": (two_models(fixed=12, broken=6), "not_proven", "this one with about"),
+    "breaks too much": (two_models(fixed=55, broken=12), "not_proven", "rows that were right may break"),
+    "read before": (replace(two_models(), reused=1), "recommended", "compare the models on new failures"),
+    "few failures": (two_models(fixed=9, holdout=9, broken=0), "recommended", "compare the models on more"),
+}
+
+
+@pytest.mark.parametrize("kind", TWO)
+def test_the_verdict_on_two_models_has_the_words_of_the_gate(kind):
+    given, decision, says = TWO[kind]
+    verdict = judged(given)
+    assert (verdict.verdict, says in verdict.reason) == (decision, True), verdict.reason
+    assert "controls" not in verdict.reason
+
+
 def noisy(seed, seeds=SEEDS):
     rng = np.random.default_rng(seed)
 

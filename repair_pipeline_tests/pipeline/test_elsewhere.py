@@ -1,7 +1,8 @@
 """The verdict on a model that was made elsewhere: the gate's own, by the same ledger."""
 
+from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from safetensors.torch import save_file
 from repair_pipeline.compute.streams import numpy_stream
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.gate import Gate, Outcomes, judge
+from repair_pipeline.evaluation.judging import weights_digest
 from repair_pipeline.pipeline import elsewhere
-from repair_pipeline.pipeline.elsewhere import judge_elsewhere, prepare
+from repair_pipeline.pipeline.elsewhere import _split_by, compare, judge_elsewhere, prepare
 from repair_pipeline.pipeline.gate import unseen
 from repair_pipeline.pipeline.ledger import earlier_reads, write_reads
 from repair_pipeline.storage.views import query
@@ -84,7 +86,7 @@ def test_who_reads_the_holdout_second_is_recommended_at_best(case, other, unmove
 
 def test_a_case_that_was_not_run_is_made_as_far_as_it_is_needed_and_its_run_is_then_second(tmp_path, other, unmoved):
     fresh = case_at(tmp_path / "fresh")
-    prepare(fresh, other[1], lambda step: nullcontext(silent))
+    prepare(fresh, {"--model": other[1]}, lambda step: nullcontext(silent))
     assert judge_elsewhere(fresh, other[1], silent)[0]["reused"] == 0
     before = everything(fresh)
     assert {path.split("/")[0] for path in before} == {"bases", "cases", "examples", "holdout_reads", "judged_models"}
@@ -126,4 +128,85 @@ def test_weights_that_cannot_be_used_leave_everything_as_it_was(case, tmp_path, 
     with pytest.raises(InputError, match=says) as error:
         judge_elsewhere(case, tmp_path / "bad.safetensors", silent)
     assert "\n" not in str(error.value)
+    assert everything(case) == before
+
+
+def test_two_models_are_compared_by_the_gate_as_they_are(case, other):
+    model, file = other
+    (row,) = compare(case, file, None, silent)
+    tests = case.partition
+    fixed = (predictions(model, tests.holdout) == tests.holdout.labels).numpy()
+    kept = (predictions(model, tests.remaining) == tests.remaining.labels).numpy()
+    old = np.zeros((1, len(fixed)), dtype=bool), np.ones((1, len(kept)), dtype=bool)
+    judged = Outcomes(
+        fixed,
+        kept,
+        fixed[None],
+        kept[None],
+        *old,
+        tests.remaining.labels.numpy(),
+        share=tests.failure_share,
+        removed=None,
+        reused=1,
+        as_they_are=True,
+    )
+    expected = asdict(judge(Gate(), [judged], case.data.classes, numpy_stream(case.spec.seed, "gate"))[0])
+    expected["unjudged"] = ", ".join(expected["unjudged"])
+    assert {name: row[name] for name in expected} == expected
+    assert row["fixed"] > 0
+    assert row["compared_with"] == weights_digest(case.model(case.base_model_path))
+
+
+def test_a_comparison_is_one_read_and_stands_beside_the_verdict_against_controls(case, other, unmoved):
+    judge_elsewhere(case, other[1], silent)
+    compare(case, other[1], None, silent)
+    compare(case, other[1], case.base_model_path, silent)
+    assert [row["compared_with"] is None for row in asked(case)] == [True, False]
+    readers = query(case.layout, "SELECT DISTINCT model FROM holdout_reads").to_pylist()
+    assert len(readers) == 2  # the case's own repair and the model
+
+
+def test_another_old_model_is_compared_on_its_own_failures_among_the_unseen_rows(case, other, tmp_path):
+    replaced = case.model(case.layout.model(case.id, "nothing-finetune"))
+    (row,) = compare(case, other[1], saved(tmp_path / "old.safetensors", replaced), silent)
+    tests, seen, gain = case.partition, Counter(), 0.0
+    for part, weight in ((tests.holdout, tests.failure_share), (tests.remaining, 1 - tests.failure_share)):
+        old, new = ((predictions(model, part) == part.labels).tolist() for model in (replaced, other[0]))
+        seen.update(zip(old, new, strict=True))
+        gain += weight * (np.mean(new) - np.mean(old))
+    wrong = seen[False, True] + seen[False, False]
+    assert 0 < wrong < len(tests.holdout) + len(tests.remaining)
+    assert (row["holdout"], row["fixed"], row["broken"]) == (wrong, seen[False, True], seen[True, False])
+    assert row["gain"] == pytest.approx(gain, abs=0.003)  # not exactly, as of an odd number of rows no half is unseen
+    assert row["reused"] == 1
+
+
+def test_all_failures_of_another_old_model_count_as_read_once_the_holdout_was(case, other, tmp_path):
+    rows, missed = unseen(case), frozenset(case.partition.remaining.ids[:4].tolist())
+    missed |= frozenset(case.partition.holdout.ids[:3].tolist())
+    for read in (False, True):
+        mask = np.arange(len(rows.holdout)) == (0 if read else -1)
+        split = _split_by(missed, replace(rows, read=mask))
+        assert frozenset(split.holdout.ids.tolist()) == missed
+        assert (len(split.holdout) + len(split.remaining)) == len(rows.holdout) + len(rows.remaining)
+        assert split.read.tolist() == [read] * 7
+    share, failures, remaining = rows.share, len(rows.holdout), len(rows.remaining)
+    assert split.share == pytest.approx(share * 3 / failures + (1 - share) * 4 / remaining)
+
+
+def test_models_that_cannot_be_compared_leave_everything_as_it_was(case, other, tmp_path):
+    before, new = everything(case), other[1]
+    bad = tmp_path / "bad.safetensors"
+    save_file({"a": torch.ones(1)}, bad)
+    asked_for = {
+        "the same weights as the case's base model": (case.base_model_path, None),
+        "the same weights as --old": (new, new),
+        "NEW is .* which cannot be read": (tmp_path / "none.safetensors", None),
+        "--old is .* which cannot be read": (new, tmp_path / "none.safetensors"),
+        "bad.safetensors lacks": (new, bad),
+    }
+    for says, (newer, older) in asked_for.items():
+        with pytest.raises(InputError, match=says) as error:
+            compare(case, newer, older, silent)
+        assert "\n" not in str(error.value)
     assert everything(case) == before

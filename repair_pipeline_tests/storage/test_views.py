@@ -32,9 +32,9 @@ CONTRACT = {
     "remaining_change remaining_low margin worst_class worst_class_change class_margin unjudged "
     "without_doubtful",
     "doubtful_tests": "case_id example_id split failed reason training_row closeness label likelier_label probability",
-    "judged_models": "case_id failure_group weights file base verdict reason holdout reused fixed broken gain gain_low "
-    "gain_high over_control over_control_low over_control_high detectable failures_needed remaining_change "
-    "remaining_low margin worst_class worst_class_change class_margin unjudged judged_at",
+    "judged_models": "case_id failure_group weights file base compared_with verdict reason holdout reused fixed broken "
+    "gain gain_low gain_high over_control over_control_low over_control_high detectable failures_needed "
+    "remaining_change remaining_low margin worst_class worst_class_change class_margin unjudged judged_at",
     "patch": "case_id failure_group example_id action influence rank label suggested_label failures reason probability "
     "suggestion_probability",
     "patch_verdicts": "case_id verdict reason trainings dropped relabelled as_is patched true_labels difference "
