@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +121,10 @@ def _with_adapters(model: nn.Module, lora: Lora, form: LabelForm) -> nn.Module:
         target_modules=lora.targets and list(lora.targets),
     )
     try:
-        return peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            # peft asks for a property of transformers under its former name; a user cannot act on it.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+            return peft.get_peft_model(model, settings)
     except ValueError as error:  # peft has no choice of its own for the architecture
         raise InputError(
             f"model.lora: {one_line(error)}: set model.lora.targets to some of {', '.join(linear)}"
