@@ -27,7 +27,7 @@ Role = Literal["repair", "control", "reference", "baseline"]
 
 
 class LabelForm(Enum):
-    """What a label is. It is seen from a tensor of labels too: class numbers are integers, numbers are floats."""
+    """What a label is. It is seen from a tensor of labels, too: see ``of``."""
 
     CLASS = "class"
     """One of several classes: its number, int64."""
@@ -37,6 +37,20 @@ class LabelForm(Enum):
     """A set of classes: bool (n, k)."""
     COMPLETION = "completion"
     """At each place of a prompt with its completion the token that follows: int64 (n, t), or ``PADDING``."""
+    TAGS = "tags"
+    """At each place of a row the class of its token: int32 (n, t), or ``PADDING``."""
+
+    @staticmethod
+    def of(labels: Shaped[Tensor, "n *l"]) -> LabelForm:
+        """The form of the labels in a tensor."""
+        if labels.dim() == 2:
+            return {torch.bool: LabelForm.SET, torch.int32: LabelForm.TAGS}.get(labels.dtype, LabelForm.COMPLETION)
+        return LabelForm.NUMBER if labels.is_floating_point() else LabelForm.CLASS
+
+    @property
+    def corrects(self) -> bool:
+        """Whether models can say what another label of a row is. If not, wrong rows can only be dropped."""
+        return self not in (LabelForm.SET, LabelForm.COMPLETION)
 
 
 PADDING = -100
@@ -122,8 +136,8 @@ class Examples:
 
     @property
     def at_once(self) -> int:
-        """How many rows a model reads at once. Few of tokens: it returns numbers for the whole vocabulary at each."""
-        return 500 if self.labels.dim() == 1 or self.labels.dtype == torch.bool else 32
+        """How many rows a model reads at once. Few of texts, as it returns numbers for a vocabulary at each token."""
+        return 32 if LabelForm.of(self.labels) is LabelForm.COMPLETION else 500
 
     def __getitem__(self, index: Tensor | slice) -> Examples:
         """The subset at ``index``: a slice, a boolean mask (n,) or integer positions."""

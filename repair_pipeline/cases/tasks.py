@@ -26,6 +26,8 @@ def require_fit(spec: CaseSpec) -> None:
     reads = f"but the likelihood {name} has none"
     if spec.task.form is LabelForm.SET:
         reads = f"one for each row, but the likelihood {name} has sets"
+    if spec.task.form is LabelForm.TAGS:
+        reads = f"one for each row, but the likelihood {name} has one for each token"
     if not isinstance(spec.dataset, UserData):
         raise ValueError(f"the labels of {spec.data_name} are classes, {reads}: give tables of your own in dataset")
     if spec.task.form is LabelForm.COMPLETION and not spec.dataset.tokenizer:
@@ -33,7 +35,7 @@ def require_fit(spec: CaseSpec) -> None:
             f"the likelihood {name} reads prompts and completions: set dataset.text to the column of prompts, "
             "dataset.label to that of completions, and dataset.tokenizer"
         )
-    if spec.dataset.classes and spec.task.form is not LabelForm.SET:
+    if spec.dataset.classes and spec.task.form not in (LabelForm.SET, LabelForm.TAGS):
         raise ValueError(f"dataset.classes names classes, {reads}: leave it out")
     if spec.corruption is not None:
         raise ValueError(f"corruption needs classes, {reads}: leave it out")
@@ -42,7 +44,7 @@ def require_fit(spec: CaseSpec) -> None:
     for key, catalogue, named in (("influence", METHODS, spec.influence), ("treatments", TREATMENTS, spec.treatments)):
         if needing := [entry for entry in named if catalogue[entry].needs_classes]:
             raise ValueError(f"{key}.{needing[0]} needs classes, {reads}: leave it out")
-    if spec.task.corrects:
+    if spec.task.form.corrects:
         return
     suggesting = ["influence.cross_fit"] if "cross_fit" in spec.influence else []
     for entry in spec.treatments:

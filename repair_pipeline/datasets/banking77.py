@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repair_pipeline.datasets.ids import digest, numbered
-from repair_pipeline.datasets.labels import label_column
+from repair_pipeline.datasets.label_columns import label_column
 from repair_pipeline.datasets.table_files import read_table
 from repair_pipeline.errors import InputError
 from repair_pipeline.types import Dataset, Examples

@@ -27,7 +27,7 @@ from repair_pipeline.datasets.applications import (
     take_back,
     undo,
 )
-from repair_pipeline.datasets.labels import label_of, shown, texts
+from repair_pipeline.datasets.labels import IGNORED, label_of, possible, relabelled, shown, texts
 from repair_pipeline.datasets.rewriting import Change, labels_of, rewrite, unpatch
 from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table, schema
 from repair_pipeline.datasets.user_data import UserData, read
@@ -96,20 +96,21 @@ def apply_patch(
             f"{train} has no row {min(missing)!r}, one of {len(missing)} rows of the patch {name} that are missing: "
             "the data have changed since the patch was made, run the case again"
         )
-    new = {row["suggested_label"] for row in changes.values() if row["action"] == "relabel"}
-    if new and data.train.labels.dim() > 1:
+    new = {name: row["suggested_label"] for name, row in changes.items() if row["action"] == "relabel"}
+    if new and not form.corrects:
         raise InputError(
             f"the patch {name} gives rows other labels, but one of several parts is not corrected: drop them"
         )
-    if unknown := sorted(text for text in new if label_of(text, data.classes) is None):
-        known = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
-        kind = "class" if data.classes else "label"
-        raise InputError(f"the patch {name} gives rows the {kind} {unknown[0]!r}, but {known}")
     if changed := [f"{example_id} {what}" for example_id, what in changed_labels(data, patch).items()]:
         raise InputError(
             f"{len(changed)} of {len(changes)} rows of the patch {name} have a different label in {train} than when "
             f"they were judged ({shown(changed, 5)}): run the case again on the current data"
         )
+    for example_id, label in zip(ids, data.train.labels, strict=True):
+        text = new.get(example_id)
+        if text is not None and label_of(text, data.classes, label) is None:
+            kind = "class" if form is LabelForm.CLASS else "label"
+            raise InputError(f"the patch {name} gives rows the {kind} {text!r}, but {possible(label, data.classes)}")
     actions = [row["action"] for row in changes.values()]
     counts = actions.count("drop"), actions.count("relabel")
     if dry_run:
@@ -159,12 +160,13 @@ def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
     for patch in patches:
         changes = {row["example_id"]: row for row in patch.to_pylist()}
         by_row = [changes.get(example_id) for example_id in train.ids.tolist()]
-        labels = [
-            label_of(change["suggested_label"], data.classes) if change and change["action"] == "relabel" else label
-            for change, label in zip(by_row, train.labels.tolist(), strict=True)
-        ]
+        new = {
+            at: change["suggested_label"]
+            for at, change in enumerate(by_row)
+            if change and change["action"] == "relabel"
+        }
         kept = torch.tensor([change is None or change["action"] != "drop" for change in by_row])
-        train = replace(train, labels=torch.tensor(labels, dtype=train.labels.dtype))[kept]
+        train = replace(train, labels=relabelled(train.labels, new, data.classes))[kept]
     return replace(data, train=train)
 
 
@@ -269,10 +271,16 @@ def _rewritten(
         start += count
         if not any(changes):
             continue
+        if form is LabelForm.TAGS:
+            given = labels_of(file, label, places).parts(form)
+            changes = [_of_every_token(change, tags) for change, tags in zip(changes, given, strict=True)]
         new = new_file(file)
         rewrite(file, changes, label, new, places)
         _require_written(
-            file, changes, classes, partial(_values, label=label, classes=classes, places=places, form=form)
+            file,
+            changes,
+            partial(_values, label=label, classes=classes, places=places, form=form),
+            partial(_value_of, classes=classes, form=form),
         )
         shutil.copymode(file, new)
         flush(new)
@@ -290,17 +298,32 @@ def _rewritten(
     return replacements
 
 
+def _of_every_token(change: Change, given: Sequence[str]) -> Change:
+    """The change with a class for every token of the row: those that no model reads keep theirs.
+
+    Args:
+        change: with a class for each token that has one and that a model reads.
+        given: the classes in the file.
+    """
+    if change is None or change["action"] != "relabel":
+        return change
+    new, tags = change["suggested_label"].split(), list(given)
+    for at in [at for at, tag in enumerate(given) if tag != IGNORED][: len(new)]:
+        tags[at] = new.pop(0)
+    return {**change, "suggested_label": " ".join(tags)}
+
+
 def _places(train: Path, label: str) -> tuple[str, ...] | None:
     """The class names that integer labels index, from the metadata of the first file, as they are read."""
     return None if delimiter(train) else class_places(schema(train).empty_table(), label)
 
 
 def _require_written(
-    file: Path, changes: Sequence[Change], classes: tuple[str, ...], values: Callable[[Path], list[Any]]
+    file: Path, changes: Sequence[Change], values: Callable[[Path], list[Any]], value_of: Callable[[str], Any]
 ) -> None:
     """Check that the new file, read anew, has just the labels that the patch says."""
     expected = [
-        label_of(change["suggested_label"], classes) if change and change["action"] == "relabel" else value
+        value_of(change["suggested_label"]) if change and change["action"] == "relabel" else value
         for value, change in zip(values(file), changes, strict=True)
         if change is None or change["action"] != "drop"
     ]
@@ -322,7 +345,16 @@ def _values(
     labels = labels_of(file, label, places)
     if form in (LabelForm.SET, LabelForm.COMPLETION):
         return list(labels.values)
+    if form is LabelForm.TAGS:
+        return list(labels.parts(form))
     return (labels.numbers(classes, "training") if classes else labels.floats("training")).tolist()
+
+
+def _value_of(text: str, classes: tuple[str, ...], form: LabelForm) -> Any:
+    """What is to stand there in place of a label that is written so, in the form of ``_values``."""
+    if form is LabelForm.TAGS:
+        return text.split()
+    return classes.index(text) if classes else float(text)
 
 
 # Images.

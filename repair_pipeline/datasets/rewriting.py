@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from repair_pipeline.datasets.ids import digest
-from repair_pipeline.datasets.labels import Labels, class_name
+from repair_pipeline.datasets.label_columns import Labels
+from repair_pipeline.datasets.labels import class_name
 from repair_pipeline.datasets.table_files import delimiter, file_bytes, read_table
 from repair_pipeline.errors import InputError
 

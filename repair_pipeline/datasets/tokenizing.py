@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 from torch import Tensor
 
+from repair_pipeline.datasets.label_columns import padded
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.extras import package
 from repair_pipeline.types import PADDING
 
 
-def _tokenizer_in(folder: Path) -> Any:
+def _tokenizer_in(folder: Path, **options: Any) -> Any:
     """The tokenizer of a folder, as ``save_pretrained`` writes it. Nothing is downloaded, and no code in it is run.
 
     Raises:
@@ -26,7 +27,7 @@ def _tokenizer_in(folder: Path) -> Any:
         raise InputError(f"{folder} is not a folder: give dataset.tokenizer the folder of a saved tokenizer")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
+            str(folder), local_files_only=True, trust_remote_code=False, **options
         )
     except Exception as error:  # transformers raises whatever its readers raise
         raise InputError(f"dataset.tokenizer: {folder} holds no tokenizer ({one_line(error)})") from error
@@ -141,3 +142,78 @@ class Completions:
         completion = completion[: self._length]
         kept = self._length - len(completion)
         return prompt[len(prompt) - kept :] if len(prompt) > kept else prompt, completion
+
+
+def words_of(row: str | Sequence[str]) -> list[str]:
+    """The words of a row that has a label for each: a list, or text with blanks between them."""
+    return row.split() if isinstance(row, str) else list(row)
+
+
+class Words:
+    """Words that have a class each, as tokens. The first token of a word has its class, the others have none.
+
+    A word that the tokenizer makes nothing of, such as an invisible character, becomes its unknown token.
+
+    Args:
+        folder: of the tokenizer, which must be a fast one, as these know which word a token is of.
+        max_length: tokens that are kept of a row. None: as many as the longest row has, if the tokenizer's own limit
+            allows.
+        rows: the training and the test rows.
+
+    Raises:
+        InputError: transformers is not installed, or the folder holds no fast tokenizer.
+    """
+
+    def __init__(self, folder: Path, max_length: int | None, rows: Sequence[Sequence[str]]) -> None:
+        # Tokenizers that read the blank before a word as part of it must see one before each word.
+        self._tokenizer = _tokenizer_in(folder, add_prefix_space=True)
+        if not self._tokenizer.is_fast:
+            raise InputError(
+                f"dataset.tokenizer: that of {folder} cannot say which word a token is of: give a fast tokenizer"
+            )
+        longest = max(len(self._encoded(row)["input_ids"]) for row in rows)
+        self._length = max_length or min(longest, self._tokenizer.model_max_length)
+
+    def __call__(self, row: Sequence[str]) -> Mapping[str, Tensor]:
+        """The tensors of one row, by the names of the model's arguments."""
+        return {name: torch.tensor(values) for name, values in self._fitted(row).items()}
+
+    def labels(self, rows: Sequence[Sequence[str]], tags: Sequence[Sequence[int]], where: str) -> Int32[Tensor, "n t"]:
+        """At each place the class of the word that begins there, or ``PADDING``.
+
+        Args:
+            rows: n rows.
+            tags: the classes of their words.
+            where: ``training`` or ``test``, for messages.
+
+        Raises:
+            InputError: a row has not as many classes as words, or none of its words that are kept has one.
+        """
+        placed = []
+        for at, (row, classes) in enumerate(zip(rows, tags, strict=True)):
+            if len(row) != len(classes):
+                raise InputError(
+                    f"{where} row {at} has {len(row)} words and {len(classes)} classes: give one for each word, "
+                    f"{PADDING} where there is none"
+                )
+            words = self._fitted(row).word_ids()
+            begins = [word is not None and word not in words[:place] for place, word in enumerate(words)]
+            placed.append([classes[word] if first else PADDING for word, first in zip(words, begins, strict=True)])
+            if set(placed[-1]) == {PADDING}:
+                raise InputError(
+                    f"{where} row {at}: none of the words that dataset.max_length keeps has a class: raise it, or drop "
+                    "the row"
+                )
+        return padded(placed)
+
+    def _fitted(self, row: Sequence[str]) -> Any:
+        return self._encoded(row, padding="max_length", truncation=True, max_length=self._length)
+
+    def _encoded(self, row: Sequence[str], **options: Any) -> Any:
+        encoded = self._tokenizer(list(row), is_split_into_words=True, verbose=False, **options)
+        last = max((word for word in encoded.word_ids() if word is not None), default=len(row) - 1)
+        silent = set(range(last + 1)) - set(encoded.word_ids())
+        if not silent:
+            return encoded
+        unknown = self._tokenizer.unk_token or "?"
+        return self._encoded([unknown if at in silent else word for at, word in enumerate(row)], **options)

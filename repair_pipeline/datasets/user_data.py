@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Shaped
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from repair_pipeline.datasets.columns import joined
 from repair_pipeline.datasets.ids import digest, numbered
-from repair_pipeline.datasets.labels import Labels, class_name, members_of, shown
+from repair_pipeline.datasets.label_columns import Labels
+from repair_pipeline.datasets.labels import class_name, number_in, shown
 from repair_pipeline.datasets.prepared import Prepared, Scale
 from repair_pipeline.datasets.table_files import require_local
-from repair_pipeline.datasets.tokenizing import Completions, Tokenizer
+from repair_pipeline.datasets.tokenizing import Completions, Tokenizer, Words, words_of
 from repair_pipeline.datasets.user_tables import Rows, rows_at
 from repair_pipeline.entry_point import entry_point
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset, Examples, LabelForm, Remark
+from repair_pipeline.types import PADDING, Dataset, Examples, LabelForm, Remark
 
 
 def is_none(value: object) -> bool:
@@ -153,39 +153,17 @@ def read(spec: UserData, folder: Path, form: LabelForm = LabelForm.CLASS) -> Dat
             )
         classes: Sequence[str] = ()
     else:
-        classes = spec.classes or train.labels.places or _names(train.labels, form)
+        classes = spec.classes or train.labels.class_names(form)
         _require_classes(tuple(classes))
-    labels = labels_of(train, tuple(classes), "training", form), labels_of(test, tuple(classes), "test", form)
+    if form is LabelForm.TAGS and spec.tokenizer:
+        return _tagged(spec, folder, train, test, tuple(classes))
+    labels = train.labels.tensor(form, tuple(classes), "training"), test.labels.tensor(form, tuple(classes), "test")
+    if form is LabelForm.TAGS:
+        longest = max(labels[0].shape[1], labels[1].shape[1])
+        pad = nn.functional.pad
+        train_labels, test_labels = (pad(part, (0, longest - part.shape[1]), value=PADDING) for part in labels)
+        labels = train_labels, test_labels
     return _dataset(train, test, tuple(classes), labels, transform_of(spec, folder, train), spec.id)
-
-
-def _names(labels: Labels, form: LabelForm) -> tuple[str, ...]:
-    """The names of the classes that occur."""
-    if form is LabelForm.SET:
-        return tuple(sorted({name for value in labels.values for name in members_of(value)}, key=_by_size))
-    return labels.sorted_names
-
-
-def _by_size(name: str) -> tuple[float, str]:
-    """Orders names that are numbers by size, and before others."""
-    return (float(name) if _is_number(name) else inf, name)
-
-
-def labels_of(rows: Rows, classes: tuple[str, ...], where: str, form: LabelForm) -> Shaped[Tensor, "n *l"]:
-    """The labels as tensors.
-
-    Args:
-        rows: the rows.
-        classes: class names; empty for numbers.
-        where: the rows' name in messages.
-        form: what a label is, if no completion.
-
-    Raises:
-        InputError: a label is none.
-    """
-    if form is LabelForm.SET:
-        return rows.labels.sets(classes, where)
-    return rows.labels.numbers(classes, where) if classes else rows.labels.floats(where)
 
 
 def _completed(spec: UserData, folder: Path, train: Rows, test: Rows) -> Dataset:
@@ -198,6 +176,18 @@ def _completed(spec: UserData, folder: Path, train: Rows, test: Rows) -> Dataset
     read = Completions(folder / spec.tokenizer, spec.max_length, [*pairs[0], *pairs[1]])
     labels = read.labels(pairs[0], "training"), read.labels(pairs[1], "test")
     return _dataset(train, test, read.vocabulary, labels, read, spec.id, raw=(pairs[0], pairs[1]))
+
+
+def _tagged(spec: UserData, folder: Path, train: Rows, test: Rows, classes: tuple[str, ...]) -> Dataset:
+    """Words with a class each, as the tokens of a tokenizer."""
+    assert spec.tokenizer is not None, "it was given"
+    raw = [[words_of(row) for row in rows.inputs] for rows in (train, test)]
+    read = Words(folder / spec.tokenizer, spec.max_length, [*raw[0], *raw[1]])
+    labels = [
+        read.labels(words, rows.labels.tags(classes, where), where)
+        for words, rows, where in zip(raw, (train, test), ("training", "test"), strict=True)
+    ]
+    return _dataset(train, test, classes, (labels[0], labels[1]), read, spec.id, raw=(raw[0], raw[1]))
 
 
 def _other_features(spec: UserData, train: Rows, test: Rows) -> str:
@@ -214,18 +204,11 @@ def _other_features(spec: UserData, train: Rows, test: Rows) -> str:
     if name not in rows.metadata.column_names:
         return f"{has} has the feature {name!r}, {lacks} no such column: set dataset.features to columns that both have"
     values = enumerate(rows.metadata[name].to_pylist())
-    at, value = next(((at, value) for at, value in values if not _is_number(value)), (0, None))
+    at, value = next(((at, value) for at, value in values if number_in(str(value)) == inf), (0, None))
     return (
         f"{name!r} is a number in {has} and not in {lacks} (row {at} has {value!r}): fix the column, or set "
         "dataset.features to columns of numbers"
     )
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return isfinite(float(str(value)))
-    except ValueError:
-        return False
 
 
 def read_torchvision(spec: TorchvisionData, data_dir: Path, folder: Path) -> Dataset:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from repair_pipeline.datasets.column_values import holds_bytes, values_of
 from repair_pipeline.datasets.columns import default_features, plain, vectors
-from repair_pipeline.datasets.labels import Labels, class_name, label_column, shown
+from repair_pipeline.datasets.label_columns import Labels, holds_lists, label_column
+from repair_pipeline.datasets.labels import class_name, shown
 from repair_pipeline.datasets.prepared import ImageFiles
 from repair_pipeline.datasets.table_files import (
     UNREADABLE,
@@ -203,7 +204,7 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = (), form: L
         # An id that the CSV file writes as 00037 must not become the number 37.
         table = table.set_column(table.column_names.index(columns.id), columns.id, pa.array(names, pa.string()))
     return Rows(
-        _Images(parquet_files(path), image) if image else _inputs(path, table, columns, features),
+        _Images(parquet_files(path), image) if image else _inputs(path, table, columns, features, form),
         labels,
         plain(table.select([*metadata, *([columns.id] if columns.id and columns.id != "example_id" else [])]), path),
         features,
@@ -211,12 +212,16 @@ def table_rows(path: Path, columns: Columns, like: tuple[str, ...] = (), form: L
     )
 
 
-def _inputs(path: Path, table: pa.Table, columns: Columns, features: Sequence[str]) -> Sequence[Any] | np.ndarray:
-    """Texts, dicts of several columns, or vectors of features."""
+def _inputs(
+    path: Path, table: pa.Table, columns: Columns, features: Sequence[str], form: LabelForm
+) -> Sequence[Any] | np.ndarray:
+    """Texts, lists of words if each has a label, dicts of several columns, or vectors of features."""
     if columns.text:
         kind = table.schema.field(columns.text).type
         texts = values_of(path, table, columns.text)
-        if not all(isinstance(text, str) for text in texts if text is not None):
+        words = form is LabelForm.TAGS and holds_lists(kind)
+        present = [text for text in texts if text is not None]
+        if not all(isinstance(each, str) for text in present for each in (text if words else [text])):
             raise InputError(f"{path}: dataset.text is {columns.text!r}, which holds {kind}: give a column of text")
         if None in texts:
             raise InputError(f"{path}: the text {columns.text!r} of row {texts.index(None)} is missing: fix or drop it")
@@ -303,8 +308,9 @@ def _left_out(path: Path, read: set[Path]) -> tuple[Remark, ...]:
 
 
 def class_places(table: pa.Table, label: str) -> tuple[str, ...] | None:
-    """The class names in the metadata of a Hugging Face file, which its integer labels index; None if absent."""
-    names = in_metadata(table, "huggingface", "info", "features", label, "names")
+    """The class names in the metadata of a Hugging Face file, which its integers or lists of them index; or None."""
+    described = "huggingface", "info", "features", label
+    names = in_metadata(table, *described, "names") or in_metadata(table, *described, "feature", "names")
     return tuple(map(class_name, names)) if isinstance(names, list) and names else None
 
 

@@ -34,7 +34,7 @@ from repair_pipeline.training.fit import Schedule, logits
 from repair_pipeline.training.function import TrainingFunction
 from repair_pipeline.training.protocol import Training, seeded
 from repair_pipeline.training.recipe import UserRecipe
-from repair_pipeline.types import Examples, LabelForm, Progress, QuerySide, Role
+from repair_pipeline.types import PADDING, Examples, LabelForm, Progress, QuerySide, Role
 
 
 class RepairProblem:
@@ -58,7 +58,9 @@ class RepairProblem:
         classes: class names, in the order of the model's outputs. None: the names in the file, or the class numbers.
         likelihood: what the task is: p(z|θ) of the model's outputs, by name, as in a case file with its settings
             (``{"gaussian": {"tolerance": 0.5}}``), or as an instance. With another likelihood than softmax the model
-            returns what that likelihood expects instead of one logit per class; of a regression y is n numbers.
+            returns what that likelihood expects instead of one logit per class. Then y is: of a regression n numbers;
+            of ``multi_label`` (n, k) truth values; of ``token_classification`` (n, t) class numbers and of
+            ``causal_lm`` (n, t) tokens, each the one that follows, with −100 where there is none.
         columns: columns of files, by the keys of a case's data: label, features, image, id, metadata, transform.
         corrupted: ids of training rows that are known to be wrong. Only ``oracle`` and ``semi_oracle`` read them.
         untrained: returns a new, untrained model, for treatments that train from scratch.
@@ -103,10 +105,10 @@ class RepairProblem:
         self._reader = Reader(columns or {}, classes, precision(model), seed, self.likelihood.form)
         sources = {"train": train, "validation": validation, "failures": failures, "tuning": tuning, "guard": guard}
         parts = {"train": self._reader("train", sources.pop("train"))}
-        if self.likelihood.form is LabelForm.CLASS and not self._reader.classes:
+        if self.likelihood.form not in (LabelForm.NUMBER, LabelForm.COMPLETION) and not self._reader.classes:
             self._reader.classes = _class_numbers(model, parts["train"], self.likelihood)
         self.classes = self._reader.classes or ()
-        """Class names, in the order of the model's outputs; empty if labels are numbers."""
+        """Class names, in the order of the model's outputs; empty if labels are numbers or completions."""
         self._example = parts["train"].inputs[:3]
         self.classifier = Classifier(self.with_logits(model))
         """log p(z|θ), and the model's parameters θ̂."""
@@ -209,7 +211,7 @@ class RepairProblem:
         return (
             f"RepairProblem: {len(self.fit)} training rows and {len(self.validation)} for validation, "
             f"{query} failures and {tuning} for tuning, {guard} guard rows, "
-            + (f"{len(self.classes)} classes" if self.classes else "labels are numbers")
+            + (f"{len(self.classes)} classes" if self.classes else f"a label is a {self.likelihood.form.value}")
         )
 
 
@@ -240,7 +242,16 @@ def _class_numbers(model: nn.Module, train: Part, likelihood: Likelihood) -> tup
 
 
 def _require_labels(where: str, rows: Examples, classes: int) -> None:
+    form = LabelForm.of(rows.labels)
+    if form is LabelForm.SET:
+        if rows.labels.shape[1] != classes:
+            raise InputError(
+                f"{where} has labels of {rows.labels.shape[1]} classes, but the model has {classes}: give a column each"
+            )
+        return
     outside = (rows.labels < 0) | (rows.labels >= classes)
+    if form is LabelForm.TAGS:
+        outside &= rows.labels != PADDING
     if outside.any():
         raise InputError(
             f"{where} has the label {int(rows.labels[outside][0])} ({int(outside.sum())} rows are out of range), but "

@@ -12,7 +12,7 @@ from torch import nn
 from repair_pipeline.errors import InputError
 from repair_pipeline.library.problem import RepairProblem
 from repair_pipeline.library.scoring import require_guard
-from repair_pipeline.library.settings import configured, name_of, require_no_settings
+from repair_pipeline.library.settings import configured, name_of, require_no_settings, require_task
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.likelihoods.reading import off
 from repair_pipeline.training.fit import accuracy
@@ -90,6 +90,9 @@ def repair(
         raise InputError(
             "auto searches over methods and treatments, which only repair run does: choose a treatment here"
         )
+    if name in TREATMENTS:
+        recipe = TREATMENTS[name]
+        require_task(problem.likelihood.form, name, recipe.needs_classes, recipe.relabels)
     require_guard(problem, name, chosen)
     _require_rows_left(problem, removed)
     with problem.watched(name) as progress:

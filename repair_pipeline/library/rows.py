@@ -23,7 +23,7 @@ from repair_pipeline.datasets.user_tables import rows_at
 from repair_pipeline.errors import InputError, one_line
 from repair_pipeline.library.settings import configured
 from repair_pipeline.named_tensors import Batch, NamedTensors, joined
-from repair_pipeline.types import Examples, LabelForm
+from repair_pipeline.types import PADDING, Examples, LabelForm
 
 Source = Any
 """``(x, y)`` or ``(x, y, ids)``, a torch data set or loader of these, or the path of a table or a folder of images.
@@ -77,8 +77,9 @@ class Reader:
         seed: int,
         form: LabelForm = LabelForm.CLASS,
     ) -> None:
-        if classes and form is not LabelForm.CLASS:
-            raise InputError("classes are given, but the likelihood reads numbers: leave classes out")
+        if classes and form in (LabelForm.NUMBER, LabelForm.COMPLETION):
+            what = "numbers" if form is LabelForm.NUMBER else "tokens"
+            raise InputError(f"classes are given, but the likelihood reads {what}: leave classes out")
         self._form, names = form, tuple(classes) if classes else None
         self._columns = configured("columns", partial(UserData, train="", test="", classes=names), columns)
         self.classes = self._columns.classes
@@ -112,15 +113,19 @@ class Reader:
             raise InputError(
                 f"{where} is {str(path)!r}, which does not exist: give an absolute path or one relative to {Path.cwd()}"
             )
-        rows = rows_at(path, self._columns, like=self._features or ())
+        if self._form in (LabelForm.COMPLETION, LabelForm.TAGS):
+            raise InputError(
+                f"{where} is a file, but labels of tokens are given as tensors: give (x, y), or write a case file"
+            )
+        rows = rows_at(path, self._columns, like=self._features or (), form=self._form)
         self._features = rows.features if self._features is None else self._features
         if rows.features != self._features:
             raise InputError(
                 f"{path} has the features {', '.join(rows.features)}, but the files before it have "
                 f"{', '.join(self._features)}: name features that all have, with columns={{'features': [...]}}"
             )
-        if self._form is LabelForm.CLASS:
-            self.classes = self.classes or rows.labels.places or rows.labels.sorted_names
+        if self._form is not LabelForm.NUMBER:
+            self.classes = self.classes or rows.labels.class_names(self._form)
         if self._transform is None:
             self._transform = transform_of(self._columns, Path.cwd(), rows, "columns.transform")
         scale = None
@@ -128,7 +133,7 @@ class Reader:
             self._scale = scale = Scale(rows.inputs, where, self._scale)
         inputs = Prepared(rows.inputs, self._transform, where, scale)[torch.arange(len(rows.labels.values))]
         hashes = [digest(content(row)) for row in rows.inputs]
-        labels = rows.labels.numbers(self.classes, where) if self.classes else rows.labels.floats(where)
+        labels = rows.labels.tensor(self._form, self.classes or (), where)
         return Part(self._converted(inputs), labels, hashes, list(rows.names) or None)
 
     def _loaded(self, where: str, source: Any) -> tuple[Any, ...]:
@@ -171,23 +176,27 @@ class Reader:
         vectors = isinstance(inputs, Tensor) and inputs.dim() == 2
         if (
             (isinstance(inputs, Tensor) and inputs.dim() < 2)
-            or labels.dim() != 1
+            or labels.dim() != (1 if self._form in (LabelForm.CLASS, LabelForm.NUMBER) else 2)
             or {len(labels), len(labels if ids is None else ids)} != {len(inputs)}
         ):
             and_ids = "" if ids is None else f" and {len(ids)} ids"
             raise InputError(
                 f"{where} has inputs of shape {tuple(inputs.shape)}, labels of shape {tuple(labels.shape)}{and_ids}: "
-                "give (n, ...) inputs and n labels"
+                f"give (n, ...) inputs and {_SHAPES.get(self._form, 'n labels')}"
             )
         if self._form is LabelForm.NUMBER:
             labels = _numbers(where, labels)
+        elif self._form is LabelForm.SET:
+            labels = _sets(where, labels)
         elif labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise InputError(
                 f"{where} has labels of dtype {labels.dtype}: give integer class numbers, such as labels.long()"
             )
         # Hash vectors as files of features are hashed: their numbers are read as float64.
         raw = inputs.to(torch.float64) if vectors else inputs
-        labels = labels if self._form is LabelForm.NUMBER else labels.long()
+        if self._form in (LabelForm.COMPLETION, LabelForm.TAGS):
+            labels = _tokens(where, labels, self._form)
+        labels = labels.long() if self._form is LabelForm.CLASS else labels
         return Part(self._converted(inputs), labels, input_digests(raw), ids)
 
     def _converted(self, inputs: Batch) -> Batch:
@@ -247,6 +256,33 @@ def _numbers(where: str, labels: Tensor) -> Tensor:
     if bad := int((~labels.isfinite()).sum()):
         raise InputError(f"{where} has {bad} labels that are not finite: fix or drop these rows")
     return labels
+
+
+_SHAPES = {
+    LabelForm.SET: "labels (n, k), whether each class is in a row's set",
+    LabelForm.COMPLETION: f"labels (n, t), the token that follows each, or {PADDING}",
+    LabelForm.TAGS: f"labels (n, t), the class of each token, or {PADDING}",
+}
+
+
+def _sets(where: str, labels: Tensor) -> Tensor:
+    """Truth values, which may be given as 0 and 1."""
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        raise InputError(f"{where} has labels other than 0 and 1: give {_SHAPES[LabelForm.SET]}")
+    return labels.bool()
+
+
+def _tokens(where: str, labels: Tensor, form: LabelForm) -> Tensor:
+    """Labels of tokens, in the type by which their form is known.
+
+    Raises:
+        InputError: a row has none, or a number that is no label.
+    """
+    if bad := int(((labels < 0) & (labels != PADDING)).sum()):
+        raise InputError(f"{where} has {bad} labels below 0 that are not {PADDING}: give {_SHAPES[form]}")
+    if bare := torch.nonzero((labels == PADDING).all(dim=1)).flatten().tolist():
+        raise InputError(f"{where} has no label for any token of row {bare[0]}: give one, or drop the row")
+    return labels.int() if form is LabelForm.TAGS else labels.long()
 
 
 def _texts(ids: Any) -> list[str]:

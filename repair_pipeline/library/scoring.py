@@ -13,7 +13,7 @@ from repair_pipeline.errors import InputError
 from repair_pipeline.influence.methods import METHODS
 from repair_pipeline.influence.protocol import InfluenceMethod
 from repair_pipeline.library.problem import RepairProblem
-from repair_pipeline.library.settings import configured, name_of, require_no_settings
+from repair_pipeline.library.settings import configured, name_of, require_no_settings, require_task
 from repair_pipeline.library.tables import Shown
 from repair_pipeline.problem.query import QueryBased
 from repair_pipeline.types import Causes, InfluenceScores
@@ -105,6 +105,8 @@ def attribute(problem: RepairProblem, method: str | InfluenceMethod = "ewc", **s
         require_no_settings(method, settings)
         name, scorer = name_of(method, METHODS), method
     role = METHODS[name].role if name in METHODS else "repair"
+    if name in METHODS:
+        require_task(problem.likelihood.form, name, METHODS[name].needs_classes, suggests=name == "cross_fit")
     if role == "reference" and not problem.corrupted:
         raise InputError(f"{name} reads which rows are known to be wrong: give the problem corrupted= ids")
     require_guard(problem, name, scorer)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from repair_pipeline.errors import InputError
+from repair_pipeline.types import LabelForm
 
 T = TypeVar("T")
 
@@ -53,6 +54,26 @@ def configured(name: str, make: Callable[..., T], settings: Mapping[str, Any]) -
         raise InputError(
             f"{name}: {where or 'its settings'}: {what[0].lower()}{what[1:]} (got {first['input']!r})"
         ) from error
+
+
+def require_task(form: LabelForm, name: str, needs_classes: bool, suggests: bool) -> None:
+    """Check that a method or treatment goes with what a label is, as a case file does.
+
+    Args:
+        form: what a label is.
+        name: of the method or treatment.
+        needs_classes: whether it needs one class a row.
+        suggests: whether it asks models for another label of a row.
+
+    Raises:
+        InputError: it does not.
+    """
+    if needs_classes and form is not LabelForm.CLASS:
+        raise InputError(f"{name} needs one class for each row, but a label is a {form.value}: choose another")
+    if suggests and not form.corrects:
+        raise InputError(
+            f"{name} asks models for another label of a row, but a label is a {form.value}: choose one that drops rows"
+        )
 
 
 def require_no_settings(instance: object, settings: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from repair_pipeline.likelihoods.multi_label import MultiLabel
 from repair_pipeline.likelihoods.protocol import Likelihood
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.likelihoods.student_t import StudentT
+from repair_pipeline.likelihoods.token_classification import TokenClassification
 from repair_pipeline.plugins import Catalogue
 
 _BUILTIN = {
@@ -27,6 +28,7 @@ WITH_SETTINGS: Mapping[str, Callable[..., Likelihood]] = {
     "student_t": StudentT,
     "multi_label": MultiLabel,
     "causal_lm": CausalLM,
+    "token_classification": TokenClassification,
 }
 """Likelihoods that have settings, and are given as a name with these; alone if none is required."""
 

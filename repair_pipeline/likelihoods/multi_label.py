@@ -22,7 +22,6 @@ class MultiLabel(Likelihood):
     """
 
     form = LabelForm.SET
-    corrects = False
     measure = "f1"
     logits = staticmethod(as_they_are)
     line = "a set of classes, an output each, whose sigmoid is p(class in the set); right if all are"

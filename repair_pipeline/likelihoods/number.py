@@ -160,7 +160,7 @@ class Number(Likelihood):
         z = self.standard((torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES).to(moved)
         return (self.log_density(z) - self.log_density(z - moved[:, None])).mean(dim=1)
 
-    def predicted(self, outputs: Outputs) -> Float64[Tensor, " n"]:
+    def predicted(self, outputs: Outputs, given: Labels) -> Float64[Tensor, " n"]:
         return outputs.reshape(-1).double()
 
     def unlikelihood(self, predicted: Float64[Tensor, " n"], labels: Labels) -> Float64[Tensor, " n"]:

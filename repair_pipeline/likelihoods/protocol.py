@@ -15,7 +15,7 @@ from repair_pipeline.types import LabelForm
 Outputs = Float[Tensor, "n *k"]
 """What a model returns for n rows, after the conversion: logits of k classes, a number, or logits at each place."""
 Labels = Shaped[Tensor, "n *l"]
-"""The labels of n rows: class numbers (n,), numbers (n,), sets of classes (n, k), or tokens (n, t)."""
+"""The labels of n rows: class numbers (n,), numbers (n,), sets of classes (n, k), or tokens or their classes (n, t)."""
 
 
 def as_they_are(outputs: Tensor) -> Tensor:
@@ -37,8 +37,6 @@ class Likelihood:
 
     form: LabelForm = LabelForm.CLASS
     """What a label is."""
-    corrects: bool = True
-    """Whether models can say what another label of a row is. If not, wrong rows can only be dropped."""
     measure: str | None = None
     """The task's own number beside the share of rows that are right; None: it has none."""
 
@@ -154,9 +152,9 @@ class Likelihood:
         log_before, log_after = before.log_softmax(dim=1), after.log_softmax(dim=1)
         return (log_before.exp() * (log_before - log_after)).sum(dim=1)
 
-    # Another label, as models say that were not trained on the row; where ``corrects``.
+    # Another label, as models say that were not trained on the row; where ``form.corrects``.
 
-    def predicted(self, outputs: Outputs) -> Float64[Tensor, "n *k"]:
+    def predicted(self, outputs: Outputs, given: Labels) -> Float64[Tensor, "n *k"]:
         """What is kept of a prediction: p(y|x) of every class."""
         return outputs.double().softmax(dim=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ class Lora:
 def pretrained_model(
     folder: Path, classes: int, arguments: Mapping[str, Any], lora: Lora | None, form: LabelForm = LabelForm.CLASS
 ) -> nn.Module:
-    """A classifier of texts or images, or a causal language model, with the weights of a folder.
+    """A classifier of texts, tokens or images, or a causal language model, with the weights of a folder.
 
     What the folder lacks, as a classifier's head, is new.
 
@@ -58,7 +59,8 @@ def pretrained_model(
             f"{pickled[0]} is a pickle, which is not read: load the model once and save it with "
             "save_pretrained(..., safe_serialization=True)"
         )
-    what = "causal language model" if form is LabelForm.COMPLETION else "classifier"
+    names = {LabelForm.COMPLETION: "causal language model", LabelForm.TAGS: "classifier of tokens"}
+    what = names.get(form, "classifier")
     with _quiet(transformers):
         try:
             own = {"use_cache": False} if form is LabelForm.COMPLETION else {"num_labels": classes}
@@ -91,6 +93,10 @@ def _factory(transformers: Any, config: Any, form: LabelForm) -> Any:
         if type(config) in transformers.AutoModelForCausalLM._model_mapping:
             return transformers.AutoModelForCausalLM
         raise ValueError(f"{type(config).__name__} has no head of a causal language model")
+    if form is LabelForm.TAGS:
+        if type(config) in transformers.AutoModelForTokenClassification._model_mapping:
+            return transformers.AutoModelForTokenClassification
+        raise ValueError(f"{type(config).__name__} has no head that classifies tokens")
     for factory in (transformers.AutoModelForSequenceClassification, transformers.AutoModelForImageClassification):
         if type(config) in factory._model_mapping:
             return factory
@@ -105,16 +111,20 @@ def _with_adapters(model: nn.Module, lora: Lora, form: LabelForm) -> nn.Module:
             f"model.lora: no linear layer of {type(model).__name__} has the name {unknown[0]!r}: set "
             f"model.lora.targets to some of {', '.join(linear)}"
         )
+    kinds = peft.TaskType
     settings = peft.LoraConfig(
         # A classifier's head is trained, too.
-        task_type=peft.TaskType.CAUSAL_LM if form is LabelForm.COMPLETION else peft.TaskType.SEQ_CLS,
+        task_type={LabelForm.COMPLETION: kinds.CAUSAL_LM, LabelForm.TAGS: kinds.TOKEN_CLS}.get(form, kinds.SEQ_CLS),
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.targets and list(lora.targets),
     )
     try:
-        return peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            # peft asks for a property of transformers under its former name; a user cannot act on it.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+            return peft.get_peft_model(model, settings)
     except ValueError as error:  # peft has no choice of its own for the architecture
         raise InputError(
             f"model.lora: {one_line(error)}: set model.lora.targets to some of {', '.join(linear)}"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from repair_pipeline.datasets.labels import label_of, shown, texts
+from repair_pipeline.datasets.labels import label_of, possible, shown, texts
 from repair_pipeline.datasets.table_files import UNREADABLE, as_listed, read_table
 from repair_pipeline.errors import InputError
 from repair_pipeline.storage.decision_log import DecisionLog
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.layout import Layout
 from repair_pipeline.storage.records import save_rows
-from repair_pipeline.types import Dataset
+from repair_pipeline.types import Dataset, LabelForm
 
 _CHANGES = ("drop", "relabel")
 _LEFT = ("keep", "unsure")
@@ -259,7 +259,8 @@ def _listed(
     def column(name: str, known: Collection[str] = ()) -> list[str]:
         return as_listed(path, table, name, known) if name in table.column_names else [""] * len(table)
 
-    known = {*data.train.ids.tolist(), *judged}
+    given = dict(zip(data.train.ids.tolist(), data.train.labels, strict=True))
+    known = {*given, *judged}
     listed = column("example_id", known)
     if strangers := [name for name in listed if name not in known]:
         raise InputError(
@@ -279,13 +280,13 @@ def _listed(
                 f"{where} has the {decision_column} {decision!r} and the {label_column} {label!r}: write drop or keep "
                 f"without a class, or relabel with one in the column {label_column}"
             )
-        if label and data.train.labels.dim() > 1:
+        if label and not LabelForm.of(data.train.labels).corrects:
             raise InputError(
                 f"{where} is to get another label, but a label of several parts is not corrected: drop the row"
             )
-        if label and label_of(label, data.classes) is None:
-            due = f"the classes are {shown(data.classes)}: use one of them" if data.classes else "labels are numbers"
-            raise InputError(f"{where} has the {label_column} {label!r}, but {due}")
+        has = given.get(example_id)
+        if label and has is not None and label_of(label, data.classes, has) is None:
+            raise InputError(f"{where} has the {label_column} {label!r}, but {possible(has, data.classes)}")
         if group and group not in groups:
             raise InputError(
                 f"{where} has the failure_group {group!r}, but the case has {shown(groups)}: use one of them, or leave "

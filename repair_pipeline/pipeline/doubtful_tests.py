@@ -126,6 +126,8 @@ def _judged_models(view: GroupView) -> list[Path]:
 
 
 def log_p(model: nn.Module, rows: Examples) -> Float64[Tensor, "n *k"]:
-    """log p(y|x) of every class; of a regression the predicted numbers."""
+    """log p(y|x) of every class; of another task what it keeps of a prediction."""
     outputs, likelihood = logits(model, rows), likelihood_of(model)
-    return outputs.double().log_softmax(dim=1) if likelihood.form is LabelForm.CLASS else likelihood.predicted(outputs)
+    if likelihood.form is LabelForm.CLASS:
+        return outputs.double().log_softmax(dim=1)
+    return likelihood.predicted(outputs, rows.labels.cpu())

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool
 
-from repair_pipeline.datasets.labels import label_of
+from repair_pipeline.datasets.labels import relabelled
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
@@ -70,10 +69,10 @@ def patched_rows(case: Case) -> Examples:
     """The fit rows after the case's patch: without those that it drops, and with new labels for those it relabels."""
     rows, classes = case.data.fit.examples, case.data.classes
     patch = _patch(case)
-    new = {name: label_of(row["suggested_label"], classes) for name, row in patch.items() if row["action"] == "relabel"}
-    labels = [new.get(name, label) for name, label in zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)]
-    relabelled = replace(rows, labels=torch.tensor(labels, dtype=rows.labels.dtype))
-    return relabelled.without(frozenset(name for name, row in patch.items() if row["action"] == "drop"))
+    by_row = enumerate(map(patch.get, rows.ids.tolist()))
+    new = {at: row["suggested_label"] for at, row in by_row if row and row["action"] == "relabel"}
+    changed = replace(rows, labels=relabelled(rows.labels, new, classes))
+    return changed.without(frozenset(name for name, row in patch.items() if row["action"] == "drop"))
 
 
 def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -> None:

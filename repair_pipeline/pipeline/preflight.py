@@ -156,9 +156,13 @@ def _shape(rows: Examples) -> str:
 
 def _labels(data: CorruptedDataset) -> Iterator[Finding]:
     labels = data.fit.examples.labels
-    if labels.dtype != torch.bool and labels.dim() == 2:
+    form = LabelForm.of(labels)
+    if form in (LabelForm.COMPLETION, LabelForm.TAGS):
         tokens = (labels != PADDING).sum(dim=1)
         longest = f"up to {int(tokens.max())} tokens, on average {tokens.double().mean().item():.1f}"
+    if form is LabelForm.TAGS:
+        yield Finding("labels", f"a class for each of {longest}")
+    if form is LabelForm.COMPLETION:
         yield Finding("labels", f"completions of {longest}, out of {len(data.classes)}")
         return
     yield from _classes(data) if data.classes else _numbers(data)

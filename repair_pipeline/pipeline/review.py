@@ -17,7 +17,12 @@ from repair_pipeline.types import Examples, LabelForm
 
 OPPOSED = 5
 """Failures that are shown beside a row."""
-_LABELS = {LabelForm.NUMBER: "numbers", LabelForm.SET: "sets of them", LabelForm.COMPLETION: "texts"}
+_LABELS = {
+    LabelForm.NUMBER: "numbers",
+    LabelForm.SET: "sets of them",
+    LabelForm.COMPLETION: "texts",
+    LabelForm.TAGS: "one for each token",
+}
 """What labels are that are no classes."""
 _QUERY_SIDE = ("query", "query_tuning", "guard")
 

@@ -35,7 +35,8 @@ def cross_fit(task: RepairTask, watch: Callable[[nn.Module], None] | None = None
         model = trained_anew(task, rows[fold_of != fold], task.validation)
         if watch:
             watch(model)
-        predicted.append(task.classifier.likelihood.predicted(logits(model, rows[fold_of == fold])))
+        left_out = rows[fold_of == fold]
+        predicted.append(task.classifier.likelihood.predicted(logits(model, left_out), left_out.labels.cpu()))
         at.append(torch.nonzero(fold_of == fold).flatten())
         task.progress(fold + 1, FOLDS)
     probabilities = torch.cat(predicted)[torch.cat(at).argsort()]

@@ -88,6 +88,12 @@ def require_readable(
             f"{shapes[0]}, a logit for each token that may follow each of a row's: give a causal language model "
             "of as many tokens as the tokenizer has"
         )
+    if likelihood.form is LabelForm.TAGS:
+        raise InputError(
+            f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected "
+            f"{shapes[0]}, a logit for each of the classes {shown(classes, 10)} at each token: let it, and let the "
+            "rows have as many tokens as the longest has classes"
+        )
     if likelihood.form is LabelForm.NUMBER:
         raise InputError(
             f"the model returns outputs of shape {tuple(outputs.shape)} for {len(rows)} rows, expected "

@@ -19,7 +19,12 @@ KINDS: dict[Kind, str] = {
     "reference": "Reference",
 }
 """Table headings by kind of row, in the order in which they are shown."""
-MEASURES = {"error": "mean absolute error", "perplexity": "perplexity", "f1": "micro F1"}
+MEASURES = {
+    "error": "mean absolute error",
+    "perplexity": "perplexity",
+    "f1": "micro F1",
+    "token_accuracy": "share of right tokens",
+}
 """In words, the tasks' own numbers by the names that the table ``recovery`` has."""
 
 

@@ -175,7 +175,7 @@ TABLES: dict[str, pa.Schema] = {
                 "on holdout and remaining rows, weighted by the share of failures in the test set",
             ),
             _field(
-                "measure", pa.string(), "task's own number: error (mean absolute), perplexity or f1; null for classes"
+                "measure", pa.string(), "task's own number: error, perplexity, f1 or token_accuracy; null for classes"
             ),
             _field("holdout_measure", pa.float64(), "that number on the holdout"),
             _field("remaining_measure", pa.float64(), "the same on the remaining rows"),

@@ -60,7 +60,7 @@ class Rows(Dataset[tuple[Row, Tensor]]):
         self._examples = examples
         labels = examples.labels
         # Numbers as her own data sets have them: float64 labels would not go with the outputs of a float32 model.
-        numbers = labels.float() if labels.is_floating_point() or labels.dtype == torch.bool else labels
+        numbers = labels.float() if labels.is_floating_point() or labels.dtype == torch.bool else labels.long()
         self._targets = numbers if targets is None else targets
 
     def __len__(self) -> int:

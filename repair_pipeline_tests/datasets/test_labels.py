@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from repair_pipeline.datasets.labels import Labels, class_name, label_column, shown
+from repair_pipeline.datasets.label_columns import Labels, label_column
+from repair_pipeline.datasets.labels import class_name, shown
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.errors import InputError
 

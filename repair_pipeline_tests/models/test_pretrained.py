@@ -3,15 +3,17 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, GPT2Config, LlamaConfig
 
 from repair_pipeline.continual.likelihood import Classifier
 from repair_pipeline.errors import InputError
+from repair_pipeline.likelihoods.likelihoods import likelihood
 from repair_pipeline.likelihoods.reading import with_logits
 from repair_pipeline.likelihoods.softmax import SOFTMAX
 from repair_pipeline.models.pretrained import Lora, pretrained_model
 from repair_pipeline.models.user_model import load_weights
 from repair_pipeline.named_tensors import NamedTensors
+from repair_pipeline.types import LabelForm
 from repair_pipeline_tests.problems import examples
 from repair_pipeline_tests.texts import write_bert
 
@@ -128,3 +130,42 @@ def test_weights_of_another_model_are_refused(bert, tmp_path):
     save_file({"other": torch.zeros(2)}, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="lacks"):
         load_weights(built(bert), load_file(tmp_path / "w.safetensors"), "w.safetensors")
+
+
+SIZES = {"vocab_size": 16, "bos_token_id": 0, "eos_token_id": 0}
+LARGER = {
+    "llama": LlamaConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, **SIZES),
+    "gpt2": GPT2Config(n_embd=8, n_layer=1, n_head=2, n_positions=16, **SIZES),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "form", "head"),
+    [
+        ("llama", "causal_lm", LabelForm.COMPLETION, []),
+        ("gpt2", "causal_lm", LabelForm.COMPLETION, []),
+        ("gpt2", "token_classification", LabelForm.TAGS, ["weight", "bias"]),
+    ],
+)
+def test_adapters_of_tokens_tasks_have_the_gradients_of_ordinary_autograd(tmp_path, name, task, form, head):
+    LARGER[name].save_pretrained(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = pretrained_model(tmp_path, 3, {}, Lora(rank=2), form).double()
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter)  # adapters that are new do nothing
+    adapted = [each for each, parameter in model.named_parameters() if parameter.requires_grad]
+    assert [each.rpartition(".")[2] for each in adapted if "lora_" not in each] == head
+    assert sum("lora_" in each for each in adapted) >= 2
+    labels = torch.tensor([[1, 2, -100, -100, -100], [0, -100, -100, -100, -100], [-100, 2, 1, 0, 2]])
+    rows = examples(INPUTS, labels.int() if form is LabelForm.TAGS else labels)
+    classifier = Classifier(with_logits(model, INPUTS, 3, likelihood(task)))
+    actual = classifier.gradients(classifier.theta_hat, rows)
+    reference = classifier.module(classifier.theta_hat)
+    parameters = [parameter for parameter in reference.parameters() if parameter.requires_grad]
+    for at in range(3):
+        outputs = reference(INPUTS[at : at + 1])
+        loss = torch.nn.functional.cross_entropy(outputs[0], labels[at], reduction="sum")
+        gradients = torch.autograd.grad(-loss, parameters)
+        torch.testing.assert_close(actual[at], torch.cat([part.flatten() for part in gradients]), rtol=1e-6, atol=1e-8)
