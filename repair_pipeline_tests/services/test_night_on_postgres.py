@@ -30,7 +30,7 @@ pytestmark = pytest.mark.services
 
 PAGE = list(blocks(ROOT / "docs/deployment.md"))
 TEMPLATES = ("north", "south")
-SECONDS = 600
+SECONDS = 900
 
 
 @pytest.fixture(scope="module")
