@@ -211,7 +211,7 @@ class RepairProblem:
         return (
             f"RepairProblem: {len(self.fit)} training rows and {len(self.validation)} for validation, "
             f"{query} failures and {tuning} for tuning, {guard} guard rows, "
-            + (f"{len(self.classes)} classes" if self.classes else f"a label is a {self.likelihood.form.value}")
+            + (f"{len(self.classes)} classes" if self.classes else f"labels are {self.likelihood.form.value}s")
         )
 
 
