@@ -27,6 +27,6 @@ def printed(text: str, keep: str = "") -> str:
     )
 
 
-def one_line(error: BaseException) -> str:
-    """The first 200 characters of an error's message, on one line; its type if it has no message."""
+def one_line(error: BaseException | str) -> str:
+    """The first 200 characters of an error, or of its message, on one line; its type if it has no message."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from repair_pipeline.continual.ewc import EWC
 from repair_pipeline.continual.fisher import fisher_diagonal
@@ -85,13 +85,13 @@ def task() -> RepairTask:
 def forward(model: nn.Module, rows: Examples, size: int) -> None:
     """One pass without gradients."""
     with torch.no_grad():
-        for inputs in _inputs(rows).split(size):
+        for inputs in rows.tensor.split(size):
             model(inputs)
 
 
 def forward_and_backward(model: nn.Module, rows: Examples, size: int) -> None:
     """One pass with the gradient of each batch."""
-    for inputs, labels in zip(_inputs(rows).split(size), rows.labels.split(size), strict=True):
+    for inputs, labels in zip(rows.tensor.split(size), rows.labels.split(size), strict=True):
         model.zero_grad()
         nn.functional.cross_entropy(model(inputs), labels).backward()
 
@@ -99,7 +99,7 @@ def forward_and_backward(model: nn.Module, rows: Examples, size: int) -> None:
 def bare_steps(model: nn.Module, rows: Examples, size: int, steps: int, epochs: int = 1) -> None:
     """Adam on batches: what any training does."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
-    inputs, done = _inputs(rows), 0
+    inputs, done = rows.tensor, 0
     for _ in range(epochs):
         for chosen in torch.randperm(len(rows)).split(size):
             if done == steps:
@@ -108,10 +108,6 @@ def bare_steps(model: nn.Module, rows: Examples, size: int, steps: int, epochs: 
             nn.functional.cross_entropy(model(inputs[chosen]), rows.labels[chosen]).backward()
             optimiser.step()
             done += 1
-
-
-def _inputs(rows: Examples) -> Tensor:
-    return rows.tensor
 
 
 def ratios() -> Iterator[Ratio]:
@@ -152,23 +148,13 @@ def ratios() -> Iterator[Ratio]:
         lambda: recipe.fit(model, fit, fit, stream, start="trained"),
         partial(bare_steps, cnn(1, 10), fit, 64, ROWS),
     )
-    ewc = METHODS["ewc"]()
-    yield Ratio(
-        "`ewc`, with Fisher",
-        "EK-FAC of kronfluence",
-        0.2,
-        lambda: (fisher_diagonal(classifier, theta, fit), ewc.scores(whole)),
-        lambda: METHODS["ekfac"]().scores(whole),
-        repeats=2,
-    )
-    yield Ratio(
-        "`ewc`, with Fisher",
-        "TRAK at its defaults",
-        0.3,
-        lambda: (fisher_diagonal(classifier, theta, fit), ewc.scores(whole)),
-        lambda: METHODS["trak"]().scores(whole),
-        repeats=2,
-    )
+
+    def ewc() -> None:
+        fisher_diagonal(classifier, theta, fit)
+        METHODS["ewc"]().scores(whole)
+
+    for peer, name, bar in (("ekfac", "EK-FAC of kronfluence", 0.2), ("trak", "TRAK at its defaults", 0.3)):
+        yield Ratio("`ewc`, with Fisher", name, bar, ewc, partial(METHODS[peer]().scores, whole), repeats=2)
 
 
 def table(found: Iterator[Ratio]) -> str:

@@ -215,9 +215,9 @@ class Labels:
         return self.numbers(classes, where) if classes else self.floats(where)
 
 
-def padded(tags: Sequence[Sequence[int]], length: int | None = None) -> Int32[Tensor, "n t"]:
-    """The class numbers of each row's tokens, with ``PADDING`` behind them up to a length, or up to the longest row."""
-    labels = torch.full((len(tags), length or max(map(len, tags))), PADDING, dtype=torch.int32)
+def padded(tags: Sequence[Sequence[int]]) -> Int32[Tensor, "n t"]:
+    """The class numbers of each row's tokens, with ``PADDING`` behind them up to the longest row."""
+    labels = torch.full((len(tags), max(map(len, tags))), PADDING, dtype=torch.int32)
     for row, numbers in enumerate(tags):
         labels[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.int32)
     return labels

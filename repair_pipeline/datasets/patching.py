@@ -33,7 +33,7 @@ from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.datasets.user_tables import class_places, image_files, is_image_folder
 from repair_pipeline.errors import InputError
-from repair_pipeline.types import Dataset, LabelForm
+from repair_pipeline.types import Dataset, Examples, LabelForm
 
 
 def require_unapplied(spec: UserData, folder: Path, name: str) -> None:
@@ -158,16 +158,23 @@ def patched(data: Dataset, patches: Iterable[pa.Table]) -> Dataset:
     """
     train = data.train
     for patch in patches:
-        changes = {row["example_id"]: row for row in patch.to_pylist()}
-        by_row = [changes.get(example_id) for example_id in train.ids.tolist()]
-        new = {
-            at: change["suggested_label"]
-            for at, change in enumerate(by_row)
-            if change and change["action"] == "relabel"
-        }
-        kept = torch.tensor([change is None or change["action"] != "drop" for change in by_row])
-        train = replace(train, labels=relabelled(train.labels, new, data.classes))[kept]
+        train = with_patch(train, patch, data.classes)
     return replace(data, train=train)
+
+
+def with_patch(rows: Examples, patch: pa.Table, classes: tuple[str, ...]) -> Examples:
+    """Rows without those that a patch drops, and with new labels for those that it relabels.
+
+    Args:
+        rows: the rows.
+        patch: as for ``apply_patch``. Of several suggestions for one row the last counts.
+        classes: class names; empty for numbers.
+    """
+    changes = {row["example_id"]: row for row in patch.to_pylist()}
+    by_row = [changes.get(example_id) for example_id in rows.ids.tolist()]
+    new = {at: row["suggested_label"] for at, row in enumerate(by_row) if row and row["action"] == "relabel"}
+    kept = torch.tensor([row is None or row["action"] != "drop" for row in by_row])
+    return replace(rows, labels=relabelled(rows.labels, new, classes))[kept]
 
 
 @dataclass(frozen=True)

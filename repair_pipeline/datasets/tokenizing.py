@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ class Words:
                     f"{PADDING} where there is none"
                 )
             words = self._fitted(row).word_ids()
-            begins = [word is not None and word not in words[:place] for place, word in enumerate(words)]
+            begins = [word not in (None, before) for before, word in pairwise([None, *words])]
             placed.append([classes[word] if first else PADDING for word, first in zip(words, begins, strict=True)])
             if set(placed[-1]) == {PADDING}:
                 raise InputError(

@@ -69,7 +69,7 @@ def _reason(error: BaseException) -> str:
     """What an error was first raised for, on one line."""
     if isinstance(error, dg.DagsterInvalidConfigError) and error.errors:
         first = error.errors[0]  # its message holds a stack trace where a value could not be looked up
-        return one_line(ValueError(getattr(first.error_data, "message", first.message)))
+        return one_line(getattr(first.error_data, "message", first.message))
     return one_line(error) if error.__cause__ is None else _reason(error.__cause__)
 
 

@@ -112,7 +112,9 @@ def compare(case: Case, new: Path, old: Path | None, progress: Progress) -> list
     if whose == compared_with:
         other = "the case's base model" if old is None else f"--old, {str(old)!r}"
         raise InputError(f"NEW is {str(new)!r}, which has the same weights as {other}: give two different models")
-    missed = None if compared_with == weights_digest(base) else _missed(case, replaced, str(old), progress)
+    missed = (
+        None if old is None or compared_with == weights_digest(base) else _missed(case, replaced, str(old), progress)
+    )
 
     def judged(view: GroupView, progress: Progress) -> Outcomes:
         rows = unseen(view, whose)

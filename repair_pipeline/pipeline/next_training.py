@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool
 
-from repair_pipeline.datasets.labels import relabelled
+from repair_pipeline.datasets.patching import with_patch
 from repair_pipeline.evaluation.next_training import Trainings, judge_patch
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.file import File
@@ -66,13 +67,8 @@ def _train(case: Case, arm: str, number: int, path: Path, progress: Progress) ->
 
 
 def patched_rows(case: Case) -> Examples:
-    """The fit rows after the case's patch: without those that it drops, and with new labels for those it relabels."""
-    rows, classes = case.data.fit.examples, case.data.classes
-    patch = _patch(case)
-    by_row = enumerate(map(patch.get, rows.ids.tolist()))
-    new = {at: row["suggested_label"] for at, row in by_row if row and row["action"] == "relabel"}
-    changed = replace(rows, labels=relabelled(rows.labels, new, classes))
-    return changed.without(frozenset(name for name, row in patch.items() if row["action"] == "drop"))
+    """The fit rows after the case's patch."""
+    return with_patch(case.data.fit.examples, _patch(case), case.data.classes)
 
 
 def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -> None:
@@ -98,7 +94,7 @@ def _write_verdict(case: Case, trainings: int, path: Path, progress: Progress) -
         )
     )
     true = [outcomes(TRUE, rows).mean() for rows in (holdout, remaining)] if case.spec.plants else None
-    actions = [row["action"] for row in _patch(case).values()]
+    actions = list({row["example_id"]: row["action"] for row in _patch(case).to_pylist()}.values())
     row = {
         **asdict(verdict),
         "true_labels": share * true[0] + (1 - share) * true[1] if true else None,
@@ -116,7 +112,5 @@ def patch_verdict(layout: Layout, case_id: str) -> Mapping[str, Any] | None:
     return read_parquet(path)[0].to_pylist()[0] if path.exists() else None
 
 
-def _patch(case: Case) -> dict[str, Mapping[str, Any]]:
-    """The patch by training row. Of a row that several groups suggest to change, the last suggestion counts."""
-    rows = read_parquet(case.layout.table("patch", case.id))[0].to_pylist()
-    return {row["example_id"]: row for row in rows}
+def _patch(case: Case) -> pa.Table:
+    return read_parquet(case.layout.table("patch", case.id))[0]

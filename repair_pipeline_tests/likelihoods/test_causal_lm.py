@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from repair_pipeline.continual.fisher import fisher_diagonal, labels_of
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.datasets.labels import members, strata, texts
 from repair_pipeline.errors import InputError
@@ -17,23 +16,23 @@ from repair_pipeline.named_tensors import NamedTensors
 from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.training.fit import accuracy, measured, of_rows, predictions, right
 from repair_pipeline.types import PADDING
-from repair_pipeline_tests.likelihoods.fisher import assert_fisher_is
 from repair_pipeline_tests.likelihoods.leaving_out import assert_influence_is_that_of_leaving_rows_out
+from repair_pipeline_tests.likelihoods.places import (
+    Table,
+    assert_divergence_is_torchs,
+    assert_fisher_is_a_loops,
+    longer,
+    of_ids,
+)
 from repair_pipeline_tests.problems import examples, seeded
 
 TASK = likelihood("causal_lm")
 TOKENS, PLACES = 7, 6
 
 
-class Bigram(nn.Module):
-    """The logits of the next token depend on the present one alone, linearly: log p is concave."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Embedding(TOKENS, TOKENS)
-
-    def forward(self, input_ids):
-        return self.table(input_ids)
+def bigram():
+    """The logits of the next token depend on the present one alone."""
+    return Table(TOKENS, TOKENS)
 
 
 def rows(count=9, seed=0, places=PLACES):
@@ -104,8 +103,7 @@ def test_log_p_is_transformers_own_loss_times_the_tokens_and_gradients_are_a_loo
 def test_padding_and_the_rows_beside_change_nothing(made):
     classifier, data = made
     theta = classifier.theta_hat
-    longer = {name: nn.functional.pad(part, (0, 3)) for name, part in data.inputs.parts.items()}
-    padded = examples(NamedTensors(longer), nn.functional.pad(data.labels, (0, 3), value=PADDING))
+    padded = longer(data)
     whole = log_likelihoods(classifier, theta, data)
     close = {"rtol": 1e-6, "atol": 1e-6}  # a Llama computes its angles in float32
     torch.testing.assert_close(log_likelihoods(classifier, theta, padded), whole, **close)
@@ -114,48 +112,26 @@ def test_padding_and_the_rows_beside_change_nothing(made):
 
 
 def test_fisher_and_curvature_are_loops_over_places_and_tokens():
-    data = rows(4)
-    data = examples(data.inputs.parts["input_ids"], data.labels)
-    classifier = Classifier(TASK.on(seeded(Bigram())))
-    theta, full = classifier.theta_hat, 0
-    for row in range(4):
-        inputs, labels = data.inputs[row : row + 1], data.labels[row]
-        for place in torch.nonzero(labels >= 0).flatten():
-
-            def log_p(at, place=place, inputs=inputs):
-                return classifier.logits(at, inputs)[0, place].log_softmax(0)
-
-            slopes = torch.autograd.functional.jacobian(log_p, theta)
-            full += slopes.T @ (log_p(theta).exp()[:, None] * slopes) / 4
-    diagonal = assert_fisher_is(full, classifier, data)
-    many = examples(data.inputs.repeat(3000, 1), data.labels.repeat(3000, 1))
-    drawn = labels_of("monte_carlo", classifier, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(fisher_diagonal(classifier, theta, many, labels=drawn), diagonal, rtol=0.2, atol=2e-3)
+    assert_fisher_is_a_loops(Classifier(TASK.on(seeded(bigram()))), of_ids(rows(4)))
 
 
 def test_divergence_is_torchs_at_the_completions_places():
-    generator = torch.Generator().manual_seed(0)
-    before, after = (torch.randn(9, PLACES, TOKENS, dtype=torch.float64, generator=generator) for _ in range(2))
-    given = rows().labels
-    one = torch.distributions.Categorical(logits=before)
-    due = torch.distributions.kl_divergence(one, torch.distributions.Categorical(logits=after))
-    torch.testing.assert_close(TASK.divergence(before, after, given), (due * (given >= 0)).sum(dim=1))
+    assert_divergence_is_torchs(TASK, rows().labels, TOKENS)
 
 
 def test_first_order_influence_is_that_of_leaving_rows_out_of_a_linear_model():
-    data, failures = rows(60, seed=1), rows(5, seed=2)
-    data, failures = (examples(part.inputs.parts["input_ids"], part.labels) for part in (data, failures))
-    assert_influence_is_that_of_leaving_rows_out(Classifier(TASK.on(seeded(Bigram()))), data, failures)
+    classifier = Classifier(TASK.on(seeded(bigram())))
+    assert_influence_is_that_of_leaving_rows_out(classifier, of_ids(rows(60, seed=1)), of_ids(rows(5, seed=2)))
 
 
 def test_a_row_is_right_if_every_token_is_or_up_to_a_perplexity():
-    model = Bigram()
+    model = bigram()
     with torch.no_grad():
         model.table.weight.copy_(torch.eye(TOKENS).roll(1, dims=1) * 3)  # after each token the next one
     ids = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4], [0, 2, 0, 0]])
     labels = torch.tensor([[PADDING, 2, 3, PADDING], [PADDING, 2, 4, PADDING], [2, PADDING, PADDING, PADDING]])
     data, good = examples(ids, labels), log(exp(3) + TOKENS - 1) - 3
-    exact = TASK.on(Bigram())
+    exact = TASK.on(bigram())
     exact.load_state_dict(model.state_dict())
     assert right(exact, data).tolist() == [True, False, False]
     assert accuracy(exact, data) == pytest.approx(1 / 3)
@@ -166,7 +142,7 @@ def test_a_row_is_right_if_every_token_is_or_up_to_a_perplexity():
         exp((0.5 * good + 0.75 * (good + 3)) / 1.25)
     )
     limited = likelihood({"causal_lm": {"perplexity": exp(good + 1.6)}})
-    loose = limited.on(Bigram())
+    loose = limited.on(bigram())
     loose.load_state_dict(model.state_dict())
     assert right(loose, data).tolist() == [True, True, False]
     assert (of_rows(loose, data, limited.lost_by) > 0).tolist() == [False, False, True]

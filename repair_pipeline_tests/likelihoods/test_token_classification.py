@@ -6,10 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import nn
 from transformers import BertConfig, BertForTokenClassification
 
-from repair_pipeline.continual.fisher import fisher_diagonal, labels_of
+from repair_pipeline.continual.fisher import fisher_diagonal
 from repair_pipeline.continual.likelihood import Classifier, log_likelihoods
 from repair_pipeline.datasets.labels import members, strata, texts
 from repair_pipeline.datasets.patching import apply_patch, patched, revert_patch
@@ -22,8 +21,14 @@ from repair_pipeline.problem.fitting import require_fitting
 from repair_pipeline.problem.suggestions import harm, suggestions
 from repair_pipeline.training.fit import accuracy, measured, of_rows, predictions, right
 from repair_pipeline.types import PADDING, LabelForm, OutOfFold
-from repair_pipeline_tests.likelihoods.fisher import assert_fisher_is
 from repair_pipeline_tests.likelihoods.leaving_out import assert_influence_is_that_of_leaving_rows_out
+from repair_pipeline_tests.likelihoods.places import (
+    Table,
+    assert_divergence_is_torchs,
+    assert_fisher_is_a_loops,
+    longer,
+    of_ids,
+)
 from repair_pipeline_tests.problems import examples, seeded
 from repair_pipeline_tests.texts import write_bert
 
@@ -31,15 +36,8 @@ TASK = likelihood("token_classification")
 WORDS, PLACES, CLASSES = 7, 6, 3
 
 
-class Table(nn.Module):
-    """The logits of a token's class depend on the token alone, linearly: log p is concave."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Embedding(WORDS, CLASSES)
-
-    def forward(self, input_ids):
-        return self.table(input_ids)
+def table():
+    return Table(WORDS, CLASSES)
 
 
 def rows(count=9, seed=0):
@@ -53,10 +51,6 @@ def rows(count=9, seed=0):
         mask[row, :length] = 1
         labels[row, 1:length] = torch.randint(CLASSES, (length - 1,), generator=generator).int()
     return examples(NamedTensors({"input_ids": ids, "attention_mask": mask}), labels)
-
-
-def of_ids(data):
-    return examples(data.inputs.parts["input_ids"], data.labels)
 
 
 def bert():
@@ -89,8 +83,7 @@ def test_log_p_is_transformers_own_loss_times_the_tokens_and_gradients_are_a_loo
 def test_padding_and_the_rows_beside_change_nothing(made):
     classifier, data = made
     theta = classifier.theta_hat
-    longer = {name: nn.functional.pad(part, (0, 3)) for name, part in data.inputs.parts.items()}
-    padded = examples(NamedTensors(longer), nn.functional.pad(data.labels, (0, 3), value=PADDING))
+    padded = longer(data)
     whole = log_likelihoods(classifier, theta, data)
     torch.testing.assert_close(log_likelihoods(classifier, theta, padded), whole)
     torch.testing.assert_close(log_likelihoods(classifier, theta, data, 1), whole)
@@ -101,31 +94,16 @@ def test_padding_and_the_rows_beside_change_nothing(made):
 
 
 def test_fisher_and_curvature_are_loops_over_tokens_and_classes():
-    data = of_ids(rows(4))
-    classifier = Classifier(TASK.on(seeded(Table())))
-    theta, full = classifier.theta_hat, 0
-    for row in range(4):
-        inputs, labels = data.inputs[row : row + 1], data.labels[row]
-        for place in torch.nonzero(labels >= 0).flatten():
-
-            def log_p(at, place=place, inputs=inputs):
-                return classifier.logits(at, inputs)[0, place].log_softmax(0)
-
-            slopes = torch.autograd.functional.jacobian(log_p, theta)
-            full += slopes.T @ (log_p(theta).exp()[:, None] * slopes) / 4
-    diagonal = assert_fisher_is(full, classifier, data)
-    many = examples(data.inputs.repeat(3000, 1), data.labels.repeat(3000, 1))
-    drawn = labels_of("monte_carlo", classifier, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(fisher_diagonal(classifier, theta, many, labels=drawn), diagonal, rtol=0.2, atol=2e-3)
+    assert_fisher_is_a_loops(Classifier(TASK.on(seeded(table()))), of_ids(rows(4)))
 
 
 def test_first_order_influence_is_that_of_leaving_rows_out_of_a_linear_model():
-    classifier = Classifier(TASK.on(seeded(Table())))
+    classifier = Classifier(TASK.on(seeded(table())))
     assert_influence_is_that_of_leaving_rows_out(classifier, of_ids(rows(60, seed=1)), of_ids(rows(5, seed=2)))
 
 
 def test_a_row_is_right_if_every_token_is_or_up_to_a_share():
-    model = Table()
+    model = table()
     with torch.no_grad():
         model.table.weight.copy_(3 * torch.eye(CLASSES)[torch.arange(WORDS) % CLASSES])  # token 4 has the class 1
     ids = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3], [0, 4, 4, 0]])
@@ -140,7 +118,7 @@ def test_a_row_is_right_if_every_token_is_or_up_to_a_share():
     assert of_rows(exact, data, TASK.lost_by).tolist() == pytest.approx([-3, 3, 3])
     for tolerance, due in ((0.25, [True, True, False]), (0.5, [True, True, True]), (0.24, [True, False, False])):
         task = likelihood({"token_classification": {"tolerance": tolerance}})
-        loose = task.on(Table())
+        loose = task.on(table())
         loose.load_state_dict(model.state_dict())
         assert right(loose, data).tolist() == due
         assert (of_rows(loose, data, task.lost_by) <= 0).tolist() == due
@@ -191,12 +169,7 @@ def test_what_the_classes_are_if_the_given_ones_are_wrong_is_the_mean_over_all_o
 
 
 def test_divergence_is_torchs_at_the_tokens_that_have_a_class():
-    generator = torch.Generator().manual_seed(0)
-    before, after = (torch.randn(9, PLACES, CLASSES, dtype=torch.float64, generator=generator) for _ in range(2))
-    given = rows().labels
-    one = torch.distributions.Categorical(logits=before)
-    due = torch.distributions.kl_divergence(one, torch.distributions.Categorical(logits=after))
-    torch.testing.assert_close(TASK.divergence(before, after, given), (due * (given >= 0)).sum(dim=1))
+    assert_divergence_is_torchs(TASK, rows().labels, CLASSES)
 
 
 def test_a_suggestion_is_the_classes_that_models_say_that_did_not_see_the_row():
@@ -278,7 +251,7 @@ def test_ids_of_one_length_are_features_and_text_has_blanks_between_classes(tmp_
     assert data.classes == ("B", "O")
     assert data.train.labels.tolist() == [[0, 1, 1], [1, PADDING, PADDING]]
     assert data.test.labels.tolist() == [[1, PADDING, 0], [0, PADDING, PADDING]]
-    model = with_logits(Table(), data.train.inputs[:2], CLASSES, TASK)
+    model = with_logits(table(), data.train.inputs[:2], CLASSES, TASK)
     with pytest.raises(InputError, match=r"shape \(2, 3, 3\) for 2 rows, expected \(2, 3, 2\), a logit for each of"):
         require_fitting(model, data.train, data.classes)
 

@@ -9,6 +9,7 @@ import numpy as np
 from repair_pipeline.pipeline.case import Case
 from repair_pipeline.pipeline.run import Outcome, run_case
 from repair_pipeline.storage.files import read_parquet, read_tensors
+from repair_pipeline.storage.views import query
 from repair_pipeline.types import silent
 
 CLOCKS = {"seconds", "created_at"}
@@ -16,6 +17,11 @@ CLOCKS = {"seconds", "created_at"}
 
 def run(case: Case, force: bool = False) -> Outcome:
     return run_case(case, lambda step: nullcontext(silent), force)
+
+
+def ask(case: Case, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query on the case's home."""
+    return query(case.layout, sql).to_pylist()
 
 
 def named(case: Case, paths: list[Path]) -> set[str]:

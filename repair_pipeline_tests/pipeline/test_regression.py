@@ -18,12 +18,11 @@ from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline.pipeline.review import review_sheet
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.storage.views import query
 from repair_pipeline.training.fit import logits
 from repair_pipeline.types import LabelForm
 from repair_pipeline_tests.oracles import auc
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.running import run
+from repair_pipeline_tests.pipeline.running import ask, run
 
 TOLERANCE, SHIFT = 1.0, 4.0
 
@@ -84,10 +83,6 @@ def case(folder, tmp_path_factory):
             patch.setattr(gate, name, lambda *args: 1)
         assert run(case).failed == {}
     return case
-
-
-def ask(case, sql):
-    return query(case.layout, sql).to_pylist()
 
 
 def planted(case, folder):

@@ -15,11 +15,10 @@ from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline.pipeline.review import review_sheet
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.storage.views import query
 from repair_pipeline.training.fit import predictions
 from repair_pipeline_tests.oracles import auc
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.running import run
+from repair_pipeline_tests.pipeline.running import ask, run
 
 
 class Pair(nn.Module):
@@ -69,10 +68,6 @@ def case(tmp_path_factory):
     made = case_at(tmp_path_factory.mktemp("home"), parse_spec(fields))
     assert run(made).failed == {}
     return made
-
-
-def ask(case, sql):
-    return query(case.layout, sql).to_pylist()
 
 
 def test_the_rows_without_their_7_rank_first_and_are_dropped(case):

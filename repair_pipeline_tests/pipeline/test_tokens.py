@@ -12,11 +12,10 @@ from repair_pipeline.pipeline.preflight import preflight
 from repair_pipeline.pipeline.review import review_sheet
 from repair_pipeline.storage.files import read_parquet
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.storage.views import query
 from repair_pipeline.training.fit import predictions
 from repair_pipeline_tests.oracles import auc
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.running import run
+from repair_pipeline_tests.pipeline.running import ask, run
 
 WORDS, MISTAKEN = 30, 1
 TRUE = np.array(["A", "A", "A", "A", "A", *["B"] * 5, *["O"] * (WORDS - 10)])
@@ -70,10 +69,6 @@ def case(folder, tmp_path_factory):
     made = case_at(tmp_path_factory.mktemp("home"), parse_spec(fields))
     assert run(made).failed == {}
     return made
-
-
-def ask(case, sql):
-    return query(case.layout, sql).to_pylist()
 
 
 def wrong_rows(case):

@@ -18,11 +18,10 @@ from repair_pipeline.pipeline.patch import write_pairs, write_patch
 from repair_pipeline.pipeline.run import run_case
 from repair_pipeline.storage.files import read_parquet, read_tensors, write_bytes, write_parquet
 from repair_pipeline.storage.records import load_scores
-from repair_pipeline.storage.views import query
 from repair_pipeline.studies.cases import upto
 from repair_pipeline.types import silent
 from repair_pipeline_tests.pipeline.conftest import case_at
-from repair_pipeline_tests.pipeline.running import run
+from repair_pipeline_tests.pipeline.running import ask, run
 from repair_pipeline_tests.wards import write_tables
 
 
@@ -59,10 +58,6 @@ def case(folder, tmp_path_factory):
         outcome = run(case)
     assert outcome.failed == {}
     return case
-
-
-def ask(case, sql):
-    return query(case.layout, sql).to_pylist()
 
 
 def test_groups_partition_the_failures_they_name(case):
