@@ -1,6 +1,7 @@
 """The documentation is whole: entries of the catalogues are explained, and every mark is one that is known."""
 
 import re
+import subprocess
 
 import pytest
 
@@ -19,6 +20,15 @@ def text(name):
 def test_every_block_says_what_is_to_be_done_with_it(page):
     for block in blocks(page):
         assert block.content.strip(), block.place
+
+
+DIFFS = [block for page in pages() for block in blocks(page) if block.language == "diff"]
+
+
+@pytest.mark.parametrize("diff", DIFFS, ids=lambda block: block.place)
+def test_a_change_that_a_page_shows_applies_to_the_code_as_it_is(diff):
+    done = subprocess.run(["git", "apply", "--check", "-"], input=diff.content, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", [*LIKELIHOODS, *DATASETS])
