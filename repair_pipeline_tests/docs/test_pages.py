@@ -27,7 +27,9 @@ DIFFS = [block for page in pages() for block in blocks(page) if block.language =
 
 @pytest.mark.parametrize("diff", DIFFS, ids=lambda block: block.place)
 def test_a_change_that_a_page_shows_applies_to_the_code_as_it_is(diff):
-    done = subprocess.run(["git", "apply", "--check", "-"], input=diff.content, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        ["git", "apply", "--check", "-"], input=diff.content, capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
 
 
