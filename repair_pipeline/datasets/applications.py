@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from repair_pipeline.datasets.ids import file_digest
-from repair_pipeline.datasets.table_files import delimiter
+from repair_pipeline.datasets.table_files import is_text
 from repair_pipeline.errors import InputError
 
 
@@ -93,7 +93,7 @@ def folder_of_originals(train: Path, patch: str) -> Path:
 
 def new_file(file: Path) -> Path:
     """The path at which the new content of a file is written. No reader takes it for a part of the data."""
-    return file.with_name(f".patched-{file.name}" + ("" if delimiter(file) else ".new"))
+    return file.with_name(f".patched-{file.name}" + ("" if is_text(file) else ".new"))
 
 
 def content_digest(file: Path) -> str | None:

@@ -267,6 +267,17 @@ def label_column(
     return Labels(values, kind, places)
 
 
+def labels_in(table: pa.Table, column: str, places: tuple[str, ...] | None = None) -> Labels:
+    """The labels in a column of a table, as they are.
+
+    Args:
+        table: the result of ``read_table``.
+        column: the column's name.
+        places: class names that integer labels index.
+    """
+    return Labels(table[column].to_pylist(), table.schema.field(column).type, places)
+
+
 def holds_lists(kind: pa.DataType) -> bool:
     """Whether a value is a list."""
     return any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))

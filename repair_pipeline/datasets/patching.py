@@ -29,7 +29,7 @@ from repair_pipeline.datasets.applications import (
 )
 from repair_pipeline.datasets.labels import IGNORED, label_of, possible, relabelled, shown, texts
 from repair_pipeline.datasets.rewriting import Change, labels_of, rewrite, unpatch
-from repair_pipeline.datasets.table_files import UNREADABLE, delimiter, parquet_files, read_table, schema
+from repair_pipeline.datasets.table_files import UNREADABLE, is_text, parquet_files, read_table, schema
 from repair_pipeline.datasets.user_data import UserData, read
 from repair_pipeline.datasets.user_tables import class_places, image_files, is_image_folder
 from repair_pipeline.errors import InputError
@@ -273,7 +273,7 @@ def _rewritten(
     kept, start, replacements = folder_of_originals(train, name), 0, list[Replacement]()
     places = _places(train, label)
     for file in parquet_files(train):
-        count = len(read_table(file)) if delimiter(file) else pq.read_metadata(file).num_rows
+        count = len(read_table(file)) if is_text(file) else pq.read_metadata(file).num_rows
         changes = by_row[start : start + count]
         start += count
         if not any(changes):
@@ -322,7 +322,7 @@ def _of_every_token(change: Change, given: Sequence[str]) -> Change:
 
 def _places(train: Path, label: str) -> tuple[str, ...] | None:
     """The class names that integer labels index, from the metadata of the first file, as they are read."""
-    return None if delimiter(train) else class_places(schema(train).empty_table(), label)
+    return None if is_text(train) else class_places(schema(train).empty_table(), label)
 
 
 def _require_written(

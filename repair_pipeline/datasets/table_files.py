@@ -1,4 +1,4 @@
-"""Reading tables: CSV and Parquet files, and folders of Parquet files."""
+"""Reading tables: CSV, JSON lines and Parquet files, and folders of Parquet files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from repair_pipeline.datasets.column_values import values_of
+from repair_pipeline.datasets.json_lines import parsed
 from repair_pipeline.datasets.labels import class_name
 from repair_pipeline.errors import InputError, one_line
 
 UNREADABLE = (pa.ArrowException, OSError)
 """Exceptions that Arrow and the file system raise for an unusable file."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _CONTENTS = {
     b"PAR1": "a Parquet file: give it a name that ends in .parquet",
@@ -31,6 +33,8 @@ _CONTENTS = {
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
 """What a file is that is named as CSV, by its first bytes."""
+TABLES = "a .parquet, .csv, .tsv or .jsonl file"
+"""The tables that are read, in messages."""
 _UNPACKABLE = (".zip", ".xz", ".7z", ".tar", ".rar")
 _OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _UNNAMED = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
@@ -63,20 +67,30 @@ def require_file(path: Path) -> None:
         raise unreadable(path, error) from error
     if not found:
         what = "is neither a file nor a folder" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}: give a .parquet, .csv or .tsv file, or a folder")
+        raise InputError(f"{path} {what}: give {TABLES}, or a folder")
 
 
 def delimiter(path: Path) -> str | None:
     """The delimiter of a CSV or TSV file, by its suffix (``.CSV`` and ``.csv.gz`` too); None for other files."""
+    return _DELIMITERS.get(_suffix(path))
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file's suffix is that of a table of text lines, CSV or JSON: it has no schema and holds no bytes."""
+    return delimiter(path) is not None or _suffix(path) in _JSON_LINES
+
+
+def _suffix(path: Path) -> str:
+    """The suffix in lower case, without that of a compression."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
-    return _DELIMITERS.get(suffixes[-1]) if suffixes else None
+    return suffixes[-1] if suffixes else ""
 
 
 def is_table(path: Path) -> bool:
     """Whether a file's suffix is that of a table."""
-    return delimiter(path) is not None or path.suffix.lower() == ".parquet"
+    return is_text(path) or path.suffix.lower() == ".parquet"
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -92,7 +106,7 @@ def is_hidden(path: Path) -> bool:
 
 
 def read_table(path: Path, without: str | None = None, *, empty: bool = False) -> pa.Table:
-    """Read a CSV or Parquet file, or a folder of Parquet files.
+    """Read a CSV, JSON lines or Parquet file, or a folder of Parquet files.
 
     Args:
         path: the file or folder.
@@ -104,7 +118,10 @@ def read_table(path: Path, without: str | None = None, *, empty: bool = False) -
     """
     require_file(path)
     try:
-        table = _read_csv(path) if delimiter(path) else _read_parquet(path, without)
+        if delimiter(path):
+            table = _read_csv(path)
+        else:
+            table = _read_json_lines(path) if is_text(path) else _read_parquet(path, without)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     if not len(table) and not empty:
@@ -191,8 +208,8 @@ def is_unnamed(column: str) -> bool:
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for a file that cannot be read."""
     if path.suffix.lower() in _UNPACKABLE:
-        return InputError(f"{path} is an archive: unpack it, and give the .parquet or .csv file")
-    return InputError(f"{path} cannot be read ({one_line(error)}): give a .parquet, .csv or .tsv file, or a folder")
+        return InputError(f"{path} is an archive: unpack it, and give the table in it")
+    return InputError(f"{path} cannot be read ({one_line(error)}): give {TABLES}, or a folder")
 
 
 def in_metadata(table: pa.Table, program: str, *keys: str) -> Any:
@@ -210,7 +227,7 @@ def in_metadata(table: pa.Table, program: str, *keys: str) -> Any:
 
 
 def file_bytes(path: Path) -> bytes:
-    """A CSV file's bytes, decompressed if its suffix names a compression."""
+    """A file's bytes, decompressed if its suffix names a compression."""
     with pa.input_stream(str(path), compression="detect") as stream:
         return bytes(stream.read())
 
@@ -251,6 +268,22 @@ def _require_readable(file: Path, table: pa.Table) -> None:
             in_metadata(table, program)
         except ValueError as error:
             raise InputError(f"{file} has metadata of {program} that are not JSON: write the file again") from error
+
+
+def _read_json_lines(path: Path) -> pa.Table:
+    content = file_bytes(path)
+    if not content.strip():
+        raise InputError(f"{path} has no rows: give a table with rows")
+    try:
+        return parsed(content)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} is not UTF-8 (line {line}): save it as UTF-8") from None
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{path} cannot be read as JSON lines ({one_line(error)}): write one JSON object in each line, with values "
+            "of one type in each column"
+        ) from error
 
 
 def _read_csv(path: Path, as_text: str | None = None) -> pa.Table:

@@ -38,10 +38,10 @@ def is_none(value: object) -> bool:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class UserData:
-    """Parquet or CSV with a label column and images, texts, features or several columns; or an ImageFolder."""
+    """A table with a label column and images, texts, features or several columns; or an ImageFolder."""
 
     train: str
-    """A .parquet, .csv or .tsv file, a folder of .parquet files, or a folder with one subfolder of images per class."""
+    """A table file, a folder of .parquet files, or a folder with one subfolder of images per class."""
     test: str
     label: str = "label"
     image: str | None = None

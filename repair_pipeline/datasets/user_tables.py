@@ -19,9 +19,9 @@ from repair_pipeline.datasets.labels import class_name, shown
 from repair_pipeline.datasets.prepared import ImageFiles
 from repair_pipeline.datasets.table_files import (
     UNREADABLE,
-    delimiter,
     in_metadata,
     is_hidden,
+    is_text,
     is_unnamed,
     parquet_files,
     read_table,
@@ -323,8 +323,8 @@ def holds_images(kind: pa.DataType) -> bool:
 
 
 def _image_column(path: Path, columns: Columns) -> str | None:
-    """The image column: ``columns.image`` or the first column of images; None if there is none, as in CSV files."""
-    if delimiter(path) or columns.features or columns.text or columns.inputs:
+    """The image column: ``columns.image`` or the first column of images; None if there is none, as in files of text."""
+    if is_text(path) or columns.features or columns.text or columns.inputs:
         return None
     roles = (columns.label, columns.id, *(columns.metadata or ()))
     images = [field.name for field in schema(path) if holds_images(field.type) and field.name not in roles]

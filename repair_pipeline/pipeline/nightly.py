@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from repair_pipeline.cases.sources import Nightly, ReportedFailures, UserModel
 from repair_pipeline.cases.spec import CaseSpec, parse_spec
-from repair_pipeline.datasets.table_files import is_hidden, is_table, read_table, text_of
+from repair_pipeline.datasets.table_files import TABLES, is_hidden, is_table, read_table, text_of
 from repair_pipeline.datasets.user_data import UserData
 from repair_pipeline.errors import InputError
 from repair_pipeline.evaluation.partition import FEWEST_FAILURES
@@ -193,7 +193,7 @@ def _reports(folder: Path) -> Iterator[Path]:
         if is_table(file):
             yield file
         else:
-            log.warning("%s is no .csv, .tsv or .parquet file, so it is not read", file)
+            log.warning("%s is not %s, so it is not read", file, TABLES)
 
 
 def _listed(file: Path, names: tuple[str, ...]) -> list[str]:

@@ -281,11 +281,11 @@ def test_what_is_no_file_is_refused_and_read_by_nobody(tmp_path):
         archive.writestr("train.csv", "a,label\n1,x\n")
     (tmp_path / "empty.parquet").write_bytes(b"")
     for name, message in (
-        ("pipe.csv", "is neither a file nor a folder: give a .parquet, .csv or .tsv file, or a folder"),
+        ("pipe.csv", "is neither a file nor a folder: give a .parquet, .csv, .tsv or .jsonl file, or a folder"),
         ("gone.parquet", "gone.parquet does not exist: give dataset.train relative to"),
         ("x" * 5000, "does not exist: give dataset.train relative to"),
         ("x\0y", "does not exist: give dataset.train relative to"),
-        ("train.csv.zip", "is an archive: unpack it, and give the .parquet or .csv file"),
+        ("train.csv.zip", "is an archive: unpack it, and give the table in it"),
         ("empty.parquet", "cannot be read"),
     ):
         assert message in refused(UserData(name, "test.parquet"), tmp_path)

@@ -31,6 +31,8 @@ def table(folder, train, numbers=False):
         path = folder / path
         if path.suffix == ".csv":
             part.to_csv(path, index=False)
+        elif path.suffix == ".jsonl":
+            part.to_json(path, orient="records", lines=True)
         elif path.suffix == ".parquet":
             part.to_parquet(path, index=False)
         else:
@@ -54,6 +56,7 @@ def pictures(folder):
 KINDS = {
     "parquet": lambda folder: table(folder, "train.parquet"),
     "csv": lambda folder: table(folder, "train.csv"),
+    "json lines": lambda folder: table(folder, "train.jsonl"),
     "numbers": lambda folder: table(folder, "train.parquet", numbers=True),
     "folder of parquet": lambda folder: table(folder, "parts"),
     "images": pictures,

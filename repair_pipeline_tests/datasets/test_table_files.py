@@ -68,7 +68,7 @@ def test_a_malformed_csv_file_is_refused_in_one_line(tmp_path, content, message)
 @pytest.mark.parametrize("name", ["rows.txt", "rows.json", "rows.xlsx", "rows", "rows.parquet"])
 def test_other_files_are_refused_with_the_formats_that_are_read(tmp_path, name):
     (tmp_path / name).write_text('{"a": 1}')
-    with pytest.raises(InputError, match=r"give a \.parquet, \.csv or \.tsv file"):
+    with pytest.raises(InputError, match=r"give a \.parquet, \.csv, \.tsv or \.jsonl file"):
         read_table(tmp_path / name)
 
 

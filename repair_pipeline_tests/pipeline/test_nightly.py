@@ -197,7 +197,7 @@ def test_a_report_is_a_table_of_any_kind(layout, name):
 def test_a_report_that_is_no_table_is_named(layout, caplog):
     report("monday.xlsx", *range(8))
     assert isinstance(night(layout), Skip)
-    assert "monday.xlsx is no .csv, .tsv or .parquet file, so it is not read" in caplog.text
+    assert "monday.xlsx is not a .parquet, .csv, .tsv or .jsonl file, so it is not read" in caplog.text
 
 
 def test_a_night_without_failures_and_hidden_files_report_nothing(layout):
