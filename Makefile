@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One thread a process unless a case says otherwise: small models on many threads mostly wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test services ray fuzz faults nights error-lines bench audit wheel e2e screenshots check lint format types imports constraints
+.PHONY: demo docs test services ray fuzz faults nights error-lines bench bench-check audit wheel e2e screenshots check lint format types imports constraints
 
 demo: $(INSTALLED)  ## Repair a model of handwritten digits, end to end, in the folder demo
 	@$(BIN)/repair demo
@@ -32,8 +32,11 @@ nights: $(INSTALLED)  ## Run four weeks of nights on a driven clock, and print w
 error-lines: $(INSTALLED)  ## Run the tests, and list the error lines that none of them provokes: 20 minutes on two cores
 	@$(BIN)/python -m repair_pipeline_tests.error_lines --numprocesses logical --dist loadscope
 
-bench: $(INSTALLED)  ## Measure the heavy parts against bare PyTorch work, as ratios: minutes, on a machine that does nothing else
+bench: $(INSTALLED)  ## Measure the heavy parts against bare PyTorch work, for docs/performance.md: minutes, on an idle machine
 	@$(BIN)/python -m repair_pipeline_tests.performance
+
+bench-check: $(INSTALLED)  ## Measure those that take seconds, and compare them with docs/performance.md
+	@$(BIN)/python -m repair_pipeline_tests.performance --check
 
 audit: $(INSTALLED)  ## Look up the pinned packages in the database of known vulnerabilities: needs the network
 	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off || \

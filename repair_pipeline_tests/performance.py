@@ -1,17 +1,21 @@
 """What the heavy parts cost, as ratios to the bare PyTorch work that they cannot avoid: ``make bench``.
 
+``make bench-check`` measures those that take seconds, and fails if one is much worse than docs/performance.md says.
+
 Both sides of a ratio are measured in turn, so that a busy moment hits both. Inputs are random images of MNIST's size:
 what they show does not change how long they take.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -28,7 +32,11 @@ from repair_pipeline.problem.task import RepairTask
 from repair_pipeline.training.fit import Schedule
 from repair_pipeline.training.recipe import Recipe, UserRecipe
 from repair_pipeline.types import Examples, QuerySide
+from repair_pipeline_tests.docs.pages import ROOT, put
 
+PAGE = ROOT / "docs/performance.md"
+WORSE = 1.5
+"""A ratio has become worse if all of its repetitions are above this times the one on the page."""
 ROWS, FAILURES, STEPS, BATCH = 3000, 60, 50, 128
 
 
@@ -110,9 +118,9 @@ def bare_steps(model: nn.Module, rows: Examples, size: int, steps: int, epochs: 
             done += 1
 
 
-def ratios() -> Iterator[Ratio]:
-    """Everything that is measured in this process."""
-    whole, stream = task(), torch.Generator().manual_seed(0)
+def quick_ratios(whole: RepairTask) -> Iterator[Ratio]:
+    """Those that take seconds."""
+    stream = torch.Generator().manual_seed(0)
     classifier, fit, theta = whole.classifier, whole.fit, whole.theta_hat
     model = cnn(1, 10).eval()
     yield Ratio(
@@ -149,8 +157,12 @@ def ratios() -> Iterator[Ratio]:
         partial(bare_steps, cnn(1, 10), fit, 64, ROWS),
     )
 
+
+def ratios_to_peers(whole: RepairTask) -> Iterator[Ratio]:
+    """Those to other methods, which take minutes."""
+
     def ewc() -> None:
-        fisher_diagonal(classifier, theta, fit)
+        fisher_diagonal(whole.classifier, whole.theta_hat, whole.fit)
         METHODS["ewc"]().scores(whole)
 
     for peer, name, bar in (("ekfac", "EK-FAC of kronfluence", 0.2), ("trak", "TRAK at its defaults", 0.3)):
@@ -168,11 +180,32 @@ def table(found: Iterator[Ratio]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure, and print one table."""
+def become_worse(found: Iterator[Ratio], page: str) -> Iterator[str]:
+    """A line for each ratio that is much worse than on the page.
+
+    Raises:
+        KeyError: the page does not have it.
+    """
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([\d.]+) \|", page, re.MULTILINE)
+    said = {name: float(value) for name, value in rows}
+    for ratio in found:
+        best = min(ratio.measured())
+        print(f"{ratio.name}: {best:.2f} at best, {said[ratio.name]:.2f} on the page", file=sys.stderr, flush=True)
+        if best > WORSE * said[ratio.name]:
+            yield f"{ratio.name}: {best:.2f} × {ratio.against} at best, and {said[ratio.name]:.2f} in {PAGE.name}"
+
+
+def main(words: list[str]) -> int:
+    """Measure everything and write it into the page; with ``--check``, compare the quick ones with the page."""
     torch.set_num_threads(1)
-    print(table(ratios()))
+    whole = task()
+    if words == ["--check"]:
+        worse = list(become_worse(quick_ratios(whole), PAGE.read_text(encoding="utf-8")))
+        print(*worse, sep="\n")
+        return 1 if worse else 0
+    put(table(chain(quick_ratios(whole), ratios_to_peers(whole))), PAGE, "ratios")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -62,8 +62,8 @@ def squared_gradients(
 ) -> Float[Tensor, " p"]:
     """Σ_z (∇ log p(z|θ))², elementwise: squares of per-sample gradients, not of a batch gradient.
 
-    Computed in the gradients' precision and summed in float64. Memory is batch_size × p. Costs about one training
-    epoch, times the number of classes for ``expected`` labels.
+    Squared and summed over a batch in the gradients' precision, and over batches in float64. Memory is batch_size × p.
+    Costs about one training epoch, times the number of classes for ``expected`` labels.
 
     Args:
         log_lik: log p(z|θ).
@@ -99,7 +99,7 @@ def _squares_of_shard(
     for batch in rows.batches(batch_size):
         for labelled, weights in labels(theta, batch.to(theta.device)):
             squares = log_lik.gradients(theta, labelled).square()
-            total += (weights[:, None] * squares).sum(dim=0, dtype=torch.float64)
+            total += weights.to(squares.dtype) @ squares
         done += len(batch)
         progress(done, count)
     return total
