@@ -87,3 +87,21 @@ def test_an_installed_package_stays_loaded_when_the_folder_changes(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     entry_point("model.factory", f"{package}:net", tmp_path)
     assert sys.modules["repair_pipeline_tests"] is loaded
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (
+            "raise RuntimeError('no licence')",
+            r"importing 'their_code' fails \(RuntimeError: no licence\): fix the module",
+        ),
+        ("net = 3", "names 'their_code:net', a int: name a function or a class"),
+    ],
+)
+def test_code_that_gives_no_function_is_refused_in_one_line(tmp_path, monkeypatch, code, says):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "their_code", raising=False)
+    (tmp_path / "their_code.py").write_text(f"{code}\n")
+    with pytest.raises(InputError, match=f"model.factory.*{says}"):
+        entry_point("model.factory", "their_code:net", tmp_path)

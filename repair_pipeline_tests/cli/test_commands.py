@@ -109,6 +109,14 @@ BAD_INPUT = {
     "two selects": (["query", "SELECT 1; SELECT 2"], "SELECT and SELECT", "exactly one"),
     "a file": (["query", "SELECT * FROM '/etc/passwd'"], "/etc/passwd", "select from"),
     "not sql": (["query", "hello"], "hello", "fails"),
+    "a case file of another kind": (["init", "case.yml.txt"], "case.yml.txt", "repair init case.yml.yaml"),
+    "no such data": (["init", "a.yaml", "--train", "gone.csv", "--test", "x.csv"], "gone.csv", "paths are relative to"),
+    "a plan of an earlier run": (["run", "--from-mlflow", "abc", "--plan"], "--plan", "give the CASE instead"),
+    "two ways to review": (
+        ["review", "some-case", "--import", "cleanlab", "a", "--static", "b"],
+        "--import",
+        "one at a time",
+    ),
 }
 
 

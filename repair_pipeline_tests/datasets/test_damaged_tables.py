@@ -62,6 +62,11 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_a_single_class_is_refused(tmp_path):
+    says = "the training rows have only one class (no): give two or more"
+    assert says in refused(written(tmp_path, {"label": ["no"] * 4}), tmp_path)
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_value_that_cannot_be_used_is_named_with_its_column_and_row(tmp_path, wrong):
     columns, fields, message = WRONG[wrong]

@@ -1,6 +1,8 @@
 """Bad input to the library raises a one-line error that says what to do."""
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import repair_pipeline as rp
 from repair_pipeline.errors import InputError
@@ -67,6 +69,17 @@ MALFORMED = {
     "wrong guard": (lambda g: {"guard": g["failures"]}, "guard must hold rows that the model gets right"),
     "one failure": (lambda g: {"failures": tuple(column[:1] for column in g["failures"])}, "1 failure is given"),
     "no failure": (lambda g: {"failures": no_rows(g["failures"])}, "failures has no rows"),
+    "four columns": (
+        lambda g: {"train": TensorDataset(*g["train"], *g["train"])},
+        r"train yields 4 values per row: yield \(x, y\), or \(x, y, id\)",
+    ),
+    "an empty data set": (lambda g: {"train": DataLoader([])}, "train has no rows: give at least one"),
+    "rows of two shapes": (
+        lambda g: {"train": DataLoader([(torch.zeros(at), 0) for at in (2, 3)])},
+        "train yields values that are not tensors of one shape",
+    ),
+    "text": (lambda g: {"train": (["a", "b"], [0, 1])}, "train cannot be made into tensors"),
+    "unknown corrupted ids": (lambda g: {"corrupted": ["nobody"]}, "corrupted has 1 ids that no training row has"),
     "repeated id": (lambda g: {"train": (*g["train"], ["a"] * len(g["train"][1]))}, "the id 'a' is given"),
 }
 
@@ -74,8 +87,9 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_rows_that_cannot_be_used_are_refused_in_one_line(model, given, case):
     change, message = MALFORMED[case]
+    changed = {**given, **change(given)}
     with pytest.raises(InputError, match=message) as error:
-        problem_of(model, {**given, **change(given)})
+        problem_of(model, changed, corrupted=changed.get("corrupted", ()))
     assert "\n" not in str(error.value)
 
 

@@ -185,6 +185,8 @@ def test_sigma_is_estimated_from_the_middle_of_the_errors(density):
     assert unfitted.fitted(centre, errors).sigma == pytest.approx(SIGMA, rel=0.2)
     with pytest.raises(InputError, match="exact on half of the validation rows, so that sigma cannot be estimated"):
         unfitted.fitted(centre, torch.zeros_like(centre))
+    with pytest.raises(InputError, match="outputs on the validation rows are not finite: give weights that work"):
+        unfitted.fitted(torch.full_like(centre, torch.nan), torch.zeros_like(centre))
 
 
 def test_training_finds_least_squares_and_students_t_bears_outliers():

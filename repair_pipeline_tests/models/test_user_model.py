@@ -43,6 +43,8 @@ def test_torchvision_makes_a_model_for_the_classes():
     assert torchvision_model("resnet18", 7, {}).fc.out_features == 7
     with pytest.raises(InputError, match="'resnet81', which torchvision does not have: did you mean"):
         torchvision_model("resnet81", 7, {})
+    with pytest.raises(InputError, match=r"model\.torchvision resnet18 with model\.arguments {'wide': 2}: .*'wide'"):
+        torchvision_model("resnet18", 7, {"wide": 2})
 
 
 def adapted(model):
