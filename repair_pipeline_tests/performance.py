@@ -131,7 +131,7 @@ def quick_ratios(whole: RepairTask) -> Iterator[Ratio]:
         partial(forward_and_backward, model, fit, 100),
     )
     yield Ratio(
-        "log p(z|θ) of all rows",
+        "log p of all rows",
         "a forward pass",
         1.1,
         partial(log_likelihoods, classifier, theta, fit),
@@ -180,14 +180,19 @@ def table(found: Iterator[Ratio]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ratios_in(page: str) -> dict[str, float]:
+    """What a page's table says, by name."""
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([\d.]+) \|", page, re.MULTILINE)
+    return {name: float(value) for name, value in rows}
+
+
 def become_worse(found: Iterator[Ratio], page: str) -> Iterator[str]:
     """A line for each ratio that is much worse than on the page.
 
     Raises:
         KeyError: the page does not have it.
     """
-    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([\d.]+) \|", page, re.MULTILINE)
-    said = {name: float(value) for name, value in rows}
+    said = ratios_in(page)
     for ratio in found:
         best = min(ratio.measured())
         print(f"{ratio.name}: {best:.2f} at best, {said[ratio.name]:.2f} on the page", file=sys.stderr, flush=True)

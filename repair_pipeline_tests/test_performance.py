@@ -1,11 +1,10 @@
 """The benchmark says which ratios have become worse, and its page has all of them."""
 
-import re
 import time
 
 import pytest
 
-from repair_pipeline_tests.performance import PAGE, Ratio, become_worse, quick_ratios, table, task
+from repair_pipeline_tests.performance import PAGE, Ratio, become_worse, quick_ratios, ratios_in, table, task
 
 HEADING = "| what | against | ratio | from to | bar |\n| --- | --- | ---: | ---: | ---: |\n"
 
@@ -30,6 +29,5 @@ def test_a_ratio_that_the_page_lacks_is_no_pass():
 
 
 def test_the_page_has_every_quick_ratio():
-    page = PAGE.read_text(encoding="utf-8")
-    for ratio in quick_ratios(task()):
-        assert re.search(rf"^\| {re.escape(ratio.name)} \| {re.escape(ratio.against)} \| [\d.]+ \|", page, re.MULTILINE)
+    said = ratios_in(PAGE.read_text(encoding="utf-8"))
+    assert {ratio.name for ratio in quick_ratios(task())} <= said.keys()
