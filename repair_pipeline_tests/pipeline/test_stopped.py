@@ -16,6 +16,14 @@ from repair_pipeline_tests.pipeline.conftest import case_at
 from repair_pipeline_tests.pipeline.running import run
 
 
+@pytest.fixture(autouse=True)
+def unhandled():
+    """Nothing handles SIGTERM, whatever libraries that earlier tests loaded have put there."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture
 def tracked(case, monkeypatch):
     """The finished case, with an MLflow run that is to be logged."""
